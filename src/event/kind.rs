@@ -1,0 +1,279 @@
+//! The durable facts of a run.
+//!
+//! Knows how a fact is written down (version, names), not where.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AttemptEnd, Board, GateRun, Oid, Outcome, Plan, SkipReason, TaskId, Unit};
+
+/// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
+/// `{"v":1,"seq":12,"at":1700000000000,"event":"attempt-started",…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The version of this form; readers keep what they don't know as unknown.
+    pub v: u32,
+    /// Its number in the run, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written: milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// The version that this program writes.
+    pub const VERSION: u32 = 1;
+}
+
+/// How carefully an event is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// On disk before the effect that it announces, or before anyone is told.
+    Durable,
+    /// May be lost with the last instants before a crash; recovery finds the truth in the world.
+    Ordinary,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The run began. It holds its own copy of the board.
+    RunCreated {
+        /// The board as it was read.
+        board: Box<Board>,
+        /// Its tasks in waves.
+        plan: Plan,
+        /// The commit that the first wave starts from.
+        base: Oid,
+        /// The tree of `base`.
+        base_tree: Oid,
+        /// The integration branch, in full (`refs/heads/todone/<run>`).
+        branch: String,
+        /// The branch to land on, in full; none: the run ends at its integration branch.
+        into: Option<String>,
+        /// What `into` pointed to; none: it did not exist.
+        into_at: Option<Oid>,
+        /// The unit or task names asked for with `--only`; empty: all.
+        only: Vec<TaskId>,
+        /// How many tasks at once.
+        jobs: u32,
+        /// Files of the checkout that differ from `base` and that no task will see.
+        unseen: u64,
+        /// Seconds since 1970 that commit dates count from.
+        epoch: i64,
+    },
+    /// A process took charge of the run (again).
+    Owned {
+        /// Its process id.
+        pid: u32,
+        /// The version of todone.
+        version: String,
+    },
+    /// A wave began; under `eager` every wave begins at once.
+    WaveStarted {
+        /// Its number, from 0.
+        wave: usize,
+        /// The commit that its tasks start from.
+        base: Oid,
+    },
+    /// A task became units; a task without `foreach` becomes one, named like it.
+    Expanded {
+        /// The task.
+        task: TaskId,
+        /// Its units, in order.
+        units: Vec<Unit>,
+    },
+    /// An attempt began.
+    AttemptStarted {
+        /// The unit.
+        task: TaskId,
+        /// Its number, from 1.
+        attempt: u32,
+        /// The commit it starts from.
+        base: Oid,
+        /// The number of the slot.
+        slot: u32,
+        /// The directory it works in.
+        worktree: PathBuf,
+        /// Its log, relative to the run's folder.
+        log: PathBuf,
+    },
+    /// An attempt ended; its snapshot, if there is one, has its ref already.
+    AttemptEnded {
+        /// The unit.
+        task: TaskId,
+        /// Its number.
+        attempt: u32,
+        /// How.
+        end: Box<AttemptEnd>,
+        /// Whether another attempt follows.
+        #[serde(default)]
+        again: bool,
+    },
+    /// A slot was found with the work of an attempt whose end nobody saw; it was captured.
+    AttemptSalvaged {
+        /// The unit.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// The commit that holds what was found; none: nothing differed.
+        commit: Option<Oid>,
+    },
+    /// A task will not run, or its patch will not be taken.
+    Skipped {
+        /// The task or unit.
+        task: TaskId,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A gate ran.
+    GateEnded(GateRun),
+    /// The patches of a wave are merged in memory; the branch will move from `from` to `to`.
+    IntegrationPlanned {
+        /// The wave.
+        wave: usize,
+        /// The tip before.
+        from: Oid,
+        /// The tip after; equal to `from` if nothing was merged.
+        to: Oid,
+        /// The tree of `to`.
+        tree: Oid,
+        /// What becomes of each unit of the wave that had a patch or nothing to merge, in order.
+        outcomes: Vec<(TaskId, Outcome)>,
+    },
+    /// The branch points to `to`.
+    Integrated {
+        /// The wave.
+        wave: usize,
+    },
+    /// The user's branch will move.
+    LandPlanned {
+        /// The branch, in full.
+        into: String,
+        /// What it points to; none: it will be made.
+        from: Option<Oid>,
+        /// What it will point to.
+        to: Oid,
+        /// The tree of `to`: the one that the gates judged.
+        tree: Oid,
+    },
+    /// The user's branch points to the result.
+    Landed {
+        /// The branch, in full.
+        into: String,
+        /// The commit.
+        to: Oid,
+    },
+    /// The run did not land.
+    LandRefused {
+        /// Why.
+        reason: LandRefusal,
+    },
+    /// The run was asked to stop.
+    Interrupted {
+        /// The signal's number; none: `todone stop`.
+        signal: Option<i32>,
+    },
+    /// Units were put back to be run again (`retry`); what was skipped because of them follows.
+    Retried {
+        /// The units.
+        tasks: Vec<TaskId>,
+        /// What the user adds to their prompts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// The run went to its end.
+    RunEnded {
+        /// How.
+        status: RunStatus,
+    },
+    /// An event that a newer todone wrote.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EventKind {
+    /// How carefully it is stored.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::WaveStarted { .. }
+            | Self::AttemptStarted { .. }
+            | Self::Skipped { .. }
+            | Self::Unknown => Weight::Ordinary,
+            _ => Weight::Durable,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Every task that was asked for is merged or had nothing to merge.
+    Succeeded,
+    /// Something failed, conflicted, was rejected or skipped.
+    Failed,
+    /// It was stopped and can be resumed.
+    Interrupted,
+}
+
+/// Why a run did not land.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum LandRefusal {
+    /// `land = "never"`.
+    Never,
+    /// Not every task succeeded, and only a clean run lands.
+    NotClean,
+    /// Nothing was merged.
+    Nothing,
+    /// HEAD was detached and no `into` was given.
+    NoBranch,
+    /// Files of the checkout have local changes in the way.
+    LocalChanges {
+        /// At most 20 of them.
+        paths: Vec<crate::model::RepoPath>,
+        /// How many in all.
+        count: usize,
+    },
+    /// The branch is checked out in another worktree.
+    CheckedOut {
+        /// That worktree.
+        worktree: PathBuf,
+    },
+    /// The branch moved, and there is no gate to check the result with.
+    Moved {
+        /// What it pointed to at the start.
+        from: Option<Oid>,
+        /// What it points to.
+        to: Option<Oid>,
+    },
+    /// The branch moved, and its new commits conflict with the run.
+    MovedConflict {
+        /// What it points to.
+        to: Oid,
+        /// What conflicts.
+        conflict: Box<crate::model::Conflict>,
+    },
+    /// The branch moved, and the gate is red on the two together.
+    MovedRed {
+        /// What it points to.
+        to: Oid,
+        /// The gate.
+        gate: String,
+    },
+    /// The branch kept moving.
+    Busy {
+        /// What it points to.
+        to: Oid,
+    },
+    /// The checkout is in the middle of a merge, rebase or the like.
+    Unfinished {
+        /// What.
+        what: String,
+    },
+}

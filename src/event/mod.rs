@@ -1,0 +1,16 @@
+//! What happened: the events of a run, and the state that follows from them.
+//!
+//! Knows no store and no reporter. State is nothing but the fold of the events, live and on resume
+//! alike: [`RunState::apply`] is the one transition function.
+
+mod kind;
+mod progress;
+mod reporter;
+mod state;
+
+pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
+pub use progress::{Holder, Progress, Wait};
+pub use reporter::Reporter;
+pub use state::{
+    AttemptState, BadEvent, LandState, PlannedMerge, RunState, UnitState, UnitStatus, WaveState,
+};

@@ -1,0 +1,59 @@
+//! What may be shown and is never kept: output lines, who waits for what.
+//!
+//! Knows no terminal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{RunId, TaskId};
+
+/// An ephemeral sign of life. Losing one changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A task printed a line (without its line feed, bytes as they came, at most 1 KiB).
+    Line {
+        /// The unit.
+        task: TaskId,
+        /// The bytes.
+        line: Vec<u8>,
+    },
+    /// A gate printed a line.
+    GateLine {
+        /// The gate.
+        gate: String,
+        /// The bytes.
+        line: Vec<u8>,
+    },
+    /// A unit that could start waits for a lock or limit.
+    Waiting {
+        /// The unit.
+        task: TaskId,
+        /// The lock or limit.
+        on: String,
+        /// One of those who hold it; none: it could not be found out.
+        holder: Option<Holder>,
+    },
+}
+
+/// Who holds a lock or a place of a limit: a task of this run or of any other on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The run.
+    pub run: RunId,
+    /// Its unit.
+    pub task: TaskId,
+    /// The process that drives the run.
+    pub pid: u32,
+    /// The repository, for people.
+    pub repository: String,
+}
+
+/// A unit that could start but for a lock or limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The unit.
+    pub task: TaskId,
+    /// The lock or limit.
+    pub on: String,
+    /// One of those who hold it.
+    pub holder: Option<Holder>,
+}

@@ -1,0 +1,531 @@
+//! The state of a run: the fold of its events.
+//!
+//! Knows no store, no clock and no file; [`RunState::apply`] refuses an event that can't follow.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::{
+    AttemptEnd, Board, GateRun, GateScope, Oid, Outcome, Patch, Plan, RunId, TaskId, Unit,
+};
+
+use super::{Event, EventKind, LandRefusal, RunStatus};
+
+/// An event that can't follow what was before it: the log is damaged, or todone has a bug.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} of run {run} can't be applied: {why}")]
+pub struct BadEvent {
+    /// The run.
+    pub run: RunId,
+    /// The event's number.
+    pub seq: u64,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Everything that is known of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunState {
+    /// Its name.
+    pub run: RunId,
+    /// Its own copy of the board.
+    pub board: Board,
+    /// The plan.
+    pub plan: Plan,
+    /// The commit of the first wave.
+    pub base: Oid,
+    /// Its tree.
+    pub base_tree: Oid,
+    /// The integration branch, in full.
+    pub branch: String,
+    /// The branch to land on, in full.
+    pub into: Option<String>,
+    /// What it pointed to at the start.
+    pub into_at: Option<Oid>,
+    /// The tasks asked for; empty: all.
+    pub only: Vec<TaskId>,
+    /// Tasks at once.
+    pub jobs: u32,
+    /// Changed files of the checkout that no task sees.
+    pub unseen: u64,
+    /// Seconds since 1970 that commit dates count from.
+    pub epoch: i64,
+    /// When it began, milliseconds since 1970.
+    pub started: u64,
+    /// When its last event was written.
+    pub updated: u64,
+    /// When it ended, if it did.
+    pub ended: Option<(RunStatus, u64)>,
+    /// The process that last took charge.
+    pub owner: Option<u32>,
+    /// The units by name; a `foreach` task appears when it is expanded.
+    pub units: BTreeMap<TaskId, UnitState>,
+    /// The units of each task, in order; absent: not expanded.
+    pub expanded: BTreeMap<TaskId, Vec<TaskId>>,
+    /// Tasks that were skipped before they were expanded.
+    pub unexpanded: BTreeMap<TaskId, Outcome>,
+    /// Per wave: how far it is.
+    pub waves: Vec<WaveState>,
+    /// Where the integration branch points.
+    pub tip: Oid,
+    /// The tree of `tip`.
+    pub tip_tree: Oid,
+    /// The units on the integration branch with their commits, in the order of the commits.
+    pub merged: Vec<(TaskId, Oid)>,
+    /// The gates that ran, in order.
+    pub gates: Vec<GateRun>,
+    /// How landing stands.
+    pub land: LandState,
+    /// Whether it was asked to stop since it was last owned.
+    pub interrupted: bool,
+    /// Whether a gate on a wave was red since it was last owned: nothing more is started.
+    pub halted: bool,
+    /// The number of the last event.
+    pub seq: u64,
+    /// Events of a newer todone.
+    pub unknown: u64,
+}
+
+/// How far a wave is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaveState {
+    /// The commit that its tasks start from, once it began.
+    pub base: Option<Oid>,
+    /// The merge that is prepared and not confirmed.
+    pub planned: Option<PlannedMerge>,
+    /// Whether its patches are merged.
+    pub integrated: bool,
+}
+
+/// A prepared move of the integration branch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedMerge {
+    /// The tip before.
+    pub from: Oid,
+    /// The tip after.
+    pub to: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// What becomes of the units.
+    pub outcomes: Vec<(TaskId, Outcome)>,
+}
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitState {
+    /// What it is.
+    pub unit: Unit,
+    /// The wave of its task.
+    pub wave: usize,
+    /// Where it stands.
+    pub status: UnitStatus,
+    /// Its attempts, in order; they stay when it is put back.
+    pub attempts: Vec<AttemptState>,
+    /// Attempts that belong to earlier rounds (`retry`) and no longer count against the limit.
+    pub forgiven: usize,
+    /// Whether it starts from the present tip instead of what its needs gave (`retry`).
+    pub on_tip: bool,
+    /// What the user adds to its prompt (`retry -m`).
+    pub note: Option<String>,
+}
+
+/// Where a unit stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UnitStatus {
+    /// Its needs are not met, or nobody had time for it yet.
+    Waiting,
+    /// An attempt runs.
+    Running,
+    /// Its last attempt succeeded; the patch waits for its turn to be merged.
+    Patched,
+    /// It is through.
+    Done(Outcome),
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptState {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The commit it started from.
+    pub base: Oid,
+    /// The slot's number.
+    pub slot: u32,
+    /// The directory it worked in.
+    pub worktree: PathBuf,
+    /// Its log, relative to the run's folder.
+    pub log: PathBuf,
+    /// When it began.
+    pub started: u64,
+    /// When it ended, and how; none: it runs, or nobody saw its end.
+    pub ended: Option<(u64, AttemptEnd)>,
+    /// What was found in its slot afterwards.
+    pub salvaged: Option<Oid>,
+}
+
+/// How landing stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LandState {
+    /// Not tried.
+    Open,
+    /// The branch is about to move.
+    Planned {
+        /// The branch, in full.
+        into: String,
+        /// What it pointed to.
+        from: Option<Oid>,
+        /// Where it goes.
+        to: Oid,
+        /// That commit's tree.
+        tree: Oid,
+    },
+    /// It moved.
+    Landed {
+        /// The branch, in full.
+        into: String,
+        /// Where it went.
+        to: Oid,
+    },
+    /// It stayed.
+    Refused(LandRefusal),
+}
+
+impl UnitState {
+    /// The patch of the last attempt, whether it counts or not.
+    pub fn patch(&self) -> Option<&Patch> {
+        self.attempts.last()?.ended.as_ref()?.1.patch.as_ref()
+    }
+
+    /// How the last attempt ended.
+    pub fn last_end(&self) -> Option<&AttemptEnd> {
+        Some(&self.attempts.last()?.ended.as_ref()?.1)
+    }
+
+    /// How it ended, if it did.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.status {
+            UnitStatus::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// How many attempts count against the limit of retries.
+    pub fn tried(&self) -> usize {
+        self.attempts.len() - self.forgiven
+    }
+}
+
+impl RunState {
+    /// The state after the first event of a run, which must be [`EventKind::RunCreated`].
+    pub fn begin(run: &RunId, event: &Event) -> Result<Self, BadEvent> {
+        let EventKind::RunCreated {
+            board,
+            plan,
+            base,
+            base_tree,
+            branch,
+            into,
+            into_at,
+            only,
+            jobs,
+            unseen,
+            epoch,
+        } = &event.kind
+        else {
+            return Err(BadEvent {
+                run: run.clone(),
+                seq: event.seq,
+                why: "a run begins with run-created".to_owned(),
+            });
+        };
+        Ok(Self {
+            run: run.clone(),
+            board: (**board).clone(),
+            plan: plan.clone(),
+            base: *base,
+            base_tree: *base_tree,
+            branch: branch.clone(),
+            into: into.clone(),
+            into_at: *into_at,
+            only: only.clone(),
+            jobs: *jobs,
+            unseen: *unseen,
+            epoch: *epoch,
+            started: event.at,
+            updated: event.at,
+            ended: None,
+            owner: None,
+            units: BTreeMap::new(),
+            expanded: BTreeMap::new(),
+            unexpanded: BTreeMap::new(),
+            waves: vec![WaveState::default(); plan.waves.len()],
+            tip: *base,
+            tip_tree: *base_tree,
+            merged: Vec::new(),
+            gates: Vec::new(),
+            land: LandState::Open,
+            interrupted: false,
+            halted: false,
+            seq: event.seq,
+            unknown: 0,
+        })
+    }
+
+    /// The state after all these events.
+    pub fn fold<'e>(
+        run: &RunId,
+        events: impl IntoIterator<Item = &'e Event>,
+    ) -> Result<Option<Self>, BadEvent> {
+        let mut events = events.into_iter();
+        let Some(first) = events.next() else { return Ok(None) };
+        let mut state = Self::begin(run, first)?;
+        for event in events {
+            state.apply(event)?;
+        }
+        Ok(Some(state))
+    }
+
+    /// The one transition function. After an error the state is as it was before.
+    pub fn apply(&mut self, event: &Event) -> Result<(), BadEvent> {
+        let run = self.run.clone();
+        let bad = |why: String| BadEvent { run, seq: event.seq, why };
+        if event.seq != self.seq + 1 {
+            return Err(bad(format!("event {} is expected next", self.seq + 1)));
+        }
+        self.step(event).map_err(bad)?;
+        self.seq = event.seq;
+        self.updated = event.at;
+        Ok(())
+    }
+
+    fn step(&mut self, event: &Event) -> Result<(), String> {
+        match &event.kind {
+            EventKind::RunCreated { .. } => return Err("the run is created already".to_owned()),
+            EventKind::Owned { pid, .. } => {
+                // Whoever takes a run up again does all of it.
+                if self.owner.is_some() {
+                    self.only.clear();
+                }
+                self.owner = Some(*pid);
+                self.interrupted = false;
+                self.halted = false;
+                self.ended = None;
+                if matches!(self.land, LandState::Refused(_)) {
+                    self.land = LandState::Open;
+                }
+                // What was cancelled, and what was running when its owner died, runs again.
+                for unit in self.units.values_mut() {
+                    if matches!(
+                        unit.status,
+                        UnitStatus::Running
+                            | UnitStatus::Done(Outcome::Cancelled | Outcome::NotRun)
+                    ) {
+                        unit.status = UnitStatus::Waiting;
+                        unit.forgiven = unit.attempts.len();
+                    }
+                }
+                self.unexpanded
+                    .retain(|_, outcome| !matches!(outcome, Outcome::Cancelled | Outcome::NotRun));
+            }
+            EventKind::WaveStarted { wave, base } => self.wave(*wave)?.base = Some(*base),
+            EventKind::Expanded { task, units } => self.expand(task, units)?,
+            EventKind::AttemptStarted { task, attempt, base, slot, worktree, log } => {
+                let unit = self.unit(task)?;
+                if unit.status != UnitStatus::Waiting {
+                    return Err(format!("`{task}` is not waiting"));
+                }
+                unit.status = UnitStatus::Running;
+                unit.attempts.push(AttemptState {
+                    number: *attempt,
+                    base: *base,
+                    slot: *slot,
+                    worktree: worktree.clone(),
+                    log: log.clone(),
+                    started: event.at,
+                    ended: None,
+                    salvaged: None,
+                });
+            }
+            EventKind::AttemptEnded { task, attempt, end, again } => {
+                self.end_attempt(task, *attempt, end, *again, event.at)?;
+            }
+            EventKind::AttemptSalvaged { task, attempt, commit } => {
+                let unit = self.unit(task)?;
+                let found = unit.attempts.iter_mut().find(|a| a.number == *attempt);
+                found.ok_or_else(|| format!("`{task}` has no attempt {attempt}"))?.salvaged =
+                    *commit;
+            }
+            EventKind::Skipped { task, reason } => {
+                let outcome = Outcome::Skipped { reason: reason.clone() };
+                self.finish(task, outcome)?;
+            }
+            EventKind::GateEnded(gate) => {
+                if matches!(gate.scope, GateScope::Wave { .. }) && !gate.verdict.is_green() {
+                    self.halted = true;
+                }
+                self.gates.push(gate.clone());
+            }
+            EventKind::IntegrationPlanned { wave, from, to, tree, outcomes } => {
+                if self.tip != *from {
+                    return Err(format!("the tip is {}, not {from}", self.tip));
+                }
+                let planned =
+                    PlannedMerge { from: *from, to: *to, tree: *tree, outcomes: outcomes.clone() };
+                self.wave(*wave)?.planned = Some(planned);
+            }
+            EventKind::Integrated { wave } => {
+                let state = self.wave(*wave)?;
+                let planned = state.planned.take().ok_or("no merge is planned")?;
+                state.integrated = true;
+                // What is merged after landing is to be landed too.
+                if planned.to != planned.from && matches!(self.land, LandState::Landed { .. }) {
+                    self.land = LandState::Open;
+                }
+                self.tip = planned.to;
+                self.tip_tree = planned.tree;
+                for (task, outcome) in planned.outcomes {
+                    if let Outcome::Merged { commit } = outcome {
+                        self.merged.push((task.clone(), commit));
+                    }
+                    self.unit(&task)?.status = UnitStatus::Done(outcome);
+                }
+            }
+            EventKind::LandPlanned { into, from, to, tree } => {
+                self.land =
+                    LandState::Planned { into: into.clone(), from: *from, to: *to, tree: *tree };
+            }
+            EventKind::Landed { into, to } => {
+                self.land = LandState::Landed { into: into.clone(), to: *to };
+            }
+            EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
+            EventKind::Interrupted { .. } => self.interrupted = true,
+            EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,
+            EventKind::RunEnded { status } => self.end(*status, event.at),
+            EventKind::Unknown => self.unknown += 1,
+        }
+        Ok(())
+    }
+
+    fn wave(&mut self, wave: usize) -> Result<&mut WaveState, String> {
+        self.waves.get_mut(wave).ok_or_else(|| format!("there is no wave {wave}"))
+    }
+
+    fn unit(&mut self, id: &TaskId) -> Result<&mut UnitState, String> {
+        self.units.get_mut(id).ok_or_else(|| format!("there is no unit `{id}`"))
+    }
+
+    fn expand(&mut self, task: &TaskId, units: &[Unit]) -> Result<(), String> {
+        let wave = self.plan.wave_of(task).ok_or_else(|| format!("there is no task `{task}`"))?;
+        if self.expanded.contains_key(task) {
+            return Err(format!("`{task}` is expanded already"));
+        }
+        self.expanded.insert(task.clone(), units.iter().map(|unit| unit.id.clone()).collect());
+        self.unexpanded.remove(task);
+        for unit in units {
+            let state = UnitState {
+                unit: unit.clone(),
+                wave,
+                status: UnitStatus::Waiting,
+                attempts: Vec::new(),
+                forgiven: 0,
+                on_tip: false,
+                note: None,
+            };
+            self.units.insert(unit.id.clone(), state);
+        }
+        Ok(())
+    }
+
+    fn end_attempt(
+        &mut self,
+        task: &TaskId,
+        number: u32,
+        end: &AttemptEnd,
+        again: bool,
+        at: u64,
+    ) -> Result<(), String> {
+        let unit = self.unit(task)?;
+        let last = unit.attempts.last_mut().filter(|a| a.number == number && a.ended.is_none());
+        last.ok_or_else(|| format!("attempt {number} of `{task}` is not running"))?.ended =
+            Some((at, end.clone()));
+        unit.status = match &end.failure {
+            None => UnitStatus::Patched,
+            Some(crate::model::Failure::Interrupted) => UnitStatus::Done(Outcome::Cancelled),
+            Some(_) if again => UnitStatus::Waiting,
+            Some(failure) => UnitStatus::Done(Outcome::Failed { failure: failure.clone() }),
+        };
+        Ok(())
+    }
+
+    fn finish(&mut self, task: &TaskId, outcome: Outcome) -> Result<(), String> {
+        if let Some(unit) = self.units.get_mut(task) {
+            unit.status = UnitStatus::Done(outcome);
+        } else if self.board.task(task).is_some() {
+            self.unexpanded.insert(task.clone(), outcome);
+        } else {
+            return Err(format!("there is no task `{task}`"));
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, tasks: &[TaskId], note: Option<&str>) -> Result<(), String> {
+        for task in tasks {
+            if self.unexpanded.remove(task).is_some() {
+                continue;
+            }
+            let unit = self.unit(task)?;
+            unit.status = UnitStatus::Waiting;
+            unit.forgiven = unit.attempts.len();
+            unit.on_tip = true;
+            unit.note = note.map(str::to_owned);
+        }
+        self.ended = None;
+        self.halted = false;
+        Ok(())
+    }
+
+    fn end(&mut self, status: RunStatus, at: u64) {
+        let rest = match status {
+            RunStatus::Interrupted => Outcome::Cancelled,
+            _ => Outcome::NotRun,
+        };
+        for unit in self.units.values_mut() {
+            if matches!(unit.status, UnitStatus::Waiting | UnitStatus::Running) {
+                unit.status = UnitStatus::Done(rest.clone());
+            }
+        }
+        for task in &self.board.tasks {
+            if !self.expanded.contains_key(&task.id) {
+                self.unexpanded.entry(task.id.clone()).or_insert_with(|| rest.clone());
+            }
+        }
+        self.ended = Some((status, at));
+    }
+
+    /// The outcome of a task of the board: of its units the worst, none while one is not through.
+    pub fn task_outcome(&self, task: &TaskId) -> Option<Outcome> {
+        if let Some(outcome) = self.unexpanded.get(task) {
+            return Some(outcome.clone());
+        }
+        let mut worst: Option<&Outcome> = None;
+        for unit in self.expanded.get(task)? {
+            let outcome = self.units[unit].outcome()?;
+            let better = |old: &&Outcome| old.is_success() || !outcome.is_success();
+            if worst.is_none() || (worst.as_ref().is_some_and(better) && !outcome.is_success()) {
+                worst = Some(outcome);
+            }
+        }
+        Some(worst.cloned().unwrap_or(Outcome::Unchanged))
+    }
+
+    /// The units in the order in which their patches are merged: wave, board, share.
+    pub fn in_order(&self) -> impl Iterator<Item = &UnitState> {
+        self.plan
+            .waves
+            .iter()
+            .flatten()
+            .filter_map(|task| self.expanded.get(&task.id))
+            .flatten()
+            .map(|id| &self.units[id])
+    }
+}

@@ -1,0 +1,241 @@
+//! How an attempt and how a task end.
+//!
+//! Knows no processes: exit statuses are plain numbers here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Conflict, Note, Oid, Patch, RepoPath, TaskId};
+
+/// Everything that is kept of an attempt when it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// None: it succeeded.
+    pub failure: Option<Failure>,
+    /// What it changed, whether it succeeded or not; none only if nothing could be captured.
+    pub patch: Option<Patch>,
+    /// The task's own HEAD, if it made commits; kept under the run's `raw` refs.
+    pub raw: Option<Oid>,
+    /// What else was noticed.
+    pub notes: Vec<Note>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// The last lines of its output, foreign bytes replaced, at most 4 KiB.
+    pub tail: String,
+    /// Its standard output as a handoff: foreign bytes replaced, at most 1 MiB; kept only if a task
+    /// needs this one.
+    pub output: Option<String>,
+    /// Whether a process it left behind held its output open.
+    pub leaked: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum Failure {
+    /// The command ended with this status.
+    Exit {
+        /// Not zero.
+        code: i32,
+    },
+    /// The command was ended by this signal.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The command could not be started.
+    Start {
+        /// What the system said.
+        reason: String,
+    },
+    /// It took longer than `timeout`.
+    Timeout,
+    /// It was silent for longer than `idle_timeout`.
+    Idle,
+    /// `verify` was red.
+    Verify {
+        /// Its exit status; none if it was ended by a signal or ran out of time.
+        code: Option<i32>,
+        /// The last lines of its output.
+        tail: String,
+    },
+    /// It changed paths outside its `scope`.
+    Scope {
+        /// Those paths.
+        paths: Vec<RepoPath>,
+    },
+    /// `changes = "required"` and nothing changed.
+    Unchanged,
+    /// `changes = "forbidden"` and something changed.
+    Changed {
+        /// What changed.
+        paths: Vec<RepoPath>,
+    },
+    /// Something it left can't be held whole by a snapshot.
+    Incomplete {
+        /// Those paths, each with the reason.
+        paths: Vec<(RepoPath, String)>,
+    },
+    /// It printed more than can be handed over, and another task is split by what it printed.
+    Output {
+        /// The most that can be, in bytes.
+        most: u64,
+    },
+    /// The slot could not be prepared: `setup` failed.
+    Setup {
+        /// The last lines of its output.
+        tail: String,
+    },
+    /// The run was interrupted while it ran.
+    Interrupted,
+    /// Its supervisor was gone before it reported an end.
+    Lost,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = |list: &[RepoPath]| -> String {
+            let mut shown: Vec<String> = list.iter().take(3).map(ToString::to_string).collect();
+            if list.len() > 3 {
+                shown.push(format!("{} more", list.len() - 3));
+            }
+            shown.join(", ")
+        };
+        match self {
+            Self::Exit { code } => write!(f, "exit status {code}"),
+            Self::Signal { signal } => write!(f, "ended by signal {signal}"),
+            Self::Start { reason } => write!(f, "could not be started: {reason}"),
+            Self::Timeout => write!(f, "took longer than its timeout"),
+            Self::Idle => write!(f, "was silent for longer than its idle_timeout"),
+            Self::Verify { code: Some(code), .. } => write!(f, "verify failed: exit status {code}"),
+            Self::Verify { code: None, .. } => write!(f, "verify failed: it did not end by itself"),
+            Self::Scope { paths: list } => write!(f, "changed outside its scope: {}", paths(list)),
+            Self::Unchanged => write!(f, "changed nothing, but changes = \"required\""),
+            Self::Changed { paths: list } => {
+                write!(f, "changed {}, but changes = \"forbidden\"", paths(list))
+            }
+            Self::Incomplete { paths: list } => {
+                let names: Vec<RepoPath> = list.iter().map(|(path, _)| path.clone()).collect();
+                write!(f, "can't be captured whole: {}", paths(&names))?;
+                match list.first() {
+                    Some((_, reason)) => write!(f, " ({reason})"),
+                    None => Ok(()),
+                }
+            }
+            Self::Output { most } => write!(
+                f,
+                "printed more than {} MiB, and a foreach takes its items from that",
+                most >> 20
+            ),
+            Self::Setup { .. } => write!(f, "setup failed"),
+            Self::Interrupted => write!(f, "interrupted"),
+            Self::Lost => write!(f, "its supervisor died"),
+        }
+    }
+}
+
+/// How a task ended in this run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Its patch is on the integration branch.
+    Merged {
+        /// Its commit there.
+        commit: Oid,
+    },
+    /// It succeeded and changed nothing, or nothing that was not there already.
+    Unchanged,
+    /// Its last attempt failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// Its patch could not be merged.
+    Conflicted {
+        /// What it met.
+        conflict: Box<Conflict>,
+    },
+    /// A gate was red with its patch.
+    Rejected {
+        /// The gate's name.
+        gate: String,
+    },
+    /// It never started, or its patch was not taken, because of others.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+    },
+    /// The run was stopped while it ran or before it started.
+    Cancelled,
+    /// It was not asked for (`--only`).
+    NotRun,
+}
+
+impl Outcome {
+    /// The outcome in one word, as reports and exit codes use it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Merged { .. } => "merged",
+            Self::Unchanged => "unchanged",
+            Self::Failed { .. } => "failed",
+            Self::Conflicted { .. } => "conflicted",
+            Self::Rejected { .. } => "rejected",
+            Self::Skipped { .. } => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::NotRun => "not-run",
+        }
+    }
+
+    /// Whether tasks that need this one may start.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Merged { .. } | Self::Unchanged)
+    }
+}
+
+/// Why a task was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// A task that it needs did not end well.
+    Need {
+        /// That task.
+        task: TaskId,
+        /// How it ended, in one word.
+        outcome: String,
+    },
+    /// Two tasks that it needs can't be merged with each other.
+    NeedsConflict {
+        /// The one that could not be merged.
+        task: TaskId,
+    },
+    /// `on_failure = "stop"` and another task failed.
+    Stopped {
+        /// That task.
+        task: TaskId,
+    },
+    /// Its `foreach` found no items, could not be expanded, or its output was no list.
+    Expansion {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Need { task, outcome } => match outcome.as_str() {
+                "failed" | "conflicted" => write!(f, "needs `{task}`, which {outcome}"),
+                "not-run" => write!(f, "needs `{task}`, which was not run"),
+                _ => write!(f, "needs `{task}`, which was {outcome}"),
+            },
+            Self::NeedsConflict { task } => {
+                write!(f, "the tasks it needs conflict with each other (at `{task}`)")
+            }
+            Self::Stopped { task } => {
+                write!(f, "`{task}` failed and on_failure = \"stop\"")
+            }
+            Self::Expansion { reason } => write!(f, "{reason}"),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A board after defaults: settings, agent profiles, gates, tasks.
+//!
+//! Knows nothing of TOML; places in a file appear only in [`Unbuilt`], as text.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Oid, Retry, Task, TaskId};
+
+/// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Board {
+    /// The board's name; default: the file's stem.
+    pub name: String,
+    /// The folder of the board file (absolute), which `prompt_file` is relative to and tasks see as
+    /// `TODONE_BOARD_DIR`.
+    pub dir: PathBuf,
+    /// The board file (absolute); none if it came from standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The revision that the first wave starts from.
+    pub base: String,
+    /// The branch to land on; none: the branch checked out at the start.
+    pub into: Option<String>,
+    /// The prefix of the integration branch (`todone` gives `todone/<run>`).
+    pub branch: String,
+    /// When the run lands by itself.
+    pub land: LandPolicy,
+    /// What the landed history looks like.
+    pub land_as: LandAs,
+    /// What to do when the branch moved and no gate can check the result.
+    pub land_moved: LandMoved,
+    /// One line of commits, or a merge commit per task.
+    pub merge: MergeStyle,
+    /// How the commits of tasks are written.
+    pub commit: CommitStyle,
+    /// How many tasks at once; none: as many as there are processors.
+    pub jobs: Option<Jobs>,
+    /// Wave by wave, or each task as soon as it can.
+    pub schedule: Schedule,
+    /// Whether a failure stops the start of new tasks.
+    pub on_failure: OnFailure,
+    /// What happens to a task whose patch can't be merged.
+    pub on_conflict: OnConflict,
+    /// Commands that must succeed on the merged tree after each wave.
+    pub gates: Vec<Gate>,
+    /// How tasks are kept apart.
+    pub isolation: Isolation,
+    /// Where the worktrees stand; none: in the user's cache directory.
+    pub worktrees: Option<PathBuf>,
+    /// Names of the only variables of the caller's environment that tasks inherit; none: all.
+    pub env_pass: Option<Vec<String>>,
+    /// Named resources and how many tasks may hold each at once.
+    pub limits: BTreeMap<String, u32>,
+    /// Agent profiles by name.
+    pub agents: BTreeMap<String, Profile>,
+    /// The tasks in the order of the file.
+    pub tasks: Vec<Task>,
+    /// What the board uses and this version checks but can't do: `run` refuses such a board.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+impl Board {
+    /// The task of this name.
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.id == *id)
+    }
+}
+
+/// A key that is understood but whose feature this version lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbuilt {
+    /// The key or value, such as `task.review` or `agent.kind = "claude"`.
+    pub key: String,
+    /// Where it stands: `file:line:column`.
+    pub place: String,
+}
+
+/// How many tasks run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Jobs {
+    /// A fixed number, at least 1.
+    Fixed(u32),
+    /// Adapts to load.
+    Auto,
+}
+
+/// When a run lands by itself (`land`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LandPolicy {
+    /// Only if every task succeeded.
+    #[default]
+    Clean,
+    /// Whatever merged.
+    Merged,
+    /// Never by itself.
+    Never,
+}
+
+/// The shape of what lands (`land_as`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LandAs {
+    /// The commits of the tasks.
+    #[default]
+    Commits,
+    /// One commit.
+    Squash,
+    /// A merge commit.
+    Merge,
+}
+
+/// What to do when the branch moved and there is no gate (`land_moved`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LandMoved {
+    /// Don't land.
+    #[default]
+    Refuse,
+    /// Land what git merges without conflict.
+    Merge,
+}
+
+/// The history of the integration branch (`merge`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergeStyle {
+    /// One commit after another.
+    #[default]
+    Linear,
+    /// A merge commit per task.
+    MergeCommits,
+}
+
+/// How commits are written (`commit`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitStyle {
+    /// The message, with `{{ task }}`, `{{ description }}`, `{{ run }}`, `{{ board }}`; none: the
+    /// task's description (its first line), or its id.
+    pub message: Option<String>,
+    /// Further trailers, `Key: value`.
+    pub trailers: Vec<String>,
+    /// Whether a `Signed-off-by` is added.
+    pub signoff: bool,
+}
+
+/// The order in which tasks start (`schedule`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// A wave begins when the one before is merged and gated.
+    #[default]
+    Waves,
+    /// A task begins as soon as its needs have their patches.
+    Eager,
+}
+
+/// What a failure does to the rest (`on_failure`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Independent tasks go on.
+    #[default]
+    Continue,
+    /// Nothing new starts.
+    Stop,
+}
+
+/// What happens to a conflicted task (`on_conflict`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// It is reported.
+    #[default]
+    Report,
+    /// It runs again on the new tip.
+    Retry,
+    /// A resolver agent gets it.
+    Resolve,
+}
+
+/// How a task is kept apart from the user's repository (`isolation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A linked worktree.
+    #[default]
+    Worktree,
+    /// A private repository that borrows the objects.
+    Clone,
+}
+
+/// A command that must succeed on the merged tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name; `gate` for the board's only one.
+    pub name: String,
+    /// The shell script.
+    pub run: String,
+    /// How long it may take.
+    #[serde(default, with = "opt_millis")]
+    pub timeout: Option<Duration>,
+    /// The part of the tree whose change makes it run; empty: any.
+    pub paths: Vec<String>,
+}
+
+/// What a gate was asked to judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "lowercase")]
+pub enum GateScope {
+    /// The tip after this wave (from 0).
+    Wave {
+        /// The wave's number.
+        wave: usize,
+    },
+    /// The merge of the run onto a branch that moved.
+    Land {
+        /// What the branch pointed to.
+        onto: Oid,
+    },
+}
+
+/// How an agent is started and limited (`[agent.NAME]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its name in the board.
+    pub name: String,
+    /// How it talks.
+    pub kind: ProfileKind,
+    /// The argv; an element that is exactly `{{ prompt }}` becomes the prompt.
+    pub command: Vec<String>,
+    /// Whether the prompt is written to its standard input.
+    pub stdin_prompt: bool,
+    /// The most tasks it works on at once.
+    pub max: Option<u32>,
+    /// How often it is tried.
+    pub retry: Option<Retry>,
+    /// Environment variables for it.
+    pub env: BTreeMap<String, String>,
+    /// Names of the only variables of the caller's environment that it inherits; none: the board's.
+    pub env_pass: Option<Vec<String>>,
+    /// How its tasks are kept apart; none: the board's.
+    pub isolation: Option<Isolation>,
+}
+
+/// How an agent talks (`kind`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileKind {
+    /// Any program: the exit status is the answer.
+    Command,
+    /// A kind that a later version drives, by its name.
+    Other(String),
+}
+
+/// What stays in a slot between tasks (`clean`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clean {
+    /// Ignored files stay (build caches).
+    #[default]
+    Keep,
+    /// Everything that is not tracked goes.
+    All,
+}
+
+/// Durations as whole milliseconds.
+pub(super) mod opt_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|d| d.as_millis() as u64).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}

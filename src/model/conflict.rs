@@ -1,0 +1,106 @@
+//! Why a patch could not be merged. A value that is reported, never an error.
+//!
+//! Knows neither how it was found nor how it is shown.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Oid, RepoPath, TaskId};
+
+/// What a task's patch met on the integration branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The task whose patch could not be merged.
+    pub task: TaskId,
+    /// The patch's commit.
+    pub patch: Oid,
+    /// The tip (commit) it was merged onto.
+    pub onto: Oid,
+    /// The files, sorted by path; at least one.
+    pub files: Vec<ConflictFile>,
+}
+
+impl Conflict {
+    /// Every earlier task that it meets, in the order they were merged, each once.
+    pub fn with(&self) -> Vec<TaskId> {
+        let mut all: Vec<TaskId> = Vec::new();
+        for task in self.files.iter().flat_map(|file| &file.with) {
+            if !all.contains(task) {
+                all.push(task.clone());
+            }
+        }
+        all
+    }
+}
+
+/// One file in conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictFile {
+    /// Where it is in the merged tree.
+    pub path: RepoPath,
+    /// What kind of conflict.
+    pub kind: ConflictKind,
+    /// The earlier tasks whose merged change it meets, in the order they were merged.
+    pub with: Vec<TaskId>,
+    /// Commits that no task of this run made (they came while landing) and that it meets.
+    pub foreign: Vec<Oid>,
+    /// The file in the patch's base.
+    pub base: Option<Entry>,
+    /// The file at the tip.
+    pub ours: Option<Entry>,
+    /// The file in the patch.
+    pub theirs: Option<Entry>,
+    /// The places in the text; empty where the kind has none.
+    pub hunks: Vec<Hunk>,
+    /// Whether there were more hunks than are kept here.
+    pub capped: bool,
+    /// git's own words for it.
+    pub message: String,
+}
+
+/// The kind of a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConflictKind {
+    /// Both changed the same lines.
+    Content,
+    /// Both added the path, differently.
+    AddAdd,
+    /// One changed it, the other deleted it.
+    ModifyDelete,
+    /// One renamed it; the other renamed it elsewhere, deleted it, or put another file in its place.
+    Rename,
+    /// A file was added in a directory that the other side renamed.
+    DirectoryRename,
+    /// Both changed the mode, or the type, differently.
+    Mode,
+    /// Both changed a binary file.
+    Binary,
+    /// One has a directory where the other has a file.
+    DirectoryFile,
+    /// Both changed a symbolic link.
+    Link,
+    /// Both moved a submodule.
+    Submodule,
+}
+
+/// One place in a file where base, ours and theirs all differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hunk {
+    /// The lines before.
+    pub base: Side,
+    /// The lines at the tip.
+    pub ours: Side,
+    /// The lines in the patch.
+    pub theirs: Side,
+}
+
+/// Some lines of one version of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// The number of the first line, from 1; for an empty side, of the line before which it stands.
+    pub start: usize,
+    /// How many lines.
+    pub lines: usize,
+    /// Their text, foreign bytes replaced.
+    pub text: String,
+}

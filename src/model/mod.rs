@@ -1,0 +1,42 @@
+//! What there is: the plain data that every other room speaks of.
+//!
+//! Knows no files, no git, no processes and no clock. This page is the glossary.
+//!
+//! | word | is |
+//! |---|---|
+//! | [`Board`] | the TOML file: settings, agent profiles, tasks |
+//! | [`Task`] | one unit of work as the board defines it |
+//! | [`Unit`] | a task as it is run: the task itself, or one share of a `foreach` |
+//! | [`Profile`] | how an agent is started and limited (`[agent.NAME]`) |
+//! | [`Plan`] | the tasks in waves; a wave holds the tasks whose needs are met by earlier waves |
+//! | [`Patch`] | what an attempt changed, against its recorded base |
+//! | [`Conflict`] | why a patch could not be merged; a value that is reported, not an error |
+//! | [`Verdict`] | what a verify command or a gate said |
+//! | [`Outcome`] | how a task ended in this run |
+
+mod attempt;
+mod board;
+mod conflict;
+mod id;
+mod oid;
+mod patch;
+mod path;
+mod plan;
+mod task;
+mod verdict;
+
+pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
+pub use board::{
+    Board, Clean, CommitStyle, Gate, GateScope, Isolation, Jobs, LandAs, LandMoved, LandPolicy,
+    MergeStyle, OnConflict, OnFailure, Profile, ProfileKind, Schedule, Unbuilt,
+};
+pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
+pub use id::{IdFault, RunId, TaskId};
+pub use oid::{Oid, OidFault};
+pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
+pub use path::RepoPath;
+pub use plan::{Overlap, Plan, PlannedTask};
+pub use task::{
+    Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Unit, Work,
+};
+pub use verdict::{GateRun, Verdict};
