@@ -1,0 +1,351 @@
+//! Every key of a board: where it stands, what it may hold, what it means. The only list of them:
+//! the check, the JSON Schema and the table in the README come from here.
+//!
+//! Knows nothing of files; what a key does is decided where it is decoded.
+//!
+//! To add a key: one row here; a row whose shape is not `Later` must be read in `settings` or
+//! `tasks`, which the tests hold it to.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::shape::{Key, Naming, REQUIRED, Section, Shape, key};
+use Shape::{
+    Any, Arg, Choice, Duration, Either, Filled, Filling, Flag, Glob, Later, LaterFlag, List, Loose,
+    Many, ManyFilling, Map, Number, Path, Scalar, Script, Size, Table, Template, Text, Whole, Word,
+};
+
+/// The names that an element of a task's argv may hold.
+pub(super) const IN_ARGV: &[&str] = &["items", "item", "task"];
+/// The names that an element of an agent's argv may hold.
+const IN_AGENT_ARGV: &[&str] = &["prompt", "items", "item", "task"];
+/// The names that a prompt may hold (and those of `needs`).
+pub(super) const IN_PROMPT: &[&str] = &["items", "item", "task", "needs"];
+/// The names that a commit's message may hold.
+const IN_MESSAGE: &[&str] = &["task", "description", "run", "board"];
+
+const COUNT: Shape = Whole(1, u32::MAX as i64);
+const NO_SCOPE: &str = "leave `scope` out, or write `[\"**\"]`: then any path may change";
+const NO_GLOB: &str = "name at least one glob, such as `\"src/**/*.rs\"`";
+const NO_WORDS: &str = "name the program and its arguments, such as `[\"cargo\", \"fmt\"]`";
+
+const ENV_VALUE: Shape = Either(&[Text, Later(&Table(ENV_FROM))]);
+const ENV_FROM: &Section = &Section::new(
+    "env",
+    &[key("from", Word, REQUIRED, "the variable of the caller whose value it takes")],
+);
+const RETRIES: &Section =
+    &Section::new("retry", &[key("attempts", COUNT, REQUIRED, "attempts in all")]);
+const RETRY: Shape = Either(&[COUNT, Table(RETRIES)]);
+#[rustfmt::skip]
+const BUDGET: &Section = &Section::new(
+    "budget",
+    &[
+        key("usd", Number, "no bound", "dollars that may be spent"),
+        key("tokens", Whole(1, i64::MAX), "no bound", "tokens that may be used"),
+        key("time", Duration, "no bound", "time that agents may work, added up"),
+        key("per_task", Number, "the dearest attempt seen", "dollars held in reserve for a task that starts"),
+        key("unknown", Choice(&["refuse", "allow"], &[]), "\"refuse\"", "whether a model without a known price may run under a budget in dollars"),
+    ],
+);
+#[rustfmt::skip]
+const COMMIT: &Section = &Section::new(
+    "commit",
+    &[
+        key("message", Template(IN_MESSAGE), "the first line of the description, or the id", "the message, with `{{ task }}`, `{{ description }}`, `{{ run }}`, `{{ board }}`"),
+        key("author", Choice(&["user"], &["agent"]), "\"user\"", "who is named as author"),
+        key("trailers", Many(&Filled), "none", "further trailers, `Key: value`"),
+        key("signoff", Flag, "false", "whether a `Signed-off-by` is added"),
+        key("sign", LaterFlag(false), "false", "whether commits are signed"),
+    ],
+);
+#[rustfmt::skip]
+const GATE: &Section = &Section::new(
+    "gate",
+    &[
+        key("name", Word, "`gate`", "its name"),
+        key("run", Script, REQUIRED, "the shell script"),
+        key("timeout", Duration, "no limit", "how long it may take"),
+        key("paths", Later(&Many(&Glob)), "any", "the part of the tree whose change makes it run"),
+    ],
+);
+#[rustfmt::skip]
+const MERGE_RULE: &Section = &Section::new(
+    "merge_rule",
+    &[
+        key("paths", Many(&Glob), REQUIRED, "the paths that the rule is for"),
+        key("regenerate", Script, "none", "the shell script that makes these files anew"),
+        key("strategy", Choice(&["union", "ours", "theirs", "driver"], &[]), "git's", "how they are merged"),
+    ],
+);
+
+/// The top of the file.
+#[rustfmt::skip]
+pub(super) const BOARD: &Section = &Section::new(
+    "board",
+    &[
+        key("name", Filled, "the file's stem", "the board's name"),
+        key("base", Filled, "`HEAD`", "the revision that the first wave starts from"),
+        key("into", Filled, "the branch checked out at the start", "the branch to land on; made if missing"),
+        key("branch", Filled, "`todone`", "the prefix of the integration branch, `todone/<run>`"),
+        key("land", Choice(&["clean", "merged", "never"], &["branches", "push"]), "\"clean\"", "when a run lands by itself: if every task succeeded, whatever merged, or never"),
+        key("land_as", Choice(&["commits"], &["squash", "merge"]), "\"commits\"", "what lands: the tasks' commits, one commit, or a merge commit"),
+        key("land_moved", Choice(&["refuse", "merge"], &[]), "\"refuse\"", "what to do when the branch moved and there is no gate to check the result"),
+        key("merge", Choice(&["linear", "merge-commits"], &[]), "\"linear\"", "the history: one line of commits, or a merge commit per task"),
+        key("commits", Choice(&["squash"], &["keep"]), "\"squash\"", "whether a task's own commits are kept"),
+        key("commit", Table(COMMIT), "", "how commits are written"),
+        key("jobs", Either(&[COUNT, Choice(&[], &["auto"])]), "the processors", "tasks at once; `\"auto\"` adapts to load"),
+        key("schedule", Choice(&["waves", "eager"], &[]), "\"waves\"", "whether a task starts with its wave, or as soon as its needs are there"),
+        key("overlap", Choice(&["report"], &["serialise"]), "\"report\"", "what happens to tasks of a wave whose `scope` overlaps"),
+        key("on_failure", Choice(&["continue", "stop"], &[]), "\"continue\"", "whether a failure stops the start of further tasks"),
+        key("on_conflict", ON_CONFLICT, "\"report\"", "what happens to a task whose patch can't be merged"),
+        key("on_reject", ON_REJECT, "\"report\"", "what happens to a task that a gate rejects"),
+        key("resolver", Later(&Word), "none", "the agent profile that resolves conflicts"),
+        key("gate", Either(&[Script, Table(GATE), Filling(&Table(GATE), "leave `gate` out")]), "none", "what must succeed on the merged tree after every wave: a script, a table, or `[[gate]]` for several"),
+        key("gate_base", LaterFlag(false), "true", "whether the gate runs on the base before the first task"),
+        key("budget", Later(&Table(BUDGET)), "none", "what the run may spend"),
+        key("protect", Later(&Many(&Glob)), "none", "paths that no task may change"),
+        key("redact", Later(&Many(&Word)), "none", "variables whose values are kept out of logs and reports"),
+        key("env_pass", List(&Word), "all", "the only variables of the caller's environment that tasks inherit"),
+        key("isolation", ISOLATION, "\"worktree\"", "how tasks are kept apart"),
+        key("sandbox", SANDBOX, "\"none\"", "what a task may write outside its directory"),
+        key("require_sandbox", LaterFlag(false), "false", "whether a weaker sandbox than the one asked for is an error"),
+        key("worktrees", Filled, "the user's cache directory", "the folder of the worktrees, relative to the board's folder"),
+        key("sparse", Later(&Many(&Glob)), "the whole tree", "the part of the tree that worktrees hold"),
+        key("cache_limit", Later(&Size), "none", "how much disk the worktrees may hold"),
+        key("vars", Map(Naming::Var, &Scalar), "none", "values for `{{ vars.NAME }}`; in scripts `$TODONE_VAR_NAME`"),
+        key("limits", Map(Naming::Limit, &COUNT), "none", "how many tasks may hold each of these locks at once, in all your runs on this machine"),
+        key("defaults", Table(DEFAULTS), "none", "any key of a task, for the tasks that lack it; `env` is joined"),
+        key("agent", Map(Naming::Agent, &Table(AGENT)), "none", "the agent profiles, `[agent.NAME]`"),
+        key("merge_rule", Later(&List(&Table(MERGE_RULE))), "none", "how certain paths are merged, `[[merge_rule]]`"),
+        key("task", List(&Table(TASK)), REQUIRED, "the tasks, `[[task]]`, in the order in which they are merged"),
+    ],
+);
+
+const ON_CONFLICT: Shape = Choice(&["report"], &["retry", "resolve"]);
+const ON_REJECT: Shape = Choice(&["report"], &["retry"]);
+const ISOLATION: Shape = Choice(&["worktree"], &["clone"]);
+const SANDBOX: Shape = Choice(&["none"], &["write", "strict"]);
+
+/// The kinds of agents that later versions drive.
+pub(super) const LATER_KINDS: &[&str] =
+    &["claude", "codex", "gemini", "opencode", "copilot", "qwen", "aider", "acp"];
+
+/// `[agent.NAME]`.
+#[rustfmt::skip]
+pub(super) const AGENT: &Section = &Section::new(
+    "agent",
+    &[
+        key("kind", Choice(&["command"], LATER_KINDS), "\"command\"", "how it talks"),
+        key("command", Filling(&Arg(IN_AGENT_ARGV), NO_WORDS), "none", "program and arguments; the element `{{ prompt }}` becomes the prompt"),
+        key("stdin", Choice(&["none", "prompt"], &[]), "\"none\"", "what its standard input is"),
+        key("model", Later(&Filled), "the agent's own", "the model"),
+        key("fallback", Later(&Many(&Word)), "none", "models or profiles that take over"),
+        key("system", Later(&Filled), "none", "what its system prompt gains"),
+        key("permissions", Later(&Choice(&["read", "edit", "all"], &[])), "\"edit\"", "what it may do without asking"),
+        key("allow", Later(&Many(&Filled)), "none", "commands that it may run"),
+        key("push", LaterFlag(false), "false", "whether it may publish"),
+        key("max", COUNT, "no bound", "the most tasks it works on at once, in all your runs on this machine"),
+        key("pool", Later(&COUNT), "none", "how many are kept warm"),
+        key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
+        key("budget", Later(&Table(BUDGET)), "none", "what it may spend"),
+        key("isolation", ISOLATION, "the board's", "how its tasks are kept apart"),
+        key("sandbox", SANDBOX, "the board's", "what its tasks may write outside their directory"),
+        key("env", Map(Naming::Env, &ENV_VALUE), "none", "environment variables for it"),
+        key("env_pass", List(&Word), "the board's", "the only variables of the caller's environment that it inherits"),
+    ],
+);
+
+#[rustfmt::skip]
+const FOREACH: &Section = &Section::new(
+    "foreach",
+    &[
+        key("glob", ManyFilling(&Glob, NO_GLOB), "none", "the tracked files that match, sorted"),
+        key("exclude", Many(&Glob), "none", "of these, those that don't match this"),
+        key("items", List(&Scalar), "none", "these"),
+        key("command", Either(&[Script, Filling(&Text, NO_WORDS)]), "none", "what a script or program prints, a line an item"),
+        key("from", Word, "none", "the output of a needed task: a JSON array, or lines"),
+        key("batch", COUNT, "1", "items per share"),
+        key("allow_empty", Flag, "false", "whether no items at all are no fault"),
+        key("null", Flag, "false", "whether the command's items end with NUL"),
+    ],
+);
+const CHECK: &Section =
+    &Section::new("verify", &[key("run", Script, REQUIRED, "the shell script")]);
+#[rustfmt::skip]
+const SETUP: &Section = &Section::new(
+    "setup",
+    &[
+        key("run", Script, REQUIRED, "the shell script"),
+        key("inputs", Many(&Glob), "none", "tracked files whose change runs it again"),
+        key("timeout", Duration, "no limit", "how long it may take"),
+    ],
+);
+#[rustfmt::skip]
+const CACHE: &Section = &Section::new(
+    "cache",
+    &[
+        key("inputs", Many(&Glob), "the whole tree", "the files that the result depends on"),
+        key("ttl", Duration, "for ever", "how long a result holds"),
+    ],
+);
+const CONTEXT: &Section = &Section::new(
+    "context",
+    &[key("files", Many(&Glob), "none", "files that are shown to the agent")],
+);
+const EXPECT: &Section = &Section::new(
+    "expect",
+    &[key("json_schema", Any, "none", "the schema of its structured output: a table or a file")],
+);
+const HANDOFF: &Section = &Section::new(
+    "handoff",
+    &[key(
+        "transform",
+        Either(&[Filled, Filling(&Text, NO_WORDS)]),
+        REQUIRED,
+        "the profile or command that prepares what its needs hand over",
+    )],
+);
+
+#[rustfmt::skip]
+const TASK_KEYS: &[Key] = &[
+    key("id", Word, REQUIRED, "its name: letters, digits, `.`, `_`, `-`"),
+    key("description", Loose, "none", "for people; the prompt of a task that has no other"),
+    key("needs", Many(&Word), "none", "the tasks whose merged patches it starts from").or(&["dependencies", "depends_on"]),
+    key("agent", Either(&[Word, Later(&Filling(&Word, "name at least one agent"))]), "none", "the agent profile that does it").or(&["agent_type"]),
+    key("prompt", Template(IN_PROMPT), "the description", "what the agent is asked"),
+    key("prompt_file", Filled, "none", "the file that holds the prompt, relative to the board's folder"),
+    key("run", Script, "none", "a shell script, without an agent; items are `\"$@\"`"),
+    key("command", Filling(&Arg(IN_ARGV), NO_WORDS), "none", "program and arguments, without a shell and an agent"),
+    key("shell", Filling(&Text, "such as `[\"bash\", \"-euo\", \"pipefail\", \"-c\"]`"), "`[\"sh\", \"-e\", \"-c\"]`", "what runs its scripts; the script is appended"),
+    key("dir", Path, "the root", "the directory it runs in"),
+    key("foreach", Either(&[Glob, Filling(&Glob, NO_GLOB), Table(FOREACH)]), "none", "what it is done for: globs, or a table"),
+    key("scope", ManyFilling(&Glob, NO_SCOPE), "any path", "the paths it may change"),
+    key("locks", Many(&Word), "none", "locks that it holds alone among all your runs, or names of `[limits]`"),
+    key("shared_locks", Many(&Word), "none", "locks that it holds together with other sharers"),
+    key("verify", Either(&[Script, Table(CHECK)]), "none", "what must succeed in its worktree before its patch is taken"),
+    key("outputs", Many(&Glob), "none", "paths that are part of its patch even if ignored"),
+    key("env", Map(Naming::Env, &ENV_VALUE), "none", "environment variables for it"),
+    key("timeout", Duration, "no limit", "the longest time an attempt may take"),
+    key("idle_timeout", Duration, "no limit", "the longest time an attempt may be silent"),
+    key("retry", RETRY, "the agent's, or 1", "how often it is tried"),
+    key("priority", Whole(i64::MIN, i64::MAX), "0", "higher starts earlier among those that can start"),
+    key("changes", Choice(&["optional", "required", "forbidden"], &[]), "\"optional\"", "whether a patch is expected"),
+    key("cache", Either(&[LaterFlag(false), Later(&Table(CACHE))]), "false", "whether an earlier result is used again"),
+    key("copy", Many(&Glob), "none", "untracked paths of the checkout that are copied into the worktree"),
+    key("setup", Either(&[Script, Table(SETUP)]), "none", "what prepares a worktree before its first task"),
+    key("clean", Choice(&["keep", "all"], &[]), "\"keep\"", "whether ignored files of the task before stay in the worktree"),
+    key("isolation", ISOLATION, "the agent's, or the board's", "how it is kept apart"),
+    key("sandbox", SANDBOX, "the agent's, or the board's", "what it may write outside its directory"),
+    key("branch", Later(&Filled), "none", "a branch whose commits are the work"),
+    key("patch", Later(&Filled), "none", "a patch file that is the work"),
+    key("review", LaterFlag(false), "false", "whether a person must approve it"),
+    key("context", Later(&Table(CONTEXT)), "none", "what its agent is shown"),
+    key("expect", Later(&Table(EXPECT)), "none", "what its output must be"),
+    key("publish", Later(&Many(&Word)), "none", "topics that its output goes to"),
+    key("subscribe", Later(&Many(&Word)), "none", "topics that it hears"),
+    key("handoff", Later(&Table(HANDOFF)), "none", "how it gets what its needs hand over"),
+    key("on_conflict", ON_CONFLICT, "the board's", "what happens if its patch can't be merged"),
+    key("on_reject", ON_REJECT, "the board's", "what happens if a gate rejects it"),
+    key("budget", Later(&Table(BUDGET)), "none", "what it may spend"),
+];
+
+/// `[[task]]`.
+pub(super) const TASK: &Section = &Section::new("task", TASK_KEYS);
+
+/// `[defaults]`: a task without what can't be alike for all of them.
+pub(super) const DEFAULTS: &Section =
+    &Section { name: "defaults", keys: TASK_KEYS, except: &["id", "needs", "branch", "patch"] };
+
+/// Every table with fixed keys, the top first.
+fn sections() -> Vec<&'static Section> {
+    fn walk(shape: &'static Shape, found: &mut Vec<&'static Section>) {
+        match shape {
+            List(of) | Filling(of, _) | Many(of) => walk(of, found),
+            ManyFilling(of, _) | Map(_, of) | Later(of) => walk(of, found),
+            Either(shapes) => shapes.iter().for_each(|shape| walk(shape, found)),
+            Table(section) if !found.iter().any(|known| known.name == section.name) => {
+                found.push(section);
+                section.keys().for_each(|key| walk(&key.shape, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = vec![BOARD];
+    BOARD.keys().for_each(|key| walk(&key.shape, &mut found));
+    found
+}
+
+/// Where a key that does not belong here would belong: the first table that has it.
+pub(super) fn home(spelt: &str) -> Option<&'static Section> {
+    [BOARD, TASK, AGENT].into_iter().find(|section| section.key(spelt).is_some())
+}
+
+/// The JSON Schema of a board.
+pub(super) fn schema() -> Value {
+    let mut schema = Table(BOARD).schema();
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!("a todone board");
+    schema
+}
+
+/// Every key as a Markdown table.
+pub(super) fn table() -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut table =
+        String::from("| key | where | type | default | meaning |\n|---|---|---|---|---|\n");
+    // The tables that a user meets first stand first; `[defaults]` repeats the task's.
+    let mut all: Vec<_> = sections().into_iter().filter(|of| of.name != DEFAULTS.name).collect();
+    all.sort_by_key(|of| {
+        ["board", "task", "agent"].iter().position(|n| *n == of.name).unwrap_or(3)
+    });
+    for section in all {
+        for key in section.keys() {
+            let names: Vec<_> =
+                std::iter::once(&key.name).chain(key.aliases).map(|n| format!("`{n}`")).collect();
+            let later = if key.shape.later() { " *(not built yet)*" } else { "" };
+            let (kind, default) = (key.shape.short(), key.default);
+            let row = [&names.join(", "), section.name, &kind, default, key.meaning].map(cell);
+            let _ = writeln!(table, "| {}{later} |", row.join(" | "));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The TOML types that a shape takes.
+    fn types(shape: &Shape) -> Vec<&'static str> {
+        match shape {
+            Flag | LaterFlag(_) => vec!["boolean"],
+            Whole(..) => vec!["integer"],
+            Number => vec!["integer", "float"],
+            Scalar => vec!["string", "integer", "float", "boolean"],
+            List(_) | Filling(..) => vec!["array"],
+            Many(of) | ManyFilling(of, _) => types(of).into_iter().chain(["array"]).collect(),
+            Map(..) | Table(_) => vec!["table"],
+            Either(shapes) => shapes.iter().flat_map(types).collect(),
+            Later(of) => types(of),
+            Any => vec!["any"],
+            _ => vec!["string"],
+        }
+    }
+
+    #[test]
+    fn a_value_has_one_reading() {
+        for section in sections() {
+            let mut seen = std::collections::BTreeSet::new();
+            for key in section.keys() {
+                for spelt in std::iter::once(&key.name).chain(key.aliases) {
+                    assert!(seen.insert(*spelt), "{}.{spelt} twice", section.name);
+                }
+                let types = types(&key.shape);
+                let apart: std::collections::BTreeSet<_> = types.iter().collect();
+                assert_eq!(apart.len(), types.len(), "{}.{}", section.name, key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Decodes what a board says above its tasks: settings, gates, limits, agent profiles.
+//!
+//! Knows no task; types and unknown keys were complained of before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::check::Checker;
+use super::fault::{Span, quote};
+use super::keys::{AGENT, BOARD, LATER_KINDS};
+use super::shape::{Section, Shape};
+use super::template::var_env;
+use super::value::{View, count, elements, filled_texts, scalar};
+use super::{DEFAULT_GATE, Vars};
+use crate::model::{Board, CommitStyle, Gate, Jobs, LandPolicy, Profile, ProfileKind, Retry};
+
+/// The value of `[vars]`, overridden by what the caller set.
+pub(super) fn vars(root: &DeTable<'_>, set: &Vars) -> Vars {
+    let table = root.get("vars").and_then(|vars| vars.get_ref().as_table());
+    let written = table.into_iter().flatten();
+    let mut vars: Vars = written
+        .filter_map(|(name, value)| Some((name.get_ref().to_string(), scalar(value)?)))
+        .collect();
+    vars.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    vars
+}
+
+/// The environment variables in which scripts find the vars.
+pub(super) fn vars_env(root: &DeTable<'_>, c: &mut Checker<'_>) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let odd = |ch: char| !ch.is_ascii_alphanumeric() && ch != '_' && ch != '-';
+    for (name, value) in c.vars.clone().iter().filter(|(name, _)| !name.contains(odd)) {
+        let variable = var_env(name);
+        if let Some((other, _)) = env.get(&variable) {
+            let message =
+                format!("the vars {} and {} are both `${variable}`", quote(other), quote(name));
+            let table = root.get("vars").and_then(|vars| vars.get_ref().as_table());
+            match table.and_then(|table| table.get_key_value(name.as_str())) {
+                Some((key, _)) => c.sink.fault(key.span(), message),
+                None => c.sink.whole(message, None),
+            }
+            continue;
+        }
+        env.insert(variable, (name.clone(), value.clone()));
+    }
+    env.into_iter().map(|(variable, (_, value))| (variable, value)).collect()
+}
+
+/// The board without its tasks.
+pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &Path) -> Board {
+    let view = View::new(root, BOARD);
+    let vars = c.vars.clone();
+    for key in ["into", "branch"] {
+        if let Some(found) = view.find(key)
+            && let Some(branch) = view.text(key, &vars)
+            && !branch.trim().is_empty()
+            && let Some(fault) = branch_fault(&branch)
+        {
+            c.sink.fault(found.value.span(), format!("{}: {} {fault}", quote(key), quote(&branch)));
+        }
+    }
+    let base = view.text("base", &vars);
+    if let (Some(found), Some('-')) =
+        (view.find("base"), base.as_ref().and_then(|b| b.chars().next()))
+    {
+        c.sink.fault(found.value.span(), "`base`: a revision can't begin with `-`");
+    }
+    if let (Some(found), Some(path)) = (view.find("worktrees"), view.text("worktrees", &vars))
+        && path.starts_with('~')
+    {
+        let hint = "write the whole path".to_owned();
+        c.sink.hinted(found.value.span(), "`worktrees`: only a shell knows `~`", hint);
+    }
+    let jobs = view.value("jobs").and_then(|value| match value.get_ref().as_str() {
+        Some(_) => Some(Jobs::Auto),
+        None => count(value).map(Jobs::Fixed),
+    });
+    // `branches` and `push` are not built: such a board lands nothing by itself.
+    let land = match view.value("land") {
+        None => LandPolicy::default(),
+        Some(_) => view.choice("land").unwrap_or(LandPolicy::Never),
+    };
+    Board {
+        name: view.text("name", &vars).unwrap_or_else(|| stem(name)),
+        dir: dir.to_owned(),
+        file: None,
+        base: base.unwrap_or_else(|| "HEAD".to_owned()),
+        into: view.text("into", &vars),
+        branch: view.text("branch", &vars).unwrap_or_else(|| "todone".to_owned()),
+        land,
+        land_as: view.choice("land_as").unwrap_or_default(),
+        land_moved: view.choice("land_moved").unwrap_or_default(),
+        merge: view.choice("merge").unwrap_or_default(),
+        commit: commit(&view, c),
+        jobs,
+        schedule: view.choice("schedule").unwrap_or_default(),
+        on_failure: view.choice("on_failure").unwrap_or_default(),
+        on_conflict: view.choice("on_conflict").unwrap_or_default(),
+        gates: gates(&view, c),
+        isolation: view.choice("isolation").unwrap_or_default(),
+        worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
+        env_pass: env_pass(&view, c),
+        limits: limits(&view),
+        agents: agents(&view, c),
+        tasks: Vec::new(),
+        unbuilt: Vec::new(),
+    }
+}
+
+/// The name of a board that has none.
+fn stem(name: &str) -> String {
+    let stem = PathBuf::from(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    stem.filter(|stem| stem.contains(char::is_alphanumeric)).unwrap_or_else(|| "board".to_owned())
+}
+
+/// The table under a key, with the section that describes it.
+pub(super) fn table<'t, 'i>(view: &View<'t, 'i>, name: &str) -> Option<View<'t, 'i>> {
+    let section = inner(&view.key(name)?.shape)?;
+    Some(View::new(view.value(name)?.get_ref().as_table()?, section))
+}
+
+fn inner(shape: &'static Shape) -> Option<&'static Section> {
+    match shape {
+        Shape::Table(section) => Some(section),
+        Shape::Later(of) | Shape::Map(_, of) | Shape::List(of) | Shape::Filling(of, _) => inner(of),
+        Shape::Either(shapes) => shapes.iter().find_map(inner),
+        _ => None,
+    }
+}
+
+fn commit(board: &View<'_, '_>, c: &mut Checker<'_>) -> CommitStyle {
+    let Some(view) = table(board, "commit") else { return CommitStyle::default() };
+    for value in view.value("trailers").map(elements).unwrap_or_default() {
+        let Some(trailer) = value.get_ref().as_str() else { continue };
+        let key = trailer.split_once(": ").map(|(key, _)| key);
+        let good = |key: &str| {
+            !key.is_empty() && key.chars().all(|ch| ch.is_ascii_alphanumeric() || ch == '-')
+        };
+        if !trailer.trim().is_empty() && (!key.is_some_and(good) || trailer.contains('\n')) {
+            let hint = "such as `\"Reviewed-by: A Name <name@example.org>\"`".to_owned();
+            c.sink.hinted(
+                value.span(),
+                format!("{} is no trailer, `Key: value`", quote(trailer)),
+                hint,
+            );
+        }
+    }
+    CommitStyle {
+        message: view.template("message", &c.vars),
+        trailers: view.texts("trailers", &c.vars),
+        signoff: view.flag("signoff"),
+    }
+}
+
+fn gates(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<Gate> {
+    let Some(found) = board.find("gate") else { return Vec::new() };
+    let several = found.value.get_ref().as_array().is_some();
+    let section =
+        board.key("gate").and_then(|key| inner(&key.shape)).expect("BUG: a gate is a table");
+    let mut gates: Vec<Gate> = Vec::new();
+    for (number, value) in elements(found.value).iter().enumerate() {
+        let gate = if let Some(script) = value.get_ref().as_str() {
+            no_vars(script, value.span(), c);
+            Some(Gate {
+                name: DEFAULT_GATE.to_owned(),
+                run: script.to_owned(),
+                timeout: None,
+                paths: Vec::new(),
+            })
+        } else {
+            value.get_ref().as_table().and_then(|table| {
+                let view = View::new(table, section);
+                if let Some(script) = view.value("run") {
+                    no_vars(script.get_ref().as_str().unwrap_or_default(), script.span(), c);
+                }
+                Some(Gate {
+                    name: view.raw("name").unwrap_or_else(|| DEFAULT_GATE.to_owned()),
+                    run: view.raw("run")?,
+                    timeout: view.duration("timeout", &c.vars),
+                    paths: view.texts("paths", &c.vars),
+                })
+            })
+        };
+        let Some(gate) = gate else { continue };
+        if gates.iter().any(|other| other.name == gate.name) {
+            let message = format!("two gates are called {}", quote(&gate.name));
+            c.sink.hinted(value.span(), message, "give each a `name`".to_owned());
+        }
+        if several && number == 1 {
+            c.sink.unbuilt(value.span().start, "more than one gate".to_owned());
+        }
+        gates.push(gate);
+    }
+    gates
+}
+
+/// Vars reach scripts in the environment of a task, and a gate is no task.
+fn no_vars(script: &str, span: Span, c: &mut Checker<'_>) {
+    if let Some(at) = script.find("TODONE_VAR_") {
+        let name: String = script[at..]
+            .chars()
+            .take_while(|ch| ch.is_ascii_alphanumeric() || *ch == '_')
+            .collect();
+        let place = c.inside(&span, &name);
+        let hint = "vars reach tasks; a gate reads what is in the tree".to_owned();
+        c.sink.hinted(place, format!("a gate has no `${name}`"), hint);
+    }
+}
+
+fn env_pass(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Vec<String>> {
+    view.value("env_pass")?;
+    let words = view.words("env_pass");
+    for (span, name) in &words {
+        if name.contains('=') {
+            let message = format!("a variable's name can't hold `=`: {}", quote(name));
+            let hint = "`env_pass` names variables; `env` sets them".to_owned();
+            c.sink.hinted(span.clone(), message, hint);
+        }
+    }
+    Some(words.into_iter().map(|(_, name)| name.to_owned()).collect())
+}
+
+fn limits(board: &View<'_, '_>) -> BTreeMap<String, u32> {
+    let table = board.value("limits").and_then(|value| value.get_ref().as_table());
+    let limits = table.into_iter().flatten();
+    limits.filter_map(|(name, value)| Some((name.get_ref().to_string(), count(value)?))).collect()
+}
+
+/// TOML puts a trailing key into the last table: a limit that no task locks, or a var that nothing
+/// names, was meant as a key of the board if it is called like one.
+pub(super) fn stray(root: &DeTable<'_>, locks: &BTreeSet<&str>, set: &Vars, c: &mut Checker<'_>) {
+    for place in ["limits", "vars"] {
+        let Some(value) = root.get(place).filter(|value| c.headed(&value.span())) else { continue };
+        for (name, _) in value.get_ref().as_table().into_iter().flatten() {
+            let name_text: &str = name.get_ref();
+            let used = match place {
+                "limits" => locks.contains(name_text),
+                _ => {
+                    c.used.contains(name_text)
+                        || set.contains_key(name_text)
+                        || c.text.contains(&var_env(name_text))
+                }
+            };
+            if BOARD.key(name_text).is_some() && !used {
+                let message =
+                    format!("{} in {} is used by no task", quote(name_text), quote(place));
+                let hint = format!(
+                    "{} belongs to the board: a key after `[table]` is part of that table, so write it above the first one",
+                    quote(name_text)
+                );
+                c.sink.hinted(name.span(), message, hint);
+            }
+        }
+    }
+}
+
+fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<String, Profile> {
+    let table = board.value("agent").and_then(|value| value.get_ref().as_table());
+    let mut agents = BTreeMap::new();
+    for (name, value) in table.into_iter().flatten() {
+        let Some(table) = value.get_ref().as_table() else { continue };
+        let view = View::new(table, AGENT);
+        let name_text = name.get_ref().to_string();
+        let kind = match view.raw("kind") {
+            Some(kind) if kind != "command" => ProfileKind::Other(kind),
+            _ => ProfileKind::Command,
+        };
+        if kind == ProfileKind::Command && view.find("command").is_none() {
+            let message = format!("agent {} has no `command`", quote(&name_text));
+            let hint = if LATER_KINDS.contains(&name_text.as_str()) {
+                format!("give it a `command`, or `kind = {name_text:?}`")
+            } else {
+                "such as `command = [\"my-agent\", \"{{ prompt }}\"]`".to_owned()
+            };
+            c.sink.hinted(name.span(), message, hint);
+        }
+        let command = view.value("command");
+        first_word(command, c);
+        let profile = Profile {
+            name: name_text.clone(),
+            kind,
+            command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
+            stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
+            max: view.count("max"),
+            retry: retry(&view),
+            env: view.map("env", &c.vars),
+            env_pass: env_pass(&view, c),
+            isolation: view.choice("isolation"),
+        };
+        agents.insert(name_text, profile);
+    }
+    agents
+}
+
+/// A program has a name.
+pub(super) fn first_word(argv: Option<&toml::Spanned<toml::de::DeValue<'_>>>, c: &mut Checker<'_>) {
+    let first = argv.and_then(|argv| argv.get_ref().as_array()).and_then(|words| words.first());
+    if let Some(first) = first
+        && first.get_ref().as_str().is_some_and(|word| word.trim().is_empty())
+    {
+        c.sink.fault(first.span(), "the first word is the program, and it is empty");
+    }
+}
+
+/// `retry = 3` or `retry = { attempts = 3 }`.
+pub(super) fn retry(view: &View<'_, '_>) -> Option<Retry> {
+    let attempts = match table(view, "retry") {
+        Some(retry) => retry.count("attempts"),
+        None => view.count("retry"),
+    };
+    attempts.map(|attempts| Retry { attempts })
+}
+
+/// What git has against a branch's name.
+fn branch_fault(name: &str) -> Option<&'static str> {
+    let odd = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    if name.starts_with('-') {
+        Some("begins with `-`")
+    } else if name.contains(odd) {
+        Some("holds a character that no branch may have")
+    } else if name.contains("..") || name.contains("@{") || name == "@" || name == "HEAD" {
+        Some("is no name that git takes for a branch")
+    } else if name.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
+        Some("has an empty part, or one that begins with a dot")
+    } else if name.split('/').any(|part| part.ends_with('.') || part.ends_with(".lock")) {
+        Some("has a part that ends in a dot or in `.lock`")
+    } else if name.starts_with("refs/") {
+        Some("is a full ref; write the branch alone, such as `main`")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,270 @@
+//! Decodes the tasks of a board, with `[defaults]` filled in, and checks what their keys mean together.
+//!
+//! Knows no other task's content but the names that are needed; circles are found in `graph`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::check::Checker;
+use super::fault::{Span, quote};
+use super::glob::tidy_path;
+use super::keys::DEFAULTS;
+use super::settings::{first_word, retry, table};
+use super::value::{View, scalar, texts};
+use crate::model::{
+    Check, Copy, Foreach, ForeachSource, Isolation, Profile, RepoPath, Setup, Task, TaskId, Work,
+};
+
+/// The keys that say what a task does: one of them.
+pub(super) const WAYS: [&str; 6] = ["prompt", "prompt_file", "run", "command", "branch", "patch"];
+
+/// What tasks are decoded against.
+pub(super) struct Decoder<'d, 't> {
+    /// Takes the complaints.
+    pub(super) c: &'d mut Checker<'t>,
+    /// The folder of the board.
+    pub(super) dir: &'d Path,
+    /// The agents that there are.
+    pub(super) agents: &'d BTreeMap<String, Profile>,
+    /// How tasks are kept apart that don't say.
+    pub(super) isolation: Isolation,
+    /// The vars as scripts see them.
+    pub(super) vars_env: &'d BTreeMap<String, String>,
+    /// Prompt files that were read, or why not.
+    pub(super) files: BTreeMap<String, Result<String, String>>,
+}
+
+impl<'d> Decoder<'d, '_> {
+    /// Checks `[defaults]` by themselves.
+    pub(super) fn defaults(&mut self, defaults: &DeTable<'_>) {
+        let view = View::new(defaults, DEFAULTS);
+        self.one_way(&view, &WAYS[..4]);
+        self.agent(&view);
+        first_word(view.value("command"), self.c);
+    }
+
+    /// A task; none if something is wrong with it. `defaults` is what `view` fills up from, `span` the
+    /// place of the task as a whole.
+    pub(super) fn task(
+        &mut self,
+        view: &View<'_, '_>,
+        defaults: Option<&DeTable<'_>>,
+        span: Span,
+    ) -> Option<Task> {
+        let one = self.one_way(view, &WAYS);
+        let id = view.raw("id");
+        let place = view.value("id").map_or(span, Spanned::span);
+        let needs = view.words("needs");
+        let foreach = self.foreach(view, &needs);
+        let batch = foreach.as_ref().map(|foreach| foreach.batch);
+        let shares = match (&foreach, view.find("foreach")) {
+            (Some(_), _) => Shares::Of(batch.unwrap_or(1)),
+            (None, Some(_)) => Shares::Broken,
+            (None, None) => Shares::None,
+        };
+        let context = Context { needs: &needs, shares };
+        // With two ways there is no telling which was meant, so neither is looked into.
+        let work = if one { self.work(view, place, &context) } else { None };
+        let profile = match &work {
+            Some(Work::Agent { profile, .. }) => self.agents.get(profile),
+            _ => None,
+        };
+        let vars = self.c.vars.clone();
+        let (locks, shared_locks) = self.locks(view);
+        let mut env = self.vars_env.clone();
+        if let Some(defaults) = defaults {
+            env.extend(View::new(defaults, DEFAULTS).map("env", &vars));
+        }
+        env.extend(view.map("env", &vars));
+        let shell = match view.value("shell") {
+            Some(shell) => texts(shell, &vars),
+            None => ["sh", "-e", "-c"].map(str::to_owned).to_vec(),
+        };
+        first_word(view.value("shell"), self.c);
+        let mut seen = std::collections::BTreeSet::new();
+        let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
+        Some(Task {
+            id: TaskId::for_board(&id?).ok()?,
+            description: view.text("description", &vars),
+            needs: needs.filter_map(|(_, need)| TaskId::for_board(need).ok()).collect(),
+            work: work?,
+            shell,
+            dir: RepoPath::from(tidy_path(&view.text("dir", &vars).unwrap_or_default()).as_str()),
+            foreach,
+            scope: view.texts("scope", &vars),
+            locks,
+            shared_locks,
+            verify: script(view, "verify").map(|run| Check { run }),
+            outputs: view.texts("outputs", &vars),
+            env,
+            timeout: view.duration("timeout", &vars),
+            idle_timeout: view.duration("idle_timeout", &vars),
+            retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),
+            priority: view.value("priority").and_then(super::value::integer).unwrap_or_default(),
+            changes: view.choice("changes").unwrap_or_default(),
+            copy: view.texts("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
+            setup: script(view, "setup").map(|run| {
+                let more = table(view, "setup");
+                let more = more.as_ref();
+                Setup {
+                    run,
+                    inputs: more.map(|setup| setup.texts("inputs", &vars)).unwrap_or_default(),
+                    timeout: more.and_then(|setup| setup.duration("timeout", &vars)),
+                }
+            }),
+            clean: view.choice("clean").unwrap_or_default(),
+            isolation: view
+                .choice("isolation")
+                .or(profile.and_then(|profile| profile.isolation))
+                .unwrap_or(self.isolation),
+        })
+    }
+
+    /// A table says once what a task does.
+    fn one_way(&mut self, view: &View<'_, '_>, ways: &[&str]) -> bool {
+        let mut found: Vec<_> =
+            ways.iter().filter_map(|way| Some((*way, view.own(way)?.key.clone()))).collect();
+        found.sort_by_key(|(_, key)| key.start);
+        let Some((first, _)) = found.first().cloned() else { return true };
+        let one = found.len() == 1;
+        for (way, key) in found.into_iter().skip(1) {
+            let message = format!("{} beside {}: a task has one of them", quote(way), quote(first));
+            self.c.sink.hinted(key, message, "make two tasks of it, or leave one out".to_owned());
+        }
+        one
+    }
+
+    fn locks(&mut self, view: &View<'_, '_>) -> (Vec<String>, Vec<String>) {
+        let own = |words: Vec<(Span, &str)>| {
+            let mut names: Vec<String> = Vec::new();
+            for (_, name) in words {
+                if !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+            }
+            names
+        };
+        let alone = own(view.words("locks"));
+        for (span, name) in view.words("shared_locks") {
+            if alone.iter().any(|lock| lock == name) {
+                let message = format!("lock {} is held both alone and shared", quote(name));
+                let hint = "leave it in one of `locks` and `shared_locks`".to_owned();
+                self.c.sink.hinted(span, message, hint);
+            }
+        }
+        (alone, own(view.words("shared_locks")))
+    }
+
+    fn foreach(&mut self, view: &View<'_, '_>, needs: &[(Span, &str)]) -> Option<Foreach> {
+        let found = view.find("foreach")?;
+        let Some(view) = table(view, "foreach") else {
+            let include = texts(found.value, &self.c.vars);
+            let source = ForeachSource::Glob { include, exclude: Vec::new() };
+            return Some(Foreach { source, batch: 1, allow_empty: false });
+        };
+        let allow_empty = view.flag("allow_empty");
+        let mut sources: Vec<_> = ["glob", "items", "command", "from"]
+            .into_iter()
+            .filter_map(|name| Some((name, view.find(name)?)))
+            .collect();
+        sources.sort_by_key(|(_, found)| found.key.start);
+        if sources.len() != 1 {
+            let (place, message) = match sources.get(1) {
+                None => (
+                    found.key.clone(),
+                    "`foreach` says nothing of where its items come from".to_owned(),
+                ),
+                Some((name, second)) => {
+                    let first = quote(sources[0].0);
+                    (second.key.clone(), format!("{} beside {first} in `foreach`", quote(name)))
+                }
+            };
+            let hint = "it has one of `glob`, `items`, `command` and `from`".to_owned();
+            self.c.sink.hinted(place, message, hint);
+        }
+        for (key, of) in [("exclude", "glob"), ("null", "command")] {
+            if let (Some(found), None) = (view.find(key), view.find(of)) {
+                let message = format!("{} in `foreach` is for {} alone", quote(key), quote(of));
+                self.c.sink.fault(found.key.clone(), message);
+            }
+        }
+        let (name, found) = sources.first()?;
+        let source = match *name {
+            "glob" => ForeachSource::Glob {
+                include: view.texts("glob", &self.c.vars),
+                exclude: view.texts("exclude", &self.c.vars),
+            },
+            "items" => ForeachSource::Items(self.items(found.value, allow_empty)?),
+            "command" => {
+                first_word(Some(found.value), self.c);
+                let script = found.value.get_ref().is_str();
+                let argv = if script {
+                    vec![view.raw("command")?]
+                } else {
+                    view.texts("command", &self.c.vars)
+                };
+                ForeachSource::Command { argv, script, null: view.flag("null") }
+            }
+            _ => {
+                let from = view.raw("from")?;
+                if !needs.iter().any(|(_, need)| *need == from) && !from.trim().is_empty() {
+                    let message = format!(
+                        "`from` takes the output of {}, which the task does not need",
+                        quote(&from)
+                    );
+                    let near = self.c.near.ask(&from, needs.iter().map(|(_, need)| *need));
+                    let hint = near.unwrap_or_else(|| format!("add {} to `needs`", quote(&from)));
+                    self.c.sink.hinted(found.value.span(), message, hint);
+                }
+                ForeachSource::From(TaskId::for_board(&from).ok()?)
+            }
+        };
+        let batch = view.count("batch").unwrap_or(1) as usize;
+        Some(Foreach { source, batch, allow_empty })
+    }
+
+    fn items(&mut self, list: &Spanned<DeValue<'_>>, allow_empty: bool) -> Option<Vec<String>> {
+        let values = list.get_ref().as_array()?;
+        if values.is_empty() && !allow_empty {
+            let hint = "`allow_empty = true` allows that".to_owned();
+            self.c.sink.hinted(list.span(), "`items` is an empty list", hint);
+        }
+        let mut items = Vec::with_capacity(values.len());
+        for value in values.iter() {
+            let item = scalar(value)?;
+            if item.is_empty() {
+                self.c.sink.fault(value.span(), "an item is empty");
+            }
+            items.push(item);
+        }
+        Some(items)
+    }
+}
+
+/// What the names in a task's strings are held against.
+pub(super) struct Context<'n> {
+    pub(super) needs: &'n [(Span, &'n str)],
+    pub(super) shares: Shares,
+}
+
+/// How a task is split.
+#[derive(Clone, Copy)]
+pub(super) enum Shares {
+    /// Not at all.
+    None,
+    /// Into so many items each.
+    Of(usize),
+    /// Its `foreach` is at fault: nothing more is said of it.
+    Broken,
+}
+
+/// A script that is written as such or as a table with `run`.
+fn script(view: &View<'_, '_>, name: &str) -> Option<String> {
+    match table(view, name) {
+        Some(table) => table.raw("run"),
+        None => view.raw(name),
+    }
+}

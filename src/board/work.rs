@@ -1,0 +1,259 @@
+//! Decodes what a task does: a script, a command, or an agent with a prompt.
+//!
+//! Knows nothing of when and where it is done.
+
+use std::path::Path;
+
+use super::fault::{Span, quote};
+use super::keys::{IN_PROMPT, LATER_KINDS};
+use super::settings::first_word;
+use super::tasks::{Context, Decoder, Shares, WAYS};
+use super::template::{Hole, fill, holes};
+use super::value::{View, elements, filled_texts};
+use crate::model::{ProfileKind, Prompt, Work};
+
+impl Decoder<'_, '_> {
+    /// What a task does.
+    pub(super) fn work(
+        &mut self,
+        view: &View<'_, '_>,
+        place: Span,
+        context: &Context<'_>,
+    ) -> Option<Work> {
+        let own_way = WAYS.iter().copied().find(|way| view.own(way).is_some());
+        let own_agent = view.own("agent");
+        if let (Some(way @ ("run" | "command" | "branch" | "patch")), Some(agent)) =
+            (own_way, own_agent)
+        {
+            let message = format!("`agent` beside {}: such a task has no agent", quote(way));
+            self.c.sink.hinted(agent.key.clone(), message, "leave one of them out".to_owned());
+        }
+        let prompts = |way: &&str| matches!(*way, "prompt" | "prompt_file");
+        let way = own_way.or_else(|| {
+            // A task that names an agent is done by it, whatever the defaults run.
+            let given = WAYS.iter().copied().filter(|way| view.find(way).is_some());
+            given
+                .filter(|way| own_agent.is_none() || prompts(way))
+                .min_by_key(|way| !prompts(way) as u8)
+        });
+        match way {
+            Some("run") => Some(Work::Run { script: view.raw("run")? }),
+            Some("command") => {
+                let argv = view.value("command")?;
+                first_word(Some(argv), self.c);
+                let words = filled_texts(argv, &self.c.vars);
+                for (word, value) in words.iter().zip(elements(argv)) {
+                    self.in_context(word, &value.span(), context);
+                }
+                Some(Work::Command { argv: words })
+            }
+            // Listed as not built: such a board is never run.
+            Some("branch" | "patch") => Some(Work::Command { argv: Vec::new() }),
+            _ => self.agent_work(view, place, context),
+        }
+    }
+
+    fn agent_work(
+        &mut self,
+        view: &View<'_, '_>,
+        place: Span,
+        context: &Context<'_>,
+    ) -> Option<Work> {
+        let Some(found) = view.find("agent") else {
+            let id = view.raw("id").map(|id| format!(" {}", quote(&id))).unwrap_or_default();
+            let asked = view.find("prompt").or(view.find("prompt_file"));
+            match asked {
+                Some(asked) => self.c.sink.hinted(
+                    asked.key.clone(),
+                    format!("task{id} has a prompt and no agent"),
+                    "name one: `agent = \"NAME\"` here or in `[defaults]`, with an `[agent.NAME]`"
+                        .to_owned(),
+                ),
+                None => self.c.sink.hinted(
+                    place,
+                    format!("task{id} has nothing to do"),
+                    "give it `run`, `command`, or an `agent` with a `prompt`".to_owned(),
+                ),
+            }
+            return None;
+        };
+        let agent_place = found.value.span();
+        let name = self.agent(view)?;
+        let text = self.prompt(view, context)?;
+        let profile = self.agents.get(&name)?;
+        let wants = profile.stdin_prompt
+            || profile.kind != ProfileKind::Command
+            || profile.command.iter().any(|word| word == "{{ prompt }}");
+        if text.trim().is_empty() && wants {
+            let id = view.raw("id").unwrap_or_default();
+            let message = format!("task {} has no prompt for agent {}", quote(&id), quote(&name));
+            let hint = "give it a `prompt`, a `prompt_file` or a `description`".to_owned();
+            self.c.sink.hinted(place, message, hint);
+        }
+        let before = self.c.sink.count();
+        for word in &profile.command {
+            self.in_context(word, &agent_place, context);
+        }
+        self.c.sink.name_since(before, &format!("the command of agent {}", quote(&name)));
+        Some(Work::Agent { profile: name, prompt: Prompt { text } })
+    }
+
+    /// The agent that is named, the first of several; complains of those that there are not.
+    pub(super) fn agent(&mut self, view: &View<'_, '_>) -> Option<String> {
+        let mut first = None;
+        for (span, name) in view.words("agent") {
+            if self.agents.contains_key(name) {
+                first.get_or_insert_with(|| name.to_owned());
+            } else if !name.trim().is_empty() {
+                self.unknown_agent(name, span);
+            }
+        }
+        first
+    }
+
+    /// Complains of an agent that there is not.
+    pub(super) fn unknown_agent(&mut self, name: &str, span: Span) {
+        let hint = self.c.near.ask(name, self.agents.keys().map(String::as_str)).unwrap_or_else(|| {
+            if LATER_KINDS.contains(&name) {
+                format!("declare it: `[agent.{name}]` with `command = [{name:?}, …, \"{{{{ prompt }}}}\"]`")
+            } else {
+                format!("declare it: `[agent.{}]` with a `command`", quote(name).trim_matches('`'))
+            }
+        });
+        self.c.sink.hinted(span, format!("unknown agent {}", quote(name)), hint);
+    }
+
+    /// What the agent is asked; empty if the task does not say.
+    fn prompt(&mut self, view: &View<'_, '_>, context: &Context<'_>) -> Option<String> {
+        // What the task says itself goes before what the defaults say.
+        let own = ["prompt", "prompt_file"].into_iter().find(|way| view.own(way).is_some());
+        let other = || {
+            ["prompt", "prompt_file", "description"]
+                .into_iter()
+                .find(|way| view.find(way).is_some())
+        };
+        let Some(way) = own.or_else(other) else { return Some(String::new()) };
+        let found = view.value(way)?;
+        let span = found.span();
+        let said = match way {
+            "prompt_file" => self.file(&view.text(way, &self.c.vars)?, &span)?,
+            _ => found.get_ref().as_str()?.to_owned(),
+        };
+        let filled = fill(&said, &self.c.vars, IN_PROMPT).into_owned();
+        match way {
+            // The check has looked at a prompt for names that there are not.
+            "prompt" => self.prompt_names(&filled, &span, context),
+            "description" => {
+                self.c.holes(&said, &span, IN_PROMPT, true);
+                self.prompt_names(&filled, &span, context);
+            }
+            _ => {
+                let name = view.text(way, &self.c.vars)?;
+                for (number, line) in
+                    said.lines().enumerate().filter(|(_, line)| line.contains("{{"))
+                {
+                    let before = self.c.sink.count();
+                    self.c.holes(line, &span, IN_PROMPT, true);
+                    let line = fill(line, &self.c.vars, IN_PROMPT).into_owned();
+                    self.prompt_names(&line, &span, context);
+                    self.c
+                        .sink
+                        .name_since(before, &format!("{}, line {}", quote(&name), number + 1));
+                }
+            }
+        }
+        Some(filled)
+    }
+
+    fn file(&mut self, name: &str, span: &Span) -> Option<String> {
+        if name.trim().is_empty() {
+            return None;
+        }
+        let dir = self.dir;
+        let read =
+            self.files.entry(name.to_owned()).or_insert_with(|| read_prompt(&dir.join(name)));
+        match read {
+            Ok(text) => Some(text.clone()),
+            Err(fault) => {
+                let message = format!("can't read {}: {fault}", quote(name));
+                let hint = "`prompt_file` is relative to the folder of the board".to_owned();
+                self.c.sink.hinted(span.clone(), message, hint);
+                None
+            }
+        }
+    }
+
+    /// Complains of names that have no value in this task.
+    fn in_context(&mut self, text: &str, span: &Span, context: &Context<'_>) {
+        for hole in holes(text) {
+            let place = || self.c.inside(span, &text[hole.range.clone()]);
+            let shown = || quote(&hole.shown());
+            match (hole.name, context.shares) {
+                ("item" | "items", Shares::None) => {
+                    let hint = "add `foreach`".to_owned();
+                    self.c.sink.hinted(
+                        place(),
+                        format!("{} in a task without `foreach`", shown()),
+                        hint,
+                    );
+                }
+                ("item", Shares::Of(batch)) if batch != 1 => {
+                    let hint = "use `{{ items }}`".to_owned();
+                    self.c.sink.hinted(place(), format!("{} needs `batch = 1`", shown()), hint);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The same, and of needs that the task has not.
+    fn prompt_names(&mut self, text: &str, span: &Span, context: &Context<'_>) {
+        self.in_context(text, span, context);
+        for hole in holes(text).iter().filter(|hole| hole.head() == "needs" && hole.ours()) {
+            let place = self.c.inside(span, &text[hole.range.clone()]);
+            self.need(hole, &quote(&hole.shown()), place, context);
+        }
+    }
+
+    fn need(&mut self, hole: &Hole<'_>, shown: &str, place: Span, context: &Context<'_>) {
+        let known = || context.needs.iter().map(|(_, need)| *need);
+        match hole.need() {
+            Some((task, _)) if !known().any(|need| need == task) => {
+                let near = self.c.near.ask(task, known());
+                let hint = near.unwrap_or_else(|| format!("add {} to `needs`", quote(task)));
+                self.c.sink.hinted(
+                    place,
+                    format!("{shown}: the task does not need {}", quote(task)),
+                    hint,
+                );
+            }
+            Some((_, "output")) => {}
+            Some((_, "json" | "patch")) => {
+                self.c.sink.unbuilt(place.start, hole.shown());
+            }
+            _ => {
+                let hint = "a need has `output`: `{{ needs.TASK.output }}`".to_owned();
+                self.c.sink.hinted(place, format!("{shown} names no part of a need"), hint);
+            }
+        }
+    }
+}
+
+fn read_prompt(path: &Path) -> Result<String, String> {
+    use std::io::ErrorKind;
+    let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => error.to_string(),
+    })?;
+    // A pipe would hold the reader up.
+    if !meta.is_file() {
+        return Err("it is no plain file".to_owned());
+    }
+    if meta.len() > super::LARGEST as u64 {
+        return Err("it is larger than 10 MiB".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| format!("byte {} is no UTF-8", error.utf8_error().valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
