@@ -1,0 +1,144 @@
+//! Orders: a board's tasks into waves, with the longest chain and the scopes that may meet.
+//!
+//! Knows tasks and their needs, not how anything runs.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | waves, ranks, the critical path |
+//! | `globs.rs` | whether two globs can match one path |
+//! | `overlaps.rs` | which tasks of a wave may change the same path |
+//! | `render.rs` | a plan as table, JSON, Graphviz, Mermaid |
+
+mod globs;
+mod overlaps;
+mod render;
+
+use std::collections::{HashMap, VecDeque};
+
+use petgraph::Direction::{Incoming, Outgoing};
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::model::{Plan, PlannedTask, Task, TaskId};
+
+pub use globs::may_meet;
+pub use overlaps::MOST_OVERLAPS;
+pub use render::{PlanPage, PlanPageOverlap, PlanPageTask, dot, json, mermaid, table};
+
+/// Why tasks can't be ordered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Tasks need each other in a circle: the circle, its first task again at the end.
+    #[error("cycle: {}", .0.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" -> "))]
+    Cycle(Vec<TaskId>),
+}
+
+/// An edge leads from a task to one that needs it; a node's number is its place in the board.
+type Graph = DiGraph<(), ()>;
+
+/// The plan of these tasks, whose needs all exist.
+pub fn order(tasks: &[Task]) -> Result<Plan, Fault> {
+    let graph = graph(tasks);
+    let Ok(sorted) = toposort(&graph, None) else {
+        return Err(Fault::Cycle(cycle(tasks, &graph)));
+    };
+    let levels = longest(&graph, sorted.iter(), Incoming);
+    let ranks = longest(&graph, sorted.iter().rev(), Outgoing);
+
+    let mut waves: Vec<Vec<PlannedTask>> = Vec::new();
+    waves.resize_with(levels.iter().copied().max().unwrap_or(0), Vec::new);
+    let mut members: Vec<Vec<&Task>> = vec![Vec::new(); waves.len()];
+    for (place, task) in tasks.iter().enumerate() {
+        let wave = levels[place] - 1;
+        members[wave].push(task);
+        waves[wave].push(PlannedTask {
+            id: task.id.clone(),
+            needs: task.needs.clone(),
+            rank: ranks[place],
+            foreach: task.foreach.is_some(),
+        });
+    }
+    Ok(Plan {
+        critical_path: critical_path(tasks, &graph, &ranks),
+        width: waves.iter().map(Vec::len).max().unwrap_or(0),
+        overlaps: overlaps::overlaps(&members),
+        waves,
+    })
+}
+
+fn graph(tasks: &[Task]) -> Graph {
+    let edges = tasks.iter().map(|task| task.needs.len()).sum();
+    let mut graph = Graph::with_capacity(tasks.len(), edges);
+    let mut places = HashMap::with_capacity(tasks.len());
+    for task in tasks {
+        places.insert(&task.id, graph.add_node(()));
+    }
+    for task in tasks {
+        for need in &task.needs {
+            let need = places.get(need).expect("BUG: the board checked that every need exists");
+            graph.add_edge(*need, places[&task.id], ());
+        }
+    }
+    graph
+}
+
+/// For each task the number of tasks in the longest chain that ends with it, looking `back`.
+fn longest<'n>(
+    graph: &Graph,
+    sorted: impl Iterator<Item = &'n NodeIndex>,
+    back: petgraph::Direction,
+) -> Vec<usize> {
+    let mut longest = vec![0; graph.node_count()];
+    for node in sorted {
+        let before = graph.neighbors_directed(*node, back).map(|other| longest[other.index()]);
+        longest[node.index()] = 1 + before.max().unwrap_or(0);
+    }
+    longest
+}
+
+/// The longest chain; of several the one whose tasks come first in the board.
+fn critical_path(tasks: &[Task], graph: &Graph, ranks: &[usize]) -> Vec<TaskId> {
+    let Some(longest) = ranks.iter().copied().max() else { return Vec::new() };
+    let mut at = ranks.iter().position(|rank| *rank == longest).map(NodeIndex::new);
+    let mut path = Vec::with_capacity(longest);
+    while let Some(node) = at {
+        path.push(tasks[node.index()].id.clone());
+        let rest = ranks[node.index()] - 1;
+        at = graph.neighbors(node).filter(|next| ranks[next.index()] == rest).min();
+    }
+    path
+}
+
+/// The shortest circle through the first task of the board that stands in one, each task followed
+/// by one that it needs.
+fn cycle(tasks: &[Task], graph: &Graph) -> Vec<TaskId> {
+    let looped = |group: &Vec<NodeIndex>| {
+        group.len() > 1 || group.iter().any(|node| graph.contains_edge(*node, *node))
+    };
+    let start = tarjan_scc(graph).into_iter().filter(looped).flatten().min();
+    let start = start.expect("BUG: a graph without an order has a circle");
+    let mut came_from: HashMap<NodeIndex, NodeIndex> = HashMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(node) = queue.pop_front() {
+        let mut needs: Vec<NodeIndex> = graph.neighbors_directed(node, Incoming).collect();
+        needs.sort_unstable();
+        for need in needs {
+            if need == start {
+                let mut path = vec![tasks[start.index()].id.clone()];
+                let mut at = node;
+                while at != start {
+                    path.push(tasks[at.index()].id.clone());
+                    at = came_from[&at];
+                }
+                path.push(tasks[start.index()].id.clone());
+                path.reverse();
+                return path;
+            }
+            came_from.entry(need).or_insert_with(|| {
+                queue.push_back(need);
+                node
+            });
+        }
+    }
+    unreachable!("BUG: a circle leads back to its start")
+}
