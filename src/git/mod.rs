@@ -1,0 +1,30 @@
+//! The only room that knows git: repository, objects, refs, worktree slots, snapshots, in-memory merge.
+//!
+//! Knows nothing of boards, events or how a task is run.
+//!
+//! Two engines answer the same questions: `plumbing` asks the git program and is the definition;
+//! `fast` asks libgit2 where it can open the repository. `TODONE_PLUMBING=1` in the environment
+//! forces the first.
+
+mod error;
+mod guard;
+mod objects;
+mod refs;
+mod repo;
+mod scratch;
+mod slot;
+mod three_way;
+mod tidy;
+
+pub use error::Error;
+pub use guard::{guard_env, output};
+pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
+pub use refs::{Expect, RefUpdate};
+pub use repo::{Head, Repo, Unseen};
+pub use slot::{
+    Handover, Harvest, HarvestRules, Lease, Leftover, Pool, Prepare, Purpose, Removal, SlotInfo,
+    SlotUse, Snapshot,
+};
+pub use three_way::{Clash, RawConflict, Stage, ThreeWay};
+pub(crate) use three_way::{OURS, THEIRS};
+pub use tidy::{Finished, LandBlock, advance_checkout, checked_out, finish_land};

@@ -1,0 +1,175 @@
+//! The fast engine: objects through libgit2.
+//!
+//! Knows one store and no repository around it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use git2::{Config, ConfigLevel, ObjectType, Odb, Repository};
+
+use crate::model::Oid;
+
+use super::super::Error;
+use super::super::scratch::{io, write};
+use super::engine::{Kind, Object};
+
+/// A store that libgit2 opened.
+pub(in crate::git) struct Store {
+    repository: Repository,
+    /// Where its loose objects are, if what is written must outlive a power cut.
+    synced: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.repository.path()).finish()
+    }
+}
+
+/// More objects than this go to a pack rather than to a file each.
+const LOOSE: usize = 40;
+
+impl Store {
+    /// The store of the repository whose common directory this is; every write is synced.
+    pub(in crate::git) fn synced(common: &Path) -> Result<Self, Error> {
+        let mut store = Self::plain(common)?;
+        // libgit2 reads the wish for syncing from the configuration when it opens the objects. The
+        // user's file is not ours to write, so it gets one line on top, in memory.
+        let io = |source| Error::Io { doing: "writing", path: std::env::temp_dir(), source };
+        let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+        file.write_all(b"[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
+        let told = |source| library("opening the objects", source);
+        let mut config = Config::new().map_err(told)?;
+        config.add_file(file.path(), ConfigLevel::App, true).map_err(told)?;
+        store.repository.set_config(&config).map_err(told)?;
+        store.repository.odb().map_err(told)?;
+        store.synced = Some(common.join("objects"));
+        Ok(store)
+    }
+
+    /// The store of a bare repository; writes are not synced.
+    pub(super) fn plain(dir: &Path) -> Result<Self, Error> {
+        let told = |source| library("opening the objects", source);
+        let repository = Repository::open_bare(dir).map_err(told)?;
+        Ok(Self { repository, synced: None })
+    }
+
+    /// Makes a ref point to an object, whatever it held before; synced if the store is. Another's lock
+    /// is not waited for.
+    pub(in crate::git) fn point(&self, name: &str, to: Oid) -> Result<(), Error> {
+        let told = |source| library(&format!("moving {name}"), source);
+        self.repository.reference(name, theirs(to), true, "").map(drop).map_err(told)
+    }
+
+    fn odb(&self) -> Result<Odb<'_>, Error> {
+        self.repository.odb().map_err(|source| library("opening the objects", source))
+    }
+
+    pub(super) fn read(&self, oid: Oid) -> Result<Option<(Kind, Vec<u8>)>, Error> {
+        let odb = self.odb()?;
+        let object = match odb.read(theirs(oid)) {
+            Ok(object) => object,
+            Err(fault) if fault.code() == git2::ErrorCode::NotFound => return Ok(None),
+            Err(fault) => return Err(library(&format!("reading {oid}"), fault)),
+        };
+        let kind = match object.kind() {
+            ObjectType::Blob => Kind::Blob,
+            ObjectType::Tree => Kind::Tree,
+            ObjectType::Commit => Kind::Commit,
+            _ => Kind::Tag,
+        };
+        Ok(Some((kind, object.data().to_vec())))
+    }
+
+    pub(super) fn write(&self, oid: Oid, kind: Kind, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(objects) = &self.synced {
+            // Whoever wrote it first, a task for example, may not have synced it, and an object that
+            // is there is not written again.
+            sync_loose(objects, oid)?;
+        }
+        let written = self.odb()?.write(object_type(kind), bytes);
+        let written = written.map_err(|source| library(&format!("writing {oid}"), source))?;
+        assert_eq!(written, theirs(oid), "BUG: an object has two names");
+        Ok(())
+    }
+
+    pub(super) fn write_many(&self, objects: &[Object], dir: &Path) -> Result<(), Error> {
+        if objects.len() > LOOSE {
+            return pack(objects.iter().map(|object| (object, "")), &dir.join("objects/pack"));
+        }
+        objects.iter().try_for_each(|(oid, kind, bytes)| self.write(*oid, *kind, bytes))
+    }
+}
+
+/// Writes these objects as a pack with its index into a directory; nothing is synced.
+///
+/// The packer sorts by the names it is told, so that the versions of a directory become neighbours:
+/// then a small window finds the same differences as a large one, in a fraction of the time.
+pub(super) fn pack<'a>(
+    objects: impl Iterator<Item = (&'a Object, &'a str)> + Clone,
+    into: &Path,
+) -> Result<(), Error> {
+    let told = |source| library("packing objects", source);
+    let odb = Odb::new().map_err(told)?;
+    odb.add_new_mempack_backend(1).map_err(told)?;
+    for ((_, kind, bytes), _) in objects.clone() {
+        odb.write(object_type(*kind), bytes).map_err(told)?;
+    }
+    let repository = Repository::from_odb(odb).map_err(told)?;
+    let settings = into.join("settings");
+    write(&settings, b"[pack]\n\twindowMemory = 32k\n")?;
+    let config = Config::open(&settings).map_err(told)?;
+    repository.set_config(&config).map_err(told)?;
+    let mut builder = repository.packbuilder().map_err(told)?;
+    std::fs::remove_file(&settings).map_err(io("removing", &settings))?;
+    for ((oid, ..), name) in objects {
+        builder.insert_object(theirs(*oid), Some(name)).map_err(told)?;
+    }
+    builder.write(into, 0o444).map_err(told)
+}
+
+/// The SHA-1 name of an object.
+pub(super) fn hash(kind: Kind, bytes: &[u8]) -> Oid {
+    let oid = git2::Oid::hash_object(object_type(kind), bytes)
+        .expect("BUG: hashing bytes in memory does not fail");
+    Oid::from_bytes(oid.as_bytes()).expect("BUG: SHA-1 has 20 bytes")
+}
+
+/// Syncs an object that stands in a file of its own, if it does.
+pub(super) fn sync_loose(objects: &Path, oid: Oid) -> Result<(), Error> {
+    let path = loose_path(objects, oid);
+    let io = |source| Error::Io { doing: "syncing", path: path.clone(), source };
+    match File::open(&path) {
+        Ok(file) => {
+            file.sync_all().map_err(io)?;
+            let dir = path.parent().expect("BUG: an object stands in a directory");
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+        }
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(fault) => Err(io(fault)),
+    }
+}
+
+/// Where an object stands if it has a file of its own.
+pub(super) fn loose_path(objects: &Path, oid: Oid) -> PathBuf {
+    let hex = oid.to_string();
+    objects.join(&hex[..2]).join(&hex[2..])
+}
+
+fn object_type(kind: Kind) -> ObjectType {
+    match kind {
+        Kind::Blob => ObjectType::Blob,
+        Kind::Tree => ObjectType::Tree,
+        Kind::Commit => ObjectType::Commit,
+        Kind::Tag => ObjectType::Tag,
+    }
+}
+
+fn theirs(oid: Oid) -> git2::Oid {
+    git2::Oid::from_bytes(oid.as_bytes()).expect("BUG: only SHA-1 names come to libgit2")
+}
+
+fn library(doing: &str, source: git2::Error) -> Error {
+    Error::Library { doing: doing.to_owned(), source }
+}

@@ -1,0 +1,139 @@
+//! Directories of one process in the store, which vanish with it or are swept later.
+//!
+//! Knows nothing of what is put into them.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::objects::Format;
+use super::{Error, Repo};
+
+/// A directory in [`Repo::state_dir`]. It goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Held as long as the directory is in use: whoever can take it may remove the directory.
+    _alive: File,
+    dir: TempDir,
+}
+
+/// What the names of these directories begin with.
+const PREFIX: &str = "quarantine-";
+
+impl Scratch {
+    pub(super) fn new(repo: &Repo) -> Result<Self, Error> {
+        let state = repo.state_dir();
+        make_dir(&state)?;
+        // Shared among makers; the sweeper takes it alone, so it never meets one half made.
+        let gate = open_lock(&state.join("quarantine.lock"))?;
+        gate.lock_shared().map_err(io("locking", &state))?;
+        let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&state);
+        let dir = made.map_err(io("making a directory in", &state))?;
+        let alive = open_lock(&dir.path().join("alive"))?;
+        alive.lock().map_err(io("locking", dir.path()))?;
+        Ok(Self { _alive: alive, dir })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Repo {
+    /// Removes the quarantines of processes that ended without removing them; how many there were.
+    pub fn sweep_quarantines(&self) -> Result<usize, Error> {
+        let state = self.state_dir();
+        let listed = match fs::read_dir(&state) {
+            Ok(listed) => listed,
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(fault) => return Err(io("reading", &state)(fault)),
+        };
+        let gate = open_lock(&state.join("quarantine.lock"))?;
+        gate.lock().map_err(io("locking", &state))?;
+        let mut gone = 0;
+        for entry in listed {
+            let entry = entry.map_err(io("reading", &state))?;
+            let path = entry.path();
+            if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+                // Gone between the listing and the lock: its owner removed it.
+                || !entry.file_type().is_ok_and(|kind| kind.is_dir())
+                || !path.is_dir()
+            {
+                continue;
+            }
+            match open_lock(&path.join("alive"))?.try_lock() {
+                Ok(()) => {
+                    fs::remove_dir_all(&path).map_err(io("removing", &path))?;
+                    gone += 1;
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(fault)) => return Err(io("locking", &path)(fault)),
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// A bare repository's skeleton, without any settings but its format and these lines.
+pub(super) fn skeleton(at: &Path, format: Format, settings: &str) -> Result<(), Error> {
+    let (version, extensions) = match format {
+        Format::Sha1 => (0, String::new()),
+        Format::Sha256 => (1, format!("[extensions]\n\tobjectFormat = {}\n", format.name())),
+    };
+    // The settings come last: they begin in this section and may open others.
+    let core = format!("{extensions}[core]\n\trepositoryformatversion = {version}\n{settings}");
+    for dir in ["objects/info", "objects/pack", "refs/heads", "info"] {
+        make_dir(&at.join(dir))?;
+    }
+    write(&at.join("HEAD"), b"ref: refs/heads/none\n")?;
+    write(&at.join("config"), core.as_bytes())
+}
+
+/// The lines that let git fetch what a partial clone left out, as the user's repository says.
+pub(super) fn promisors(repo: &Repo) -> Result<String, Error> {
+    // Most are whole: that is to be seen without asking git.
+    let config = repo.common_dir().join("config");
+    let text = fs::read(&config).map_err(io("reading", &config))?;
+    if !text.to_ascii_lowercase().windows(8).any(|window| window == b"promisor") {
+        return Ok(String::new());
+    }
+    let pattern = r"^remote\..*\.(url|promisor|partialclonefilter)$";
+    let call = repo.git().args(["config", "--local", "-z", "--get-regexp", pattern]);
+    let said = call.run()?;
+    let mut lines = String::new();
+    let all = String::from_utf8_lossy(&said.stdout).into_owned();
+    if !all.split('\0').any(|entry| entry.contains(".promisor\n")) {
+        return Ok(lines);
+    }
+    for entry in all.split('\0') {
+        let Some((key, value)) = entry.split_once('\n') else { continue };
+        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let Some((remote, name)) = key.strip_prefix("remote.").and_then(|key| key.rsplit_once('.'))
+        else {
+            continue;
+        };
+        let remote = remote.replace('\\', "\\\\").replace('"', "\\\"");
+        lines.extend(["[remote \"", &remote, "\"]\n\t", name, " = \"", &escaped, "\"\n"]);
+    }
+    Ok(lines)
+}
+
+pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(io("making", path))
+}
+
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).map_err(io("writing", path))
+}
+
+pub(super) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Io { doing, path: path.to_owned(), source }
+}
+
+fn open_lock(path: &Path) -> Result<File, Error> {
+    let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(io("opening", path))
+}

@@ -1,0 +1,87 @@
+//! What goes into a slot's turn and what comes out.
+//!
+//! Knows no file.
+
+use crate::git::Identity;
+use crate::model::{Clean, Note, Oid, Patch, RepoPath};
+
+/// What a slot is leased for. A slot that hosted a task never hosts a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A task's attempt.
+    Task,
+    /// A gate.
+    Gate,
+}
+
+impl Purpose {
+    /// In one word, as it stands in directory names.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// How a slot is made ready.
+#[derive(Clone, Debug)]
+pub struct Prepare {
+    /// The commit whose tree the slot must hold.
+    pub base: Oid,
+    /// What stays from the task before.
+    pub clean: Clean,
+    /// Paths and globs of the checkout's untracked files that are copied in.
+    pub copy: Vec<String>,
+    /// Written into the dirty mark: `<run> <task> <attempt>`.
+    pub label: String,
+}
+
+/// What was found in a slot that nobody gave back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leftover {
+    /// The label of its mark.
+    pub label: String,
+    /// The commit that holds what was found; none: nothing differed from its base.
+    pub commit: Option<Oid>,
+}
+
+/// A slot, ready: every path that it holds, with its state at this moment.
+#[derive(Debug)]
+pub struct Handover {
+    /// What is worth telling.
+    pub notes: Vec<Note>,
+}
+
+/// What the snapshot of a slot must heed.
+#[derive(Clone, Debug, Default)]
+pub struct HarvestRules {
+    /// Paths and globs that are taken even if ignored.
+    pub outputs: Vec<String>,
+    /// The largest file in bytes; 0: no limit.
+    pub largest: u64,
+}
+
+/// What a slot holds that it did not hold when it was handed over.
+#[derive(Debug)]
+pub struct Harvest {
+    /// The difference; `None` inside `patch` never happens for an empty one: it has no changes.
+    pub patch: Patch,
+    /// The task's own HEAD if it committed.
+    pub raw: Option<Oid>,
+    /// What can't be held, with the reason; not empty: the attempt is incomplete.
+    pub incomplete: Vec<(RepoPath, String)>,
+    /// What is worth telling.
+    pub notes: Vec<Note>,
+}
+
+/// How the commit of a snapshot is written.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its message.
+    pub message: String,
+    /// Author and committer.
+    pub identity: Identity,
+    /// Seconds since 1970.
+    pub time: i64,
+}

@@ -1,0 +1,194 @@
+//! Slots as things to be listed, set aside and removed.
+//!
+//! Knows nothing of what a slot's content means, only that dirty content may be somebody's work.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::git::Error;
+
+use super::contract::Purpose;
+use super::disk::{self, io};
+use super::lock;
+use super::mark::Site;
+use super::pool::{Inner, Lease, Pool};
+use super::worktree::Admin;
+
+/// What a slot is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotUse {
+    /// Nobody has it, and it holds nobody's work.
+    Free,
+    /// Somebody has it, or works in it.
+    Leased,
+    /// Nobody has it, but it was never settled: it may hold work.
+    Dirty,
+    /// Taken out of the pool, as it stood.
+    Retired,
+}
+
+/// A slot, for a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What it is leased for.
+    pub purpose: Purpose,
+    /// What it is now.
+    pub state: SlotUse,
+    /// The disk space it takes.
+    pub bytes: u64,
+}
+
+/// What [`Pool::remove_all`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Slots that are gone.
+    pub removed: Vec<SlotInfo>,
+    /// Slots that stay because somebody uses them or they may hold work.
+    pub kept: Vec<SlotInfo>,
+}
+
+impl Pool {
+    /// Every slot of this repository, with its size, sorted by directory.
+    pub fn slots(&self) -> Result<Vec<SlotInfo>, Error> {
+        let mut found = Vec::new();
+        for (site, purpose) in self.inner.sites()? {
+            let state = state(&site)?;
+            let bytes = size(&site.dir);
+            found.push(SlotInfo { dir: site.dir, purpose, state, bytes });
+        }
+        Ok(found)
+    }
+
+    /// The slots that were taken out of the pool as they stood.
+    pub fn retired(&self) -> Result<Vec<SlotInfo>, Error> {
+        let mut slots = self.slots()?;
+        slots.retain(|slot| slot.state == SlotUse::Retired);
+        Ok(slots)
+    }
+
+    /// Removes the slots that nobody uses and that hold nobody's work, worktree and all. `retired`:
+    /// those that were set aside too.
+    pub fn remove_all(&self, retired: bool) -> Result<Removal, Error> {
+        let mut done = Removal::default();
+        for (site, purpose) in self.inner.sites()? {
+            let bytes = size(&site.dir);
+            let held = lock::try_lock(&site.lease_lock())?;
+            let state = match &held {
+                Some(_) => state_of_held(&site)?,
+                None => SlotUse::Leased,
+            };
+            let go = state == SlotUse::Free || retired && state == SlotUse::Retired;
+            let info = SlotInfo { dir: site.dir.clone(), purpose, state, bytes };
+            if !go {
+                done.kept.push(info);
+                continue;
+            }
+            if let Some(name) = site.read_state()?.admin {
+                Admin::at(&self.inner.repo, &name).unregister(&self.inner.repo, &site)?;
+            }
+            disk::remove(&site.tree())?;
+            // The lock file goes last, with its directory: who waits for it notices.
+            disk::remove(&site.dir)?;
+            done.removed.push(info);
+        }
+        Ok(done)
+    }
+}
+
+impl Inner {
+    /// The directories in the pool that carry this repository's sign.
+    pub(super) fn sites(&self) -> Result<Vec<(Site, Purpose)>, Error> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let ours = self.repo.common_dir().as_os_str().as_bytes();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(io("reading", &self.dir))? {
+            let site = Site { dir: entry.map_err(io("reading", &self.dir))?.path() };
+            let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_prefix(RETIRED).unwrap_or(name);
+            let purpose = [Purpose::Task, Purpose::Gate]
+                .into_iter()
+                .find(|purpose| name.starts_with(purpose.word()));
+            if let Some(purpose) = purpose
+                && disk::read(&site.owner())?.is_some_and(|there| there == ours)
+            {
+                found.push((site, purpose));
+            }
+        }
+        found.sort_by(|one, other| one.0.dir.cmp(&other.0.dir));
+        Ok(found)
+    }
+}
+
+const RETIRED: &str = "retired-";
+
+impl Lease {
+    /// Takes the slot out of the pool as it stands, never to be handed out again. Its new directory.
+    pub fn retire(mut self) -> Result<PathBuf, Error> {
+        self.set_aside()
+    }
+
+    /// Moves the worktree out of the slot. Next time the slot makes itself a new one.
+    pub(super) fn set_aside(&mut self) -> Result<PathBuf, Error> {
+        self.memory = None;
+        let to = (0..)
+            .map(|n| format!("{RETIRED}{}-{}-{n}", self.purpose.word(), self.number))
+            .map(|name| self.pool.dir.join(name))
+            .find(|dir| fs::create_dir(dir).is_ok())
+            .expect("BUG: there are more numbers than directories");
+        let site = Site { dir: to.clone() };
+        let owner = disk::read(&self.site.owner())?.unwrap_or_default();
+        disk::replace(&site.owner(), &owner, true)?;
+        site.write_state(&self.state)?;
+        if let Some(mark) = self.site.read_mark()? {
+            site.write_mark(&mark, true)?;
+        }
+        match fs::rename(self.site.tree(), site.tree()) {
+            // The task took even that away.
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+            moved => moved.map_err(io("moving", &self.site.tree()))?,
+        }
+        if let Some(admin) = self.admin.as_ref().filter(|admin| admin.is_of(&self.site)) {
+            admin.moved_to(&site)?;
+        }
+        self.site.forget()?;
+        self.remember(|state| *state = Default::default())?;
+        self.admin = None;
+        if self.site.read_mark()?.is_some() {
+            self.site.settle()?;
+        }
+        self.settled = true;
+        Ok(to)
+    }
+}
+
+fn state(site: &Site) -> Result<SlotUse, Error> {
+    match lock::try_lock(&site.lease_lock())? {
+        Some(_held) => state_of_held(site),
+        None => Ok(SlotUse::Leased),
+    }
+}
+
+fn state_of_held(site: &Site) -> Result<SlotUse, Error> {
+    let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.starts_with(RETIRED) {
+        return Ok(SlotUse::Retired);
+    }
+    if lock::try_lock(&site.busy_lock())?.is_none() {
+        return Ok(SlotUse::Leased);
+    }
+    let dirty = site.read_mark()?.is_some_and(|mark| mark.ready);
+    Ok(if dirty { SlotUse::Dirty } else { SlotUse::Free })
+}
+
+fn size(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.path().symlink_metadata() {
+        Ok(there) if there.is_dir() => size(&entry.path()) + there.blocks() * 512,
+        Ok(there) => there.blocks() * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
+}

@@ -1,0 +1,172 @@
+//! The small files beside a slot's worktree: whose it is, whether it is dirty, what it remembers.
+//!
+//! Knows no worktree.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::git::Error;
+use crate::model::{Oid, RepoPath};
+
+use super::disk;
+
+/// The dirty mark: from before the first touch until the slot is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Whose work it is.
+    pub label: String,
+    /// The commit that the slot holds, or is being made to hold.
+    pub base: Oid,
+    /// When, in seconds since 1970.
+    pub started: u64,
+    /// Names this use of the slot among all uses.
+    pub turn: String,
+    /// It has been handed over: what differs from the base may be somebody's work.
+    pub ready: bool,
+}
+
+/// What a slot remembers from run to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    /// Its name among the repository's worktrees.
+    pub admin: Option<String>,
+    /// The key under which `setup` last succeeded.
+    pub setup: Option<String>,
+    /// The machine's start during which the worktree was filled.
+    pub boot: String,
+    /// What was copied in or left by `setup`, and is never harvested.
+    pub excluded: Vec<RepoPath>,
+    /// Some of it is of `setup`, which has to run again once it is taken away.
+    pub litter: bool,
+    /// `.gitignore` files of `setup`'s own that are heeded.
+    pub rules: Vec<(RepoPath, Vec<u8>)>,
+}
+
+/// A slot's directory.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub dir: PathBuf,
+}
+
+impl Site {
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    pub fn lease_lock(&self) -> PathBuf {
+        self.dir.join("lease.lock")
+    }
+
+    pub fn busy_lock(&self) -> PathBuf {
+        self.dir.join("busy.lock")
+    }
+
+    /// Written to tell the time of the file system.
+    pub fn clock(&self) -> PathBuf {
+        self.dir.join("clock")
+    }
+
+    /// The file that says whose slot it is.
+    pub fn owner(&self) -> PathBuf {
+        self.dir.join("todone-slot")
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.dir.join("mark")
+    }
+
+    fn settled(&self) -> PathBuf {
+        self.dir.join("settled")
+    }
+
+    /// The mark, if the slot is dirty.
+    pub fn read_mark(&self) -> Result<Option<Mark>, Error> {
+        read(&self.mark())
+    }
+
+    /// Marks the slot dirty. `sync`: the mark survives a power cut.
+    pub fn write_mark(&self, mark: &Mark, sync: bool) -> Result<(), Error> {
+        disk::replace(&self.mark(), &json(mark), sync)
+    }
+
+    /// Takes the mark away, and keeps it as the name of the last use.
+    pub fn settle(&self) -> Result<(), Error> {
+        std::fs::rename(self.mark(), self.settled()).map_err(disk::io("renaming", &self.mark()))
+    }
+
+    /// The last use, if the slot is not dirty.
+    pub fn settled_turn(&self) -> Result<Option<String>, Error> {
+        if self.read_mark()?.is_some() {
+            return Ok(None);
+        }
+        Ok(read::<Mark>(&self.settled())?.map(|mark| mark.turn))
+    }
+
+    pub fn read_state(&self) -> Result<State, Error> {
+        Ok(read(&self.dir.join("state"))?.unwrap_or_default())
+    }
+
+    pub fn write_state(&self, state: &State) -> Result<(), Error> {
+        disk::replace(&self.dir.join("state"), &json(state), false)
+    }
+
+    /// Where the index of a clean checkout of this tree is kept.
+    pub fn index(&self, tree: Oid) -> PathBuf {
+        self.dir.join(format!("index.{tree}"))
+    }
+
+    /// The indexes kept, with the tree each is of. More than one is what a crash left.
+    pub fn indexes(&self) -> Result<Vec<(Oid, PathBuf)>, Error> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
+            let path = entry.map_err(disk::io("reading", &self.dir))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let hex = name.and_then(|name| name.strip_prefix("index."));
+            if let Some(tree) = hex.and_then(|hex| hex.parse().ok()) {
+                found.push((tree, path));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets what the worktree holds.
+    pub fn forget(&self) -> Result<(), Error> {
+        for (_, path) in self.indexes()? {
+            disk::remove(&path)?;
+        }
+        Ok(())
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("BUG: these types always serialise")
+}
+
+/// A file that is torn, as after a power cut, counts as missing.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    Ok(disk::read(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// A name for one use of a slot that no other use has.
+pub(super) fn new_turn() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{nanos}-{}-{count}", std::process::id())
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Names the machine's present start, where the system tells.
+pub(super) fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

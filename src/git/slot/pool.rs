@@ -1,0 +1,282 @@
+//! The pool: which slots there are, and who holds which.
+//!
+//! Knows nothing of what is in them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::git::{Error, Objects, Repo};
+use crate::model::{Oid, RepoPath};
+
+use super::contract::Purpose;
+use super::disk::{self, io};
+use super::lock;
+use super::mark::{Mark, Site, State};
+use super::memory::{Memory, Tools};
+use super::private::Private;
+use super::scan;
+use super::worktree::Admin;
+
+/// The slots of one repository. Clones share what they know.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub repo: Repo,
+    pub dir: PathBuf,
+    pub private: Private,
+    /// Whether the stamp of a directory tells what happens in it.
+    pub dirs_tell: bool,
+    /// What is known of slots that nobody of this process holds.
+    memories: Mutex<BTreeMap<(Purpose, u32), Memory>>,
+    /// Opened stores, with what they have read.
+    stores: Mutex<Vec<Objects>>,
+    /// What `copy` found in the checkout, by what it was asked for.
+    pub found: Mutex<HashMap<Vec<String>, Arc<Vec<RepoPath>>>>,
+}
+
+/// A slot that this process holds. Dropping it gives the slot back as it is.
+#[derive(Debug)]
+pub struct Lease {
+    pub(super) pool: Arc<Inner>,
+    pub(super) purpose: Purpose,
+    pub(super) number: u32,
+    pub(super) site: Site,
+    pub(super) tree: PathBuf,
+    pub(super) busy: PathBuf,
+    pub(super) clock: PathBuf,
+    pub(super) state: State,
+    pub(super) admin: Option<Admin>,
+    pub(super) base: Option<Oid>,
+    pub(super) memory: Option<Memory>,
+    /// Always there, but for the moment in which it goes back to the pool.
+    pub(super) objects: Option<Objects>,
+    /// The mark that this lease wrote.
+    pub(super) mark: Option<Mark>,
+    pub(super) salvaged: bool,
+    pub(super) settled: bool,
+    lock: File,
+}
+
+impl Pool {
+    /// The pool of this repository, in `dir` (made if missing). The settings that decide how files
+    /// are written and read are those of this moment.
+    pub fn open(repo: &Repo, dir: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(dir).map_err(io("making", dir))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io("closing", dir))?;
+        let dir = fs::canonicalize(dir).map_err(io("finding", dir))?;
+        let private = Private::new(repo, &dir)?;
+        let inner = Inner {
+            repo: repo.clone(),
+            dirs_tell: scan::dirs_tell(&dir),
+            dir,
+            private,
+            memories: Mutex::default(),
+            stores: Mutex::default(),
+            found: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A free slot for this purpose, the lowest number first; a new one if all are taken. Waits at
+    /// most `patience` for a supervisor that is about to end.
+    pub fn lease(&self, purpose: Purpose, patience: Duration) -> Result<Lease, Error> {
+        let inner = &self.inner;
+        let until = Instant::now() + patience;
+        for number in 0..10_000 {
+            let site = Site { dir: inner.dir.join(format!("{}-{number}", purpose.word())) };
+            match fs::create_dir(&site.dir) {
+                Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(io("making", &site.dir)(fault));
+                }
+                _ => {}
+            }
+            let Some(held) = lock::try_lock(&site.lease_lock())? else { continue };
+            if !inner.claim(&site)? {
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            // Held only to know that nobody else does: whoever works in the slot takes it next.
+            if lock::within(&site.busy_lock(), left)?.is_none() {
+                continue;
+            }
+            return inner.clone().take(purpose, number, site, held);
+        }
+        Err(Error::SlotBusy { slot: inner.dir.clone() })
+    }
+
+    /// A task slot that nobody gave back and whose mark has a label that is `wanted`; none if there is
+    /// none. Waits at most `patience` for a supervisor that is about to end.
+    pub fn lease_left(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        patience: Duration,
+    ) -> Result<Option<Lease>, Error> {
+        let inner = &self.inner;
+        for (site, purpose) in inner.sites()? {
+            let name = site.dir.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix(Purpose::Task.word()));
+            let number = number.and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+            // Those set aside are in the list too, but not to be had.
+            let (Purpose::Task, Some(number)) = (purpose, number) else { continue };
+            let left = || Ok::<_, Error>(site.read_mark()?.is_some_and(|mark| wanted(&mark.label)));
+            if !left()? {
+                continue;
+            }
+            let Some(held) = lock::try_lock(&site.lease_lock())? else { continue };
+            // Somebody may have salvaged it before the lock was ours.
+            if !left()? {
+                continue;
+            }
+            if lock::within(&site.busy_lock(), patience)?.is_some() {
+                return inner.clone().take(Purpose::Task, number, site, held).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Inner {
+    /// Whether the slot is of this repository; an empty directory becomes so.
+    fn claim(&self, site: &Site) -> Result<bool, Error> {
+        let ours = self.repo.common_dir().as_os_str().as_bytes();
+        if let Some(there) = disk::read(&site.owner())? {
+            return Ok(there == ours);
+        }
+        let entries = fs::read_dir(&site.dir).map_err(io("reading", &site.dir))?;
+        if entries.flatten().any(|entry| entry.file_name() != "lease.lock") {
+            return Ok(false);
+        }
+        disk::replace(&site.owner(), ours, true)?;
+        Ok(true)
+    }
+
+    fn take(
+        self: Arc<Self>,
+        purpose: Purpose,
+        number: u32,
+        site: Site,
+        held: File,
+    ) -> Result<Lease, Error> {
+        let known = self.memories().remove(&(purpose, number));
+        let turn = site.settled_turn()?;
+        // Another process may have used it since.
+        let memory = known.filter(|memory| turn.as_ref() == Some(&memory.turn));
+        let spare = self.stores.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let objects = match spare {
+            Some(objects) => objects,
+            None => self.repo.objects()?,
+        };
+        let state = site.read_state()?;
+        Ok(Lease {
+            admin: state.admin.as_deref().map(|name| Admin::at(&self.repo, name)),
+            pool: self,
+            purpose,
+            number,
+            tree: site.tree(),
+            busy: site.busy_lock(),
+            clock: site.clock(),
+            site,
+            state,
+            base: None,
+            memory,
+            objects: Some(objects),
+            mark: None,
+            salvaged: false,
+            settled: false,
+            lock: held,
+        })
+    }
+
+    fn memories(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Purpose, u32), Memory>> {
+        // What a panicking thread left is whole: values go in and out in one step.
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Its number in the pool.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The root of its worktree.
+    pub fn worktree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// The lock file that whoever works in the slot holds.
+    pub fn busy_lock(&self) -> &Path {
+        &self.busy
+    }
+
+    /// The key under which `setup` last succeeded in this slot, if nothing has undone it since.
+    pub fn setup_key(&self) -> Option<&str> {
+        self.state.setup.as_deref()
+    }
+
+    /// Notes that `setup` succeeded (or, with none, that it must run again).
+    pub fn set_setup_key(&mut self, key: Option<&str>) -> Result<(), Error> {
+        let key = key.map(str::to_owned);
+        self.remember(|state| state.setup = key)
+    }
+
+    /// The slot's content is kept: takes the dirty mark away. What differs is undone by the next
+    /// [`Lease::prepare`]. Whatever worked in the slot after [`Lease::harvest`] must have been
+    /// followed by [`Lease::undo_since_harvest`].
+    pub fn settle(&mut self) -> Result<(), Error> {
+        if self.mark.is_some() && !self.settled {
+            self.site.settle()?;
+            self.settled = true;
+        }
+        Ok(())
+    }
+
+    /// Changes what the slot remembers, and writes it if that is something new.
+    pub(super) fn remember(&mut self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let mut state = self.state.clone();
+        change(&mut state);
+        if state != self.state {
+            self.site.write_state(&state)?;
+            self.state = state;
+        }
+        Ok(())
+    }
+
+    /// What is needed to work on the content, and what is known of it.
+    pub(super) fn parts(&mut self) -> (Tools<'_>, &mut Option<Memory>) {
+        let objects = self.objects.as_mut().expect("BUG: a lease has a store until it is dropped");
+        let tools = Tools {
+            root: &self.tree,
+            clock: &self.clock,
+            dirs_tell: self.pool.dirs_tell,
+            private: &self.pool.private,
+            objects,
+        };
+        (tools, &mut self.memory)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(objects) = self.objects.take() {
+            self.pool.stores.lock().unwrap_or_else(PoisonError::into_inner).push(objects);
+        }
+        if let Some(memory) = self.memory.take()
+            && self.settled
+        {
+            self.pool.memories().insert((self.purpose, self.number), memory);
+        }
+        // Closing is not enough: a child that was just forked holds a copy until it executes its
+        // program, and the next lease would take one slot more than it needs.
+        let _ = self.lock.unlock();
+    }
+}

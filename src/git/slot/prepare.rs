@@ -1,0 +1,228 @@
+//! Makes a slot ready: its worktree, its index, its content.
+//!
+//! Knows nothing of what a task did beyond what differs.
+
+use std::fs;
+
+use crate::git::Error;
+use crate::model::{Change, Clean, Oid};
+
+use super::bring::Brought;
+use super::contract::Prepare;
+use super::disk::{self, io};
+use super::index_file;
+use super::manifest::Record;
+use super::mark::{self, Mark};
+use super::memory::Memory;
+use super::pool::Lease;
+use super::stamp::stamp_at;
+use super::{copy, worktree};
+
+/// So many files with stale stamps in the kept index are worth a refresh.
+const STALE: usize = 64;
+
+/// What an index says of each path.
+type Records = Vec<(Vec<u8>, Record)>;
+
+impl Lease {
+    /// Marks the slot dirty and makes it hold exactly the base (and what is copied).
+    pub fn prepare(&mut self, how: &Prepare) -> Result<(), Error> {
+        let found = self.site.read_mark()?;
+        if self.mark.is_none() && !self.salvaged && found.is_some_and(|mark| mark.ready) {
+            let slot = self.site.dir.display();
+            return Err(Error::Git(format!("slot {slot} holds work that has not been captured")));
+        }
+        let tree = self.parts().0.objects.tree_of(how.base)?;
+        let mark = Mark {
+            label: how.label.clone(),
+            base: how.base,
+            started: mark::seconds(),
+            turn: mark::new_turn(),
+            ready: false,
+        };
+        self.site.write_mark(&mark, true)?;
+        let turn = mark.turn.clone();
+        self.mark = Some(mark);
+        self.settled = false;
+        self.base = Some(how.base);
+        self.register(how.base)?;
+
+        // Taken out while it may be wrong: whoever stops in between has to look at everything.
+        let (mut memory, before, brought) = match self.warm(tree, how.clean) {
+            // What it held before is no longer in the store, so that there is nothing to compare with.
+            Err(Error::Object { .. }) | Ok(None) => {
+                let mut memory = self.fill(tree)?;
+                let brought = memory.bring(tree, how.clean, &mut self.parts().0)?;
+                (memory, tree, brought)
+            }
+            Ok(Some(known)) => known,
+            Err(fault) => return Err(fault),
+        };
+        memory.turn = turn;
+        let Brought { changes, setup_lost } = brought;
+        self.keep_index(&mut memory, before, &changes)?;
+        let pool = self.pool.clone();
+        copy::bring(&mut memory, &pool, &how.copy, &self.tree, &self.clock)?;
+        self.note_excluded(&memory)?;
+        if setup_lost || how.clean == Clean::All {
+            self.set_setup_key(None)?;
+        }
+        self.repair(&mut memory)?;
+        // All content was read, or written, since the machine started.
+        self.remember(|state| state.boot = mark::boot())?;
+        // Whoever gets the slot now works in it before anybody looks again.
+        memory.seen = false;
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// Brings a slot of which something is known to a tree; with what it held before.
+    fn warm(&mut self, tree: Oid, clean: Clean) -> Result<Option<(Memory, Oid, Brought)>, Error> {
+        let known = match self.memory.take() {
+            Some(memory) => Some(memory),
+            None => self.load(None)?,
+        };
+        let Some(mut memory) = known else { return Ok(None) };
+        let before = memory.tree;
+        let brought = memory.bring(tree, clean, &mut self.parts().0)?;
+        Ok(Some((memory, before, brought)))
+    }
+
+    /// Sees to it that the repository knows the worktree.
+    fn register(&mut self, base: Oid) -> Result<(), Error> {
+        let name = format!("todone-{}-{}", self.purpose.word(), self.number);
+        let known = self.state.admin.clone();
+        let (admin, fresh) =
+            worktree::registered(&self.pool.repo, &self.site, known.as_deref(), &name, base)?;
+        if fresh {
+            self.site.forget()?;
+            self.memory = None;
+        }
+        let name = Some(admin.name.clone());
+        self.remember(|state| state.admin = name)?;
+        self.admin = Some(admin);
+        Ok(())
+    }
+
+    /// What the kept index says of the slot, of this tree or of any; none if there is no such index.
+    pub(super) fn load(&mut self, only: Option<Oid>) -> Result<Option<Memory>, Error> {
+        if !self.tree.is_dir() {
+            return Ok(None);
+        }
+        for (tree, path) in self.site.indexes()? {
+            if only.is_some_and(|only| only != tree) {
+                continue;
+            }
+            // A repository that was made anew at this path does not know what stood here.
+            if self.parts().0.objects.tree(tree).is_err() {
+                continue;
+            }
+            let Some(records) = self.read_index(&path)? else { continue };
+            let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
+            // Before a power cut content may have been lost that the stamps vouch for.
+            if self.state.boot != mark::boot() {
+                memory.manifest.distrust();
+            }
+            self.recall(&mut memory)?;
+            return Ok(Some(memory));
+        }
+        Ok(None)
+    }
+
+    /// What was written down of files that no tree holds.
+    pub(super) fn recall(&mut self, memory: &mut Memory) -> Result<(), Error> {
+        memory.left = self.state.excluded.iter().cloned().collect();
+        memory.litter = self.state.litter;
+        memory.own_rules = self.state.rules.iter().cloned().collect();
+        memory.read_rules(&mut self.parts().0)
+    }
+
+    fn read_index(&self, path: &std::path::Path) -> Result<Option<Records>, Error> {
+        let written = stamp_at(path)?.mtime;
+        let Some(bytes) = disk::read(path)? else { return Ok(None) };
+        Ok(index_file::parse(&bytes, self.pool.private.format.width(), written))
+    }
+
+    /// Checks the tree out into an empty worktree.
+    fn fill(&mut self, tree: Oid) -> Result<Memory, Error> {
+        self.site.forget()?;
+        for entry in fs::read_dir(&self.tree).map_err(io("reading", &self.tree))? {
+            let path = entry.map_err(io("reading", &self.tree))?.path();
+            if path != self.tree.join(".git") {
+                disk::remove(&path)?;
+            }
+        }
+        let new = self.scratch_index()?;
+        self.pool.private.fill(&self.tree, tree, &new)?;
+        let Some(records) = self.read_index(&new)? else {
+            let what = "its index can't be read".to_owned();
+            return Err(Error::Output { command: "git read-tree".to_owned(), what });
+        };
+        fs::rename(&new, self.site.index(tree)).map_err(io("renaming", &new))?;
+        // Whatever `setup` made went with the rest.
+        self.remember(|state| state.setup = None)?;
+        let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
+        memory.seen = true;
+        Ok(memory)
+    }
+
+    /// A name for an index in the making, free of what a crash left.
+    fn scratch_index(&self) -> Result<std::path::PathBuf, Error> {
+        let new = self.site.dir.join("making-index");
+        disk::remove(&new)?;
+        disk::remove(&self.site.dir.join("making-index.lock"))?;
+        Ok(new)
+    }
+
+    /// Makes the kept index one of the present tree, with fresh stamps if it has many stale ones.
+    fn keep_index(
+        &self,
+        memory: &mut Memory,
+        before: Oid,
+        changes: &[Change],
+    ) -> Result<(), Error> {
+        let stale = memory.stale >= STALE;
+        if before == memory.tree && !stale {
+            return Ok(());
+        }
+        let new = self.scratch_index()?;
+        let old = self.site.index(before);
+        fs::copy(&old, &new).map_err(io("copying", &old))?;
+        let entries = changes.iter().map(|change| (&change.path, change.new));
+        self.pool.private.set_entries(&new, entries)?;
+        if stale {
+            self.pool.private.refresh(&new, &self.tree)?;
+            memory.stale = 0;
+        }
+        let index = self.site.index(memory.tree);
+        fs::rename(&new, &index).map_err(io("renaming", &new))?;
+        for (tree, path) in self.site.indexes()? {
+            if tree != memory.tree {
+                disk::remove(&path)?;
+            }
+        }
+        memory.index = None;
+        Ok(())
+    }
+
+    /// Undoes what was done to git's own files of the worktree.
+    pub(super) fn repair(&self, memory: &mut Memory) -> Result<(), Error> {
+        let admin = self.admin.as_ref().expect("BUG: a slot is registered before it is filled");
+        let base = self.base.expect("BUG: a slot is prepared for a base");
+        admin.repair(&self.pool.repo, &self.site, base)?;
+        let there = stamp_at(&admin.index())?;
+        if memory.index != Some(there) {
+            memory.index = Some(admin.put_index(&self.site.index(memory.tree))?);
+        }
+        Ok(())
+    }
+
+    /// Writes down what is never to be harvested, for a process that finds the slot dirty.
+    pub(super) fn note_excluded(&mut self, memory: &Memory) -> Result<(), Error> {
+        let excluded: Vec<_> = memory.copied.keys().chain(&memory.left).cloned().collect();
+        let rules: Vec<_> = memory.own_rules.clone().into_iter().collect();
+        self.remember(|state| {
+            (state.excluded, state.litter, state.rules) = (excluded, memory.litter, rules);
+        })
+    }
+}

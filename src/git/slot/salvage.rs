@@ -1,0 +1,79 @@
+//! Captures what a process that was killed left in a slot.
+//!
+//! Knows nothing of runs: the mark's label is passed on as it is.
+
+use crate::git::{Error, Expect, RefUpdate};
+use crate::model::Oid;
+
+use super::contract::{HarvestRules, Leftover, Snapshot};
+use super::manifest::Record;
+use super::mark::Mark;
+use super::memory::Memory;
+use super::pool::Lease;
+use super::stamp::Stamp;
+
+impl Lease {
+    /// If the slot was left dirty: captures what it holds as a commit on its recorded base, under the
+    /// ref that `keep` names for the mark's label, before anything is touched.
+    ///
+    /// What can't be captured (a repository in it, for instance) is set aside with the whole
+    /// worktree, see [`super::Pool::slots`].
+    pub fn salvage(
+        &mut self,
+        how: &Snapshot,
+        keep: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Leftover>, Error> {
+        let Some(mark) = self.site.read_mark()? else { return Ok(None) };
+        if self.mark.is_some() {
+            return Ok(None);
+        }
+        let Mark { label, base, ready, .. } = mark;
+        let nothing = Leftover { label: label.clone(), commit: None };
+        if !ready || !self.tree.is_dir() {
+            // No task has been in it since it was last clean, or all is gone.
+            self.salvaged = true;
+            return Ok(Some(nothing));
+        }
+        // The repository was made anew at this path, or the base was collected: what is here can't be
+        // compared with anything, so it is set aside as it stands.
+        let Ok(tree) = self.parts().0.objects.tree_of(base) else {
+            self.set_aside()?;
+            self.salvaged = true;
+            return Ok(Some(nothing));
+        };
+        let mut memory = match self.load(Some(tree))? {
+            Some(memory) => memory,
+            None => self.unknown(tree)?,
+        };
+        self.base = Some(base);
+        let harvest = self.take(&mut memory, &HarvestRules::default(), how)?;
+        let mut leftover = nothing;
+        if !harvest.patch.changes.is_empty() {
+            let commit = harvest.patch.commit;
+            if let Some(name) = keep(&label) {
+                let update = RefUpdate { name, expect: Expect::Any, to: Some(commit) };
+                self.pool.repo.update_refs(&[update], "left in a slot")?;
+            }
+            leftover.commit = Some(commit);
+        }
+        if harvest.incomplete.is_empty() {
+            self.memory = Some(memory);
+        } else {
+            self.set_aside()?;
+        }
+        self.salvaged = true;
+        Ok(Some(leftover))
+    }
+
+    /// A slot of which only the base is known: every file must be read.
+    fn unknown(&mut self, tree: Oid) -> Result<Memory, Error> {
+        let (mut tools, _) = self.parts();
+        let leaves = tools.objects.leaves(tree)?;
+        let record = |entry| Record { stamp: Stamp::default(), entry, racy: true };
+        let records =
+            leaves.into_iter().map(|(path, entry)| (path.as_bytes().to_vec(), record(entry)));
+        let mut memory = Memory::new(tree, records.collect(), &mut tools)?;
+        self.recall(&mut memory)?;
+        Ok(memory)
+    }
+}

@@ -1,0 +1,194 @@
+//! The slot's worktree as the repository knows it: registered, named, repaired after a task.
+//!
+//! Knows no tracked file.
+
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::git::{Error, Repo, guard};
+use crate::model::Oid;
+
+use super::disk::{self, io};
+use super::lock;
+use super::mark::Site;
+use super::stamp::{Stamp, stamp_at};
+
+/// The directory that holds the repository's knowledge of one worktree.
+#[derive(Clone, Debug)]
+pub(super) struct Admin {
+    pub name: String,
+    pub dir: PathBuf,
+}
+
+/// What belongs into such a directory. All else is the rest of something a task began: locks, a
+/// merge, a rebase, its own sparse patterns or settings.
+const KEPT: [&str; 8] =
+    ["HEAD", "commondir", "gitdir", "index", "locked", "modules", "refs", "reftable"];
+
+impl Admin {
+    pub fn at(repo: &Repo, name: &str) -> Self {
+        let dir = repo.common_dir().join("worktrees").join(name);
+        Self { name: name.to_owned(), dir }
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    /// Whether it is there, and of this slot.
+    pub fn is_of(&self, site: &Site) -> bool {
+        let there = fs::read(self.dir.join("gitdir")).unwrap_or_default();
+        let ours = site.tree().join(".git");
+        there.trim_ascii_end() == ours.as_os_str().as_bytes()
+    }
+
+    /// The one that the slot had before it forgot its name.
+    fn find(repo: &Repo, site: &Site) -> Option<Self> {
+        let all = fs::read_dir(repo.common_dir().join("worktrees")).ok()?;
+        let names = all.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.map(|name| Self::at(repo, &name)).find(|admin| admin.is_of(site))
+    }
+
+    /// Undoes whatever a task did to git's knowledge of the worktree, but for its index and tree.
+    pub fn repair(&self, repo: &Repo, site: &Site, base: Oid) -> Result<(), Error> {
+        let tree = site.tree();
+        let link = [b"gitdir: ", self.dir.as_os_str().as_bytes(), b"\n"].concat();
+        restore(&tree.join(".git"), &link)?;
+        let back = [tree.join(".git").as_os_str().as_bytes(), b"\n"].concat();
+        restore(&self.dir.join("gitdir"), &back)?;
+        restore(&self.dir.join("commondir"), b"../..\n")?;
+        restore(&self.dir.join("locked"), LOCKED.as_bytes())?;
+        for entry in fs::read_dir(&self.dir).map_err(io("reading", &self.dir))? {
+            let entry = entry.map_err(io("reading", &self.dir))?;
+            let keep = entry.file_name().to_str().is_some_and(|name| KEPT.contains(&name));
+            if !keep {
+                disk::remove(&entry.path())?;
+            }
+        }
+        if repo.common_dir().join("reftable").is_dir() {
+            // HEAD is in a table, which git alone can write.
+            let call = guard::call().env("GIT_DIR", &self.dir).dir(&tree);
+            let args = ["update-ref", "--no-deref", "HEAD", &base.to_string()];
+            return guard::output(call.args(args)).map(drop);
+        }
+        // Refs of its own, such as those of a bisection.
+        let refs = self.dir.join("refs");
+        if fs::read_dir(&refs).is_ok_and(|mut entries| entries.next().is_some()) {
+            disk::remove(&refs)?;
+            fs::create_dir(&refs).map_err(io("making", &refs))?;
+        }
+        restore(&self.dir.join("HEAD"), format!("{base}\n").as_bytes())
+    }
+
+    /// Puts the index of a clean checkout there. The stamp is that of what was put.
+    pub fn put_index(&self, from: &Path) -> Result<Stamp, Error> {
+        let new = self.dir.join("index.todone");
+        fs::copy(from, &new).map_err(io("copying", from))?;
+        disk::remove(&self.index().with_extension("lock"))?;
+        if self.index().is_dir() {
+            disk::remove(&self.index())?;
+        }
+        fs::rename(&new, self.index()).map_err(io("renaming", &new))?;
+        stamp_at(&self.index())
+    }
+
+    /// The commit that the task's own HEAD names, if it names one.
+    pub fn head(&self, repo: &Repo) -> Result<Option<Oid>, Error> {
+        if repo.common_dir().join("reftable").is_dir() {
+            let call = guard::call().env("GIT_DIR", &self.dir).dir(&self.dir);
+            let said = call.args(["rev-parse", "--verify", "--quiet", "HEAD"]).run()?;
+            return Ok(Oid::from_hex(said.stdout.trim_ascii_end()).ok());
+        }
+        let Ok(bytes) = fs::read(self.dir.join("HEAD")) else { return Ok(None) };
+        let text = bytes.trim_ascii();
+        match text.strip_prefix(b"ref:") {
+            Some(name) => {
+                let name = String::from_utf8_lossy(name.trim_ascii()).into_owned();
+                // A name that git refuses names nothing.
+                Ok(repo.ref_at(&name).ok().flatten())
+            }
+            None => Ok(Oid::from_hex(text).ok()),
+        }
+    }
+
+    /// Takes the worktree out of the repository's list. Only if it is of this slot.
+    pub fn unregister(&self, repo: &Repo, site: &Site) -> Result<(), Error> {
+        let _gate = gate(repo)?;
+        if self.is_of(site) { disk::remove(&self.dir) } else { Ok(()) }
+    }
+
+    /// Tells the repository that the worktree has moved.
+    pub fn moved_to(&self, site: &Site) -> Result<(), Error> {
+        // The repository may have been made anew, or its entry pruned.
+        if !self.dir.is_dir() {
+            return Ok(());
+        }
+        let back = [site.tree().join(".git").as_os_str().as_bytes(), b"\n"].concat();
+        disk::replace(&self.dir.join("gitdir"), &back, false)
+    }
+}
+
+/// Why the worktree is locked, for `git worktree list -v`.
+const LOCKED: &str = "kept by todone\n";
+
+/// Makes a file hold this, in the place of whatever stands there.
+fn restore(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let plain = fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+    if plain && fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    if !plain {
+        disk::remove(path)?;
+    }
+    disk::replace(path, bytes, false)
+}
+
+/// The one lock of the repository behind which worktrees come and go.
+fn gate(repo: &Repo) -> Result<fs::File, Error> {
+    let dir = repo.state_dir();
+    fs::create_dir_all(&dir).map_err(io("making", &dir))?;
+    lock::wait(&dir.join("worktree.lock"))
+}
+
+/// The slot's place among the repository's worktrees: the one it has, or a new one. The flag: its
+/// directory was not there.
+pub(super) fn registered(
+    repo: &Repo,
+    site: &Site,
+    known: Option<&str>,
+    name: &str,
+    base: Oid,
+) -> Result<(Admin, bool), Error> {
+    let tree = site.tree();
+    if fs::symlink_metadata(&tree).is_ok_and(|there| !there.is_dir()) {
+        disk::remove(&tree)?;
+    }
+    let fresh = !tree.exists();
+    fs::create_dir_all(&tree).map_err(io("making", &tree))?;
+    let known = known.map(|name| Admin::at(repo, name)).filter(|admin| admin.is_of(site));
+    if let Some(admin) = known.or_else(|| Admin::find(repo, site)) {
+        return Ok((admin, fresh));
+    }
+    // git names a worktree after its directory, so it is made under the name and then moved.
+    let first = site.dir.join(name);
+    let _gate = gate(repo)?;
+    disk::remove(&first)?;
+    let call = repo.git().args(["-c", "worktree.useRelativePaths=false", "worktree", "add"]);
+    let call = call.args(["--detach", "--no-checkout", "--lock", "-f", "-f"]);
+    guard::output(call.arg("--").arg(&first).arg(base.to_string()))?;
+    let link = fs::read(first.join(".git")).map_err(io("reading", &first.join(".git")))?;
+    let dir = link.strip_prefix(b"gitdir: ").map(|dir| dir.trim_ascii_end().to_vec());
+    let dir = dir.map(|dir| PathBuf::from(std::ffi::OsString::from_vec(dir)));
+    let given = dir.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    let Some(given) = given else {
+        return Err(Error::Output {
+            command: "git worktree add".to_owned(),
+            what: String::from_utf8_lossy(&link).into_owned(),
+        });
+    };
+    let admin = Admin::at(repo, given);
+    admin.moved_to(site)?;
+    disk::remove(&first)?;
+    Ok((admin, fresh))
+}

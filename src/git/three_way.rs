@@ -1,0 +1,280 @@
+//! git's own three-way merge of trees, in memory.
+//!
+//! Knows nothing of tasks; a conflict is told in git's words.
+
+use crate::model::{Entry, Mode, Oid, RepoPath};
+use crate::process::Call;
+
+use super::guard::{self, failed};
+use super::scratch::{Scratch, io, make_dir, promisors, skeleton, write};
+use super::{CommitData, Error, Identity, Quarantine, Repo};
+
+/// git's merge with a work tree that holds only the attributes of the run's base.
+#[derive(Debug)]
+pub struct ThreeWay {
+    scratch: Scratch,
+    drivers: bool,
+}
+
+/// A merge that git could not finish: the tree with markers, the sides, and what it said. git may
+/// put entries into that tree that it calls damaged itself, so it is to be looked at, never kept.
+pub type Clash = (Oid, Vec<Stage>, Vec<RawConflict>);
+
+/// One conflicting path as `git merge-tree` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawConflict {
+    /// The paths that the message is about; the first is the path in the merged tree.
+    pub paths: Vec<RepoPath>,
+    /// git's stable word, such as `CONFLICT (contents)`.
+    pub kind: String,
+    /// git's message.
+    pub message: String,
+}
+
+/// One side of a conflicting path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Where.
+    pub path: RepoPath,
+    /// 1 base, 2 ours, 3 theirs.
+    pub stage: u8,
+    /// What. None: a file stepped aside for a directory, and nothing is left of it.
+    pub entry: Option<Entry>,
+}
+
+/// What git calls our side in markers, messages and the names of files that had to step aside.
+pub(crate) const OURS: &str = "tip";
+/// What git calls their side.
+pub(crate) const THEIRS: &str = "patch";
+
+/// Everything that decides about a merge, whatever the user's configuration says.
+const SETTINGS: &str = "\tbare = false
+\tattributesFile = /dev/null
+\tfsync = none
+[merge]
+\tdirectoryRenames = conflict
+\trenormalize = false
+\trenames = true
+\trenameLimit = 32767
+\tconflictStyle = merge
+[diff]
+\trenames = true
+\trenameLimit = 32767
+";
+
+impl ThreeWay {
+    /// Prepares merges for runs that start at this tree: its attributes decide, whatever the checkout
+    /// or the merged trees hold.
+    pub fn new(repo: &Repo, attributes_of: Oid) -> Result<Self, Error> {
+        let scratch = Scratch::new(repo)?;
+        let git = scratch.path().join("git");
+        skeleton(&git, repo.format(), &format!("{SETTINGS}{}", promisors(repo)?))?;
+        let tree = scratch.path().join("tree");
+        make_dir(&tree)?;
+        let mut drivers = false;
+        let mut told = |bytes: &[u8]| {
+            drivers |= bytes.windows(5).any(|window| window == b"merge");
+        };
+        let info = repo.common_dir().join("info/attributes");
+        match std::fs::read(&info) {
+            Ok(bytes) => {
+                told(&bytes);
+                write(&git.join("info/attributes"), &bytes)?;
+            }
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+            Err(fault) => return Err(io("reading", &info)(fault)),
+        }
+        let mut objects = repo.objects()?;
+        for (path, entry) in objects.files_named(attributes_of, b".gitattributes")? {
+            let bytes = objects.blob(entry.oid)?;
+            told(&bytes);
+            let file = tree.join(path.to_path());
+            make_dir(file.parent().unwrap_or(&tree))?;
+            write(&file, &bytes)?;
+        }
+        Ok(Self { scratch, drivers })
+    }
+
+    /// Whether an attribute file speaks of merging: then a driver may look at more than the lines.
+    pub fn has_drivers(&self) -> bool {
+        self.drivers
+    }
+
+    fn git(&self) -> Call {
+        let tree = self.scratch.path().join("tree");
+        guard::call()
+            .dir(&tree)
+            .env("GIT_DIR", self.scratch.path().join("git"))
+            .env("GIT_WORK_TREE", &tree)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_COUNT", "0")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+    }
+
+    /// Merges the trees `ours` and `theirs` over the tree `base`: the merged tree, or on conflict the
+    /// tree with markers, the sides and the messages.
+    pub fn merge(
+        &self,
+        quarantine: &mut Quarantine,
+        base: Oid,
+        ours: Oid,
+        theirs: Oid,
+    ) -> Result<Result<Oid, Clash>, Error> {
+        // git 2.39 can't be told a base: commits that exist only here carry it.
+        let base = throw_away(quarantine, base, &[], "base")?;
+        let heads = self.scratch.path().join("git/refs/heads");
+        for (name, tree) in [(OURS, ours), (THEIRS, theirs)] {
+            let commit = throw_away(quarantine, tree, &[base], name)?;
+            write(&heads.join(name), format!("{commit}\n").as_bytes())?;
+        }
+        quarantine.flush()?;
+        let mut call = self.git();
+        for (key, value) in quarantine.env() {
+            call = call.env(key, value);
+        }
+        let call = call.args(["merge-tree", "--write-tree", "-z", OURS, THEIRS]);
+        let shown = call.shown();
+        let said = call.run()?;
+        let mut records = said.stdout.split(|byte| *byte == 0);
+        // Status 1 means a conflict, but also much else: only with a tree is it one.
+        let tree = records.next().and_then(|hex| Oid::from_hex(hex.trim_ascii()).ok());
+        match (said.status.code(), tree) {
+            (Some(0), Some(tree)) => Ok(Ok(tree)),
+            (Some(1), Some(tree)) => {
+                let rest: Vec<&[u8]> = records.collect();
+                let odd = || Error::Output {
+                    command: shown.clone(),
+                    what: String::from_utf8_lossy(&said.stdout).into_owned(),
+                };
+                let (stages, conflicts) = parse(&rest).ok_or_else(odd)?;
+                Ok(Err((tree, stages, conflicts)))
+            }
+            _ => Err(failed(&shown, &said)),
+        }
+    }
+}
+
+fn throw_away(
+    quarantine: &mut Quarantine,
+    tree: Oid,
+    parents: &[Oid],
+    name: &str,
+) -> Result<Oid, Error> {
+    let who = Identity { name: "todone".to_owned(), email: "todone@localhost".to_owned() };
+    quarantine.objects().write_commit(&CommitData {
+        tree,
+        parents: parents.to_vec(),
+        author: who.clone(),
+        committer: who,
+        time: 1,
+        message: format!("{name}\n"),
+    })
+}
+
+/// The records after the tree: sides, an empty one, then messages.
+fn parse(records: &[&[u8]]) -> Option<(Vec<Stage>, Vec<RawConflict>)> {
+    let mut stages = Vec::new();
+    let mut records = records.iter();
+    for record in records.by_ref().take_while(|record| !record.is_empty()) {
+        let tab = record.iter().position(|byte| *byte == b'\t')?;
+        let mut words = record[..tab].split(|byte| *byte == b' ');
+        let (mode, oid) = (words.next()?, Oid::from_hex(words.next()?).ok()?);
+        let entry = match mode {
+            b"000000" => None,
+            mode => Some(Entry { mode: Mode::from_octal(mode)?, oid }),
+        };
+        let [stage @ b'1'..=b'3'] = words.next()? else { return None };
+        stages.push(Stage { path: RepoPath::new(&record[tab + 1..]), stage: stage - b'0', entry });
+    }
+    let mut conflicts = Vec::new();
+    // Of submodules git 2.39 ends with free advice, which begins with no number.
+    let number = |record: &&[u8]| std::str::from_utf8(record).ok()?.parse::<usize>().ok();
+    while let Some(count) = records.next().and_then(number) {
+        let mut paths = Vec::new();
+        for _ in 0..count {
+            paths.push(RepoPath::new(*records.next()?));
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        let kind = text(records.next()?);
+        let message = text(records.next()?);
+        conflicts.push(RawConflict { paths, kind, message });
+    }
+    Some((stages, conflicts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::output;
+    use crate::model::Change;
+
+    fn fixture(settings: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let git = |args: &[&str]| output(guard::call().dir(dir.path()).args(args)).expect("git");
+        git(&["init", "-q"]);
+        for (key, value) in settings {
+            git(&["config", key, value]);
+        }
+        let repo = Repo::discover(dir.path()).expect("a repository");
+        (dir, repo)
+    }
+
+    fn with(quarantine: &mut Quarantine, tree: Oid, path: &str, text: &str) -> Oid {
+        let objects = quarantine.objects();
+        let oid = objects.write_blob(text.as_bytes()).expect("a blob");
+        let new = Some(Entry { mode: Mode::File, oid });
+        let change = Change { path: RepoPath::from(path), old: None, new };
+        objects.edit(tree, &[change]).expect("a tree")
+    }
+
+    #[test]
+    fn only_the_attributes_of_the_base_decide() {
+        for (info, wanted) in [("", false), ("*.log merge=union\n", true)] {
+            let (dir, repo) = fixture(&[("merge.default", "union")]);
+            std::fs::write(dir.path().join(".gitattributes"), "* merge=union\n").expect("written");
+            std::fs::create_dir_all(dir.path().join(".git/info")).expect("made");
+            std::fs::write(dir.path().join(".git/info/attributes"), info).expect("written");
+            let mut quarantine = repo.quarantine().expect("a quarantine");
+            let empty = quarantine.objects().empty_tree();
+            let base = with(&mut quarantine, empty, "a.log", "1\n");
+            let ours = with(&mut quarantine, base, "a.log", "ours\n");
+            let theirs = with(&mut quarantine, base, "a.log", "theirs\n");
+            let tip = with(&mut quarantine, ours, ".gitattributes", "* merge=union\n");
+            quarantine.keep(&[base], &[]).expect("kept");
+            let three_way = ThreeWay::new(&repo, base).expect("a merge");
+            assert_eq!(three_way.has_drivers(), wanted);
+            let merged = three_way.merge(&mut quarantine, base, tip, theirs).expect("git ran");
+            assert_eq!(merged.is_ok(), wanted, "{merged:?}");
+        }
+    }
+
+    #[test]
+    fn the_users_settings_decide_nothing() {
+        let settings = [("merge.renames", "false"), ("merge.directoryRenames", "true")];
+        let (_dir, repo) = fixture(&settings);
+        let mut quarantine = repo.quarantine().expect("a quarantine");
+        let empty = quarantine.objects().empty_tree();
+        let base = with(&mut quarantine, empty, "old/a", "1\n2\n3\n");
+        let ours = with(&mut quarantine, empty, "new/a", "1\n2\n3\n");
+        let theirs = with(&mut quarantine, base, "old/b", "added\n");
+        quarantine.keep(&[base], &[]).expect("kept");
+        let three_way = ThreeWay::new(&repo, base).expect("a merge");
+        let clash = three_way.merge(&mut quarantine, base, ours, theirs).expect("git ran");
+        let (_, stages, said) = clash.expect_err("a conflict");
+        assert_eq!(stages[0].path, RepoPath::from("new/b"));
+        assert_eq!(said[0].kind, "CONFLICT (directory rename suggested)");
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_and_no_conflict() {
+        let (_dir, repo) = fixture(&[]);
+        let mut quarantine = repo.quarantine().expect("a quarantine");
+        let empty = quarantine.objects().empty_tree();
+        let three_way = ThreeWay::new(&repo, empty).expect("a merge");
+        let gone: Oid = "0123456789abcdef0123456789abcdef01234567".parse().expect("an id");
+        let fault = three_way.merge(&mut quarantine, empty, gone, empty);
+        assert!(matches!(fault, Err(Error::Failed { .. })), "{fault:?}");
+    }
+}
