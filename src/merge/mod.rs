@@ -1,0 +1,115 @@
+//! Brings together: patches onto a tip, in order, in memory, cheapest way first.
+//!
+//! Knows nothing of waves, gates or events.
+//!
+//! | file | is |
+//! |---|---|
+//! | `queue` | the steps, one after another, and the commits they become |
+//! | `splice` | the cheap way: which patches need no merge at all, and which paths do |
+//! | `conflict` | git's answer, told as a [`Conflict`] |
+//! | `diff3` | the places where three versions of a text differ |
+//! | `lineage` | who made the tip what it is, commit by commit |
+//! | `provenance` | who made the lines of a text what they are |
+//!
+//! To add a strategy: a file here, and its place in `queue` between the splice and git.
+
+mod conflict;
+mod diff3;
+mod lineage;
+mod provenance;
+mod queue;
+mod splice;
+
+use crate::git::{Error, Identity, Repo, ThreeWay};
+use crate::model::{Conflict, MergeStyle, Oid, Patch, TaskId};
+
+/// One patch to be merged.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Whose patch it is.
+    pub task: TaskId,
+    /// The patch.
+    pub patch: Patch,
+    /// The message of its commit.
+    pub message: String,
+    /// Its author; none: the committer.
+    pub author: Option<Identity>,
+    /// Seconds since 1970 for its commit.
+    pub time: i64,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// It is this commit.
+    Commit(Oid),
+    /// Nothing differed from the tip any more.
+    Nothing,
+    /// It could not be merged; the tip is as it was.
+    Conflict(Box<Conflict>),
+}
+
+/// The result of merging steps onto a tip.
+#[derive(Debug)]
+pub struct Integration {
+    /// The tip after.
+    pub tip: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// What became of each step, in order.
+    pub steps: Vec<(TaskId, Merged)>,
+}
+
+/// The merged history of a run so far: what it takes to name the tasks that a conflict meets.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Each merged task with its commit, in order. A task whose patch stands in some task's base as
+    /// another commit (each base of an eager run is made for its task) may come once more with that:
+    /// then that task never meets it.
+    pub merged: Vec<(TaskId, Oid)>,
+}
+
+/// How patches are merged.
+#[derive(Debug)]
+pub struct Merger<'r> {
+    repo: &'r Repo,
+    base_tree: Oid,
+    committer: Identity,
+    style: MergeStyle,
+    both_ways: bool,
+    /// Made when the first patch needs it.
+    three_way: Option<ThreeWay>,
+}
+
+impl<'r> Merger<'r> {
+    /// A merger for a run that started at the tree `base_tree`. `both_ways` merges everything a second
+    /// time with git alone and panics with "BUG:" where the two differ.
+    pub fn new(
+        repo: &'r Repo,
+        base_tree: Oid,
+        committer: Identity,
+        style: MergeStyle,
+        both_ways: bool,
+    ) -> Result<Self, Error> {
+        Ok(Self { repo, base_tree, committer, style, both_ways, three_way: None })
+    }
+
+    /// Merges the steps onto the commit `tip`, one after another; a conflict holds up nothing else.
+    /// What the result needs is one synced pack in the user's store when this returns; no ref moves.
+    pub fn integrate(
+        &mut self,
+        tip: Oid,
+        steps: &[Step],
+        history: &History,
+    ) -> Result<Integration, Error> {
+        queue::integrate(self, tip, steps, history)
+    }
+
+    fn three_way(&mut self) -> Result<&ThreeWay, Error> {
+        let made = match self.three_way.take() {
+            Some(made) => made,
+            None => ThreeWay::new(self.repo, self.base_tree)?,
+        };
+        Ok(self.three_way.insert(made))
+    }
+}

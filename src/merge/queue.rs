@@ -1,0 +1,141 @@
+//! The steps, one after another, and the commits they become.
+//!
+//! Knows nothing of how a conflict is told.
+
+use std::collections::BTreeSet;
+
+use crate::git::{Clash, CommitData, Error, Quarantine};
+use crate::model::{MergeStyle, Oid, RepoPath, TaskId};
+
+use super::splice::{self, Sides};
+use super::{History, Integration, Merged, Merger, Step, conflict};
+
+/// Where the queue stands.
+struct Tip {
+    commit: Oid,
+    tree: Oid,
+    time: i64,
+}
+
+/// See [`Merger::integrate`].
+pub(super) fn integrate(
+    merger: &mut Merger,
+    start: Oid,
+    steps: &[Step],
+    history: &History,
+) -> Result<Integration, Error> {
+    let mut quarantine = merger.repo.quarantine()?;
+    let objects = quarantine.objects();
+    let (tree, time) = (objects.tree_of(start)?, objects.time(start)?);
+    let mut tip = Tip { commit: start, tree, time };
+    let mut merged: Vec<(TaskId, Oid)> = history.merged.clone();
+    let mut said = Vec::new();
+    for step in steps {
+        let base = quarantine.objects().tree_of(step.patch.base)?;
+        let came = match merge(merger, &mut quarantine, base, tip.tree, step)? {
+            Ok(tree) if tree == tip.tree => Merged::Nothing,
+            Ok(tree) => {
+                tip = commit(merger, &mut quarantine, &tip, tree, step)?;
+                merged.push((step.task.clone(), tip.commit));
+                Merged::Commit(tip.commit)
+            }
+            Err(clash) => {
+                let place = conflict::Place { base, onto: tip.commit, tip: tip.tree };
+                let told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
+                Merged::Conflict(Box::new(told))
+            }
+        };
+        said.push((step.task.clone(), came));
+    }
+    if tip.commit != start {
+        quarantine.keep(&[tip.commit], &[start])?;
+    }
+    Ok(Integration { tip: tip.commit, tree: tip.tree, steps: said })
+}
+
+/// The commit that a step becomes.
+fn commit(
+    merger: &Merger,
+    quarantine: &mut Quarantine,
+    tip: &Tip,
+    tree: Oid,
+    step: &Step,
+) -> Result<Tip, Error> {
+    let objects = quarantine.objects();
+    let mut parents = vec![tip.commit];
+    let mut time = step.time.max(tip.time);
+    if merger.style == MergeStyle::MergeCommits {
+        parents.push(step.patch.commit);
+        time = time.max(objects.time(step.patch.commit)?);
+    }
+    let commit = objects.write_commit(&CommitData {
+        tree,
+        parents,
+        author: step.author.clone().unwrap_or_else(|| merger.committer.clone()),
+        committer: merger.committer.clone(),
+        time,
+        message: step.message.clone(),
+    })?;
+    Ok(Tip { commit, tree, time })
+}
+
+/// The tree of tip and patch together, the cheapest way that is sure to be git's.
+fn merge(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    base: Oid,
+    tip: Oid,
+    step: &Step,
+) -> Result<Result<Oid, Clash>, Error> {
+    let patch = &step.patch;
+    let cheap = if tip == base {
+        Some(Ok(patch.tree))
+    } else {
+        let changes = &patch.changes;
+        spliced(merger, quarantine, &Sides { base, tip, patch: patch.tree, changes })?
+    };
+    match cheap {
+        Some(cheap) if !merger.both_ways => Ok(cheap),
+        cheap => {
+            let whole = merger.three_way()?.merge(quarantine, base, tip, patch.tree)?;
+            if let Some(cheap) = cheap {
+                let (cheap, whole) = (gist(&cheap), gist(&whole));
+                assert_eq!(cheap, whole, "BUG: git merges the patch of {} otherwise", step.task);
+            }
+            Ok(whole)
+        }
+    }
+}
+
+/// What two ways of merging must agree on: the tree, or the paths in conflict.
+fn gist(merged: &Result<Oid, Clash>) -> Result<Oid, BTreeSet<&RepoPath>> {
+    match merged {
+        Ok(tree) => Ok(*tree),
+        Err((_, stages, _)) => Err(stages.iter().map(|stage| &stage.path).collect()),
+    }
+}
+
+fn spliced(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    sides: &Sides,
+) -> Result<Option<Result<Oid, Clash>>, Error> {
+    let Some(plan) = splice::plan(quarantine.objects(), sides)? else { return Ok(None) };
+    let Some(tree) = splice::taken(quarantine.objects(), sides.tip, &plan)? else {
+        return Ok(None);
+    };
+    if plan.overlaps.is_empty() {
+        return Ok(Some(Ok(tree)));
+    }
+    let three_way = merger.three_way()?;
+    if three_way.has_drivers() {
+        return Ok(None);
+    }
+    let [base, ours, theirs] = splice::narrow(quarantine.objects(), &plan.overlaps)?;
+    let merged = match three_way.merge(quarantine, base, ours, theirs)? {
+        Ok(merged) => merged,
+        Err(clash) => return Ok(Some(Err(clash))),
+    };
+    let changes = splice::widened(quarantine.objects(), merged, &plan.overlaps)?;
+    Ok(Some(Ok(quarantine.objects().edit(tree, &changes)?)))
+}
