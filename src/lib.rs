@@ -5,9 +5,9 @@
 //!
 //! `board.toml` becomes a `model::Board` ([`board`]), ordered into a `model::Plan` ([`plan`]). The
 //! dispatcher (`run`) starts tasks: each gets a slot ([`git`]), a command (`agent`) and a
-//! supervisor (`executor`). What it changed is captured as a `model::Patch` ([`git`]) and checked
-//! (`verify`); a wave's patches are merged in memory ([`merge`]) into commits or
-//! `model::Conflict`s, and gates judge the result (`verify`). Every step is an
+//! supervisor ([`executor`]). What it changed is captured as a `model::Patch` ([`git`]) and checked
+//! ([`verify`]); a wave's patches are merged in memory ([`merge`]) into commits or
+//! `model::Conflict`s, and gates judge the result ([`verify`]). Every step is an
 //! `event::Event` in the `store`; the state of a run is the fold of its events. `report` tells
 //! them, `cli` takes orders and turns the end into an exit code.
 //!
@@ -20,8 +20,8 @@
 //! | 6 | `cli` |
 //! | 5 | `report` |
 //! | 4 | `run` |
-//! | 3 | [`merge`], `verify` |
-//! | 2 | [`board`], [`plan`], [`git`], `executor`, `agent`, `policy`, `store` |
+//! | 3 | [`merge`], [`verify`] |
+//! | 2 | [`board`], [`plan`], [`git`], [`executor`], `agent`, `policy`, `store` |
 //! | 1 | [`event`], [`process`] |
 //! | 0 | [`model`] |
 //!
@@ -33,10 +33,12 @@ pub mod event;
 pub mod process;
 
 pub mod board;
+pub mod executor;
 pub mod git;
 pub mod plan;
 
 pub mod merge;
+pub mod verify;
 
 
 

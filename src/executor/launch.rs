@@ -1,0 +1,58 @@
+//! The launcher: becomes the command. The place where a sandbox will be put on.
+//!
+//! Knows no pipes: the supervisor gave it those of the command.
+//!
+//! It is called as `todone launch SUPERVISOR NONCE PROGRAM ARGUMENT…` with the command's own
+//! environment, directory and standard streams. What it can't start it tells on standard error, led
+//! by the nonce: nobody but the supervisor knows it once the command runs, so a command can't say the
+//! same, and nothing needs to be handed down that the command could find open.
+
+use std::ffi::OsStr;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// The exit status of a launcher that could not become its command.
+pub(super) const REFUSED: u8 = 127;
+
+/// What a launcher's complaint begins with.
+pub(super) fn mark(nonce: &str) -> String {
+    format!("\0todone launch {nonce}\0")
+}
+
+/// The hidden verb `launch`: becomes the command.
+pub fn launch() -> ExitCode {
+    let mut args = std::env::args_os().skip(2);
+    let (Some(supervisor), Some(nonce), Some(program)) = (args.next(), args.next(), args.next())
+    else {
+        return ExitCode::from(REFUSED);
+    };
+    // Ends the command when its supervisor dies. The signal is lost if the supervisor died before it
+    // was asked for, hence the look at the parent afterwards.
+    #[cfg(target_os = "linux")]
+    if rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .is_err()
+    {
+        return ExitCode::from(REFUSED);
+    }
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if parent.as_deref().map(OsStr::new) != Some(&supervisor) {
+        return ExitCode::from(REFUSED);
+    }
+    let fault = Command::new(&program).args(args).exec();
+    let why = match fault.kind() {
+        ErrorKind::NotFound if !program.as_encoded_bytes().contains(&b'/') => {
+            "it is in no directory of PATH".to_owned()
+        }
+        ErrorKind::NotFound if Path::new(&program).exists() => {
+            "the interpreter that its first line names does not exist".to_owned()
+        }
+        _ => fault.to_string(),
+    };
+    let text = format!("`{}` can't be started: {why}", program.to_string_lossy());
+    // One write, so that it arrives in one piece. If it fails nobody listens any more.
+    let complaint = format!("{}{text}", mark(&nonce.to_string_lossy()));
+    let _ = std::io::stderr().write_all(complaint.as_bytes());
+    ExitCode::from(REFUSED)
+}

@@ -1,0 +1,153 @@
+//! Where a command runs: under a supervisor process of its own, which ends everything it started.
+//!
+//! Knows nothing of tasks, boards or git; a command is argv, directory, environment and limits.
+//!
+//! `todone supervise` (its own session, child subreaper, control on standard input, reports on
+//! standard output) starts `todone launch` (process group, parent-death signal, then exec). When the
+//! control pipe closes the supervisor ends the whole tree, so nothing outlives todone.
+//!
+//! What is left when the command itself has ended is ended as well, also if it succeeded: a task owns
+//! no processes after its end. Outside this promise are processes that todone may not signal (of
+//! another user, as under `sudo`): after [`How`] is told the supervisor goes on holding the lock until
+//! they are gone. On Linux the supervisor adopts every orphan, so neither a session of its own nor a
+//! double fork hides a process. On macOS, which has no such adoption and no parent-death signal, only
+//! the command's process group is ended: a process that left the group stays.
+//!
+//! | file | is |
+//! |---|---|
+//! | `local` | todone's side: starts a supervisor, turns its reports into [`Update`]s and an [`Exit`] |
+//! | `wire` | the messages between the two |
+//! | `supervise` | the supervisor: one loop over the command's pipes, its limits and its end |
+//! | `link` | the supervisor's end of the pipes to todone |
+//! | `launch` | the launcher: becomes the command |
+//! | `tree` | the command's processes, and how all of them are ended |
+//! | `capture` | what it printed: log, last lines, tail |
+//! | `capped` | a log file that keeps its head and its tail |
+//! | `lock` | locks that die with their process |
+//! | `claim` | names that are held alone, together or by so many, across processes |
+
+mod capped;
+mod capture;
+mod claim;
+mod launch;
+mod link;
+mod local;
+mod lock;
+mod supervise;
+mod tree;
+mod wire;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use claim::{Claim, Claims, Hold, Refusal, Want};
+pub use launch::launch;
+pub use local::Local;
+pub use lock::FileLock;
+pub use supervise::supervise;
+
+/// A command with everything that it takes to run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Program and arguments; the program is looked up on the `PATH` of `env`.
+    pub argv: Vec<OsString>,
+    /// The directory it runs in.
+    pub dir: PathBuf,
+    /// Its whole environment: nothing else is inherited.
+    pub env: Vec<(OsString, OsString)>,
+    /// What it reads from standard input; none: `/dev/null`.
+    pub input: Option<Vec<u8>>,
+    /// The longest it may take.
+    pub timeout: Option<Duration>,
+    /// The longest it may be silent.
+    pub idle_timeout: Option<Duration>,
+    /// How long it has after the first signal before it is killed.
+    pub grace: Duration,
+    /// Where standard output and standard error go, interleaved as they came.
+    pub log: PathBuf,
+    /// The most that `log` holds: the head and the tail are kept, what was dropped is told between.
+    pub log_cap: u64,
+    /// Where standard output alone goes as well, if asked for.
+    pub stdout: Option<PathBuf>,
+    /// The most that `stdout` holds; what is over is dropped.
+    pub stdout_cap: u64,
+    /// A lock file that the supervisor holds as long as anything of the command is alive.
+    pub lock: Option<PathBuf>,
+    /// Further such files ([`Claim::busy`]). They are waited for for a moment: an earlier supervisor
+    /// may be about to end, and whoever looks whether a claim is free holds its file for an instant.
+    pub locks: Vec<PathBuf>,
+}
+
+/// A sign of life of a running command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// It runs, under this process id.
+    Started {
+        /// The process id of the command.
+        pid: u32,
+    },
+    /// The last complete line that it printed (at most 1 KiB); not every line is told, at most ten
+    /// per second.
+    Line(Vec<u8>),
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// In one value.
+    pub how: How,
+    /// How long it took.
+    pub took: Duration,
+    /// The last bytes of its output, at most 8 KiB.
+    pub tail: Vec<u8>,
+    /// Whether something it left behind held its output open.
+    pub leaked: bool,
+}
+
+/// How a command ended, in one value.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// By itself, with this status.
+    Code(i32),
+    /// By a signal that todone did not send.
+    Signal(i32),
+    /// It could not be started.
+    NotStarted(String),
+    /// It took too long.
+    Timeout,
+    /// It was silent for too long.
+    Idle,
+    /// It was stopped on request.
+    Stopped,
+    /// The supervisor died.
+    Lost,
+}
+
+/// How a running command is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// SIGINT, and SIGKILL after the grace time.
+    Gently,
+    /// SIGKILL.
+    Now,
+}
+
+/// A command that was started.
+#[derive(Debug)]
+pub struct Running {
+    /// Its signs of life. Closed when the command ended.
+    pub updates: tokio::sync::mpsc::Receiver<Update>,
+    /// Says how it ended.
+    pub exit: tokio::sync::oneshot::Receiver<Exit>,
+    /// Stops it. Dropping every sender leaves it running.
+    pub stop: tokio::sync::mpsc::UnboundedSender<Stop>,
+}
+
+/// Something that runs commands.
+pub trait Executor: Send + Sync {
+    /// Starts a command. Everything that goes wrong afterwards is told by [`Running::exit`].
+    fn start(&self, command: CommandSpec) -> Running;
+}
