@@ -1,0 +1,143 @@
+//! The variables and files that every task gets.
+//!
+//! Knows not which program reads them.
+//!
+//! | variable | holds |
+//! |---|---|
+//! | `TODONE_TASK` | the unit's name, such as `convert.3` |
+//! | `TODONE_RUN` | the run's name |
+//! | `TODONE_ATTEMPT` | which attempt this is, from 1 |
+//! | `TODONE_ITEM` | the item of a `foreach` with `batch = 1` |
+//! | `TODONE_ITEMS_FILE` | a file with the share's items, each followed by NUL |
+//! | `TODONE_NEEDS_<ID>_OUTPUT` | what a needed task printed |
+//! | `TODONE_NEEDS_<ID>_OUTPUT_FILE` | a file with the same |
+//! | `TODONE_PROMPT_FILE` | a file with the prompt |
+//! | `TODONE_SLOT` | a small number, unique among live tasks |
+//! | `TODONE_PORT` | the first of 20 leased ports |
+//! | `TODONE_BOARD_DIR` | the board's folder |
+//! | `TODONE_WORKTREE` | the root of the worktree |
+//!
+//! A value that is longer than [`MOST_INLINE`], that holds a NUL, or that comes after so many others
+//! that together they would not fit into a command's environment, comes only as its file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use super::{Asked, Assignment, fill};
+
+/// The longest value that is passed as a variable.
+pub const MOST_INLINE: usize = 32 * 1024;
+
+/// The most bytes of outputs that are passed as variables: macOS takes 1 MiB of arguments and
+/// environment in all.
+const MOST_IN_ALL: usize = 256 * 1024;
+
+/// A name and its value.
+pub(super) type Variable = (OsString, OsString);
+
+/// A path and what is to be written there.
+pub(super) type File = (PathBuf, Vec<u8>);
+
+/// Variables and files, being collected.
+pub(super) struct Values {
+    scratch: PathBuf,
+    env: BTreeMap<OsString, OsString>,
+    files: Vec<File>,
+}
+
+impl Values {
+    /// What every task gets.
+    pub(super) fn of(assignment: &Assignment<'_>) -> Self {
+        let mut values = Self {
+            scratch: assignment.scratch.to_owned(),
+            env: BTreeMap::new(),
+            files: Vec::new(),
+        };
+        values.set("TODONE_TASK", assignment.unit.id.as_str());
+        values.set("TODONE_RUN", assignment.run.as_str());
+        values.set("TODONE_ATTEMPT", assignment.attempt.to_string());
+        values.set("TODONE_SLOT", assignment.slot.to_string());
+        if let Some(port) = assignment.port {
+            values.set("TODONE_PORT", port.to_string());
+        }
+        values.set("TODONE_BOARD_DIR", assignment.board_dir);
+        values.set("TODONE_WORKTREE", assignment.worktree);
+        values.items(assignment);
+        values.needs(assignment);
+        values
+    }
+
+    fn items(&mut self, assignment: &Assignment<'_>) {
+        let Some(items) = &assignment.unit.items else { return };
+        let single = assignment.task.foreach.as_ref().is_some_and(|foreach| foreach.batch == 1);
+        if let ([item], true) = (items.as_slice(), single)
+            && fits(item.as_bytes())
+        {
+            self.set("TODONE_ITEM", OsString::from_vec(item.as_bytes().to_vec()));
+        }
+        let mut list = Vec::new();
+        for item in items {
+            list.extend_from_slice(item.as_bytes());
+            list.push(0);
+        }
+        let file = self.file("items", list);
+        self.set("TODONE_ITEMS_FILE", file);
+    }
+
+    fn needs(&mut self, assignment: &Assignment<'_>) {
+        let mut passed = 0;
+        for (need, output) in assignment.needs {
+            let name = format!("TODONE_NEEDS_{}_OUTPUT", need.env_name());
+            if fits(output.as_bytes()) && passed + output.len() <= MOST_IN_ALL {
+                passed += output.len();
+                self.set(&name, output);
+            }
+            let file = self.file(&format!("needs.{need}.output"), output.as_bytes().to_vec());
+            self.set(format!("{name}_FILE"), file);
+        }
+    }
+
+    /// Fills in a prompt, adds the note, and makes a file of it.
+    pub(super) fn prompt(&mut self, assignment: &Assignment<'_>, text: &str) -> Asked {
+        let mut text = fill::prompt(assignment, text);
+        if let Some(note) = assignment.note {
+            if !text.is_empty() {
+                text.truncate(text.trim_ascii_end().len());
+                text.extend_from_slice(b"\n\n");
+            }
+            text.extend_from_slice(note.trim_end().as_bytes());
+            text.push(b'\n');
+        }
+        let file = self.file("prompt", text.clone());
+        self.set("TODONE_PROMPT_FILE", &file);
+        Asked { text, file }
+    }
+
+    /// Adds variables; they win over those before.
+    pub(super) fn all_of(&mut self, env: &BTreeMap<String, String>) {
+        for (name, value) in env {
+            self.set(name, value);
+        }
+    }
+
+    /// The variables, sorted by name, and the files.
+    pub(super) fn into_parts(self) -> (Vec<Variable>, Vec<File>) {
+        (self.env.into_iter().collect(), self.files)
+    }
+
+    fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.env.insert(name.into(), value.into());
+    }
+
+    fn file(&mut self, name: &str, content: Vec<u8>) -> PathBuf {
+        let path = self.scratch.join(name);
+        self.files.push((path.clone(), content));
+        path
+    }
+}
+
+fn fits(value: &[u8]) -> bool {
+    value.len() <= MOST_INLINE && !value.contains(&0)
+}
