@@ -8,7 +8,7 @@
 //! supervisor ([`executor`]). What it changed is captured as a `model::Patch` ([`git`]) and checked
 //! ([`verify`]); a wave's patches are merged in memory ([`merge`]) into commits or
 //! `model::Conflict`s, and gates judge the result ([`verify`]). Every step is an
-//! `event::Event` in the [`store`]; the state of a run is the fold of its events. `report` tells
+//! `event::Event` in the [`store`]; the state of a run is the fold of its events. [`report`] tells
 //! them, `cli` takes orders and turns the end into an exit code.
 //!
 //! # The map
@@ -18,7 +18,7 @@
 //! | storey | rooms |
 //! |---|---|
 //! | 6 | `cli` |
-//! | 5 | `report` |
+//! | 5 | [`report`] |
 //! | 4 | `run` |
 //! | 3 | [`merge`], [`verify`] |
 //! | 2 | [`board`], [`plan`], [`git`], [`executor`], [`agent`], [`policy`], [`store`] |
@@ -44,4 +44,5 @@ pub mod merge;
 pub mod verify;
 
 
+pub mod report;
 

@@ -1,0 +1,67 @@
+//! One event per line, for programs.
+//!
+//! Knows nothing of what the events mean: it writes every one, whole.
+//!
+//! Each line is one JSON object, in the order in which the events happened:
+//!
+//! ```json
+//! {"run":"modernise-k3f9","v":1,"seq":12,"at":1700000000000,"event":"attempt-started","task":"api",…}
+//! ```
+//!
+//! | key | is |
+//! |---|---|
+//! | `run` | the run's name |
+//! | `v` | the version of the form, now 1; it grows when a key changes its meaning or goes |
+//! | `seq` | the event's number in the run, from 1, without gaps |
+//! | `at` | when it was written, in milliseconds since 1970-01-01 UTC |
+//! | `event` | what happened, the name of a variant of [`EventKind`](crate::event::EventKind) such as `attempt-ended`; its fields follow as keys |
+//!
+//! New names of events and new keys may appear without a new `v`; a reader skips what it does not
+//! know. Paths of the tree are strings, or `{"bytes": "<base64>"}` if they are not UTF-8. Output
+//! lines are not part of the stream; they are in the logs.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::event::{Event, Progress, RunState};
+use crate::model::RunId;
+
+use super::Reporter;
+
+/// Writes events as lines of JSON.
+pub struct Json {
+    out: Option<Box<dyn Write + Send>>,
+}
+
+#[derive(Serialize)]
+struct Line<'e> {
+    run: &'e RunId,
+    #[serde(flatten)]
+    event: &'e Event,
+}
+
+impl Json {
+    /// Writes to `out`, each line whole and at once.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out: Some(out) }
+    }
+}
+
+impl Reporter for Json {
+    fn event(&mut self, event: &Event, state: &RunState) {
+        let Some(out) = &mut self.out else { return };
+        let Ok(mut line) = serde_json::to_vec(&Line { run: &state.run, event }) else { return };
+        line.push(b'\n');
+        if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+            // The reader is gone. Half a line must not be followed by another.
+            self.out = None;
+        }
+    }
+
+    fn progress(&mut self, _: &Progress, _: &RunState) {}
+
+    fn tick(&mut self, _: u64, _: &RunState) {}
+
+    fn finish(&mut self, _: &RunState) {}
+}

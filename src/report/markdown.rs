@@ -1,0 +1,235 @@
+//! The report of a run as Markdown: for the text of a pull request or the summary of a CI step.
+//!
+//! Knows no terminal. It never grows past what such places take.
+
+use crate::event::{LandState, RunState};
+use crate::model::Outcome;
+
+use super::alike::{Group, groups};
+use super::look::Look;
+use super::summary::{Report, TaskReport};
+use super::{conflict, escape, land, next, notes, words};
+
+/// GitHub takes a step summary of 1 MiB; this leaves room for what else is written there.
+const MOST_BYTES: usize = 900_000;
+/// Up to this number every task has a row of its own.
+const ROWS: usize = 100;
+const GROUPS: usize = 20;
+
+/// The report of a run as Markdown, at most 900 kB.
+pub fn markdown(state: &RunState) -> String {
+    let report = Report::of(state, None);
+    let mut page = Page { text: String::new(), full: false };
+    let sign = match report.exit_code {
+        0 => "✅",
+        1 | 4 => "❌",
+        _ => "⚠️",
+    };
+    page.add(&format!("## {sign} todone: {}\n\n", inline(report.run.as_str())));
+    page.add(&format!(
+        "**{}** after {}: {}\n\n",
+        if report.status == "running" { "not finished" } else { &report.status },
+        words::duration(report.millis),
+        report.counts.words()
+    ));
+    result(state, &report, &mut page);
+    next_steps(state, &report, &mut page);
+    for status in ["conflicted", "rejected", "failed", "skipped"] {
+        let groups = groups(&report, status);
+        for group in groups.iter().take(GROUPS) {
+            page.add(&of_group(state, group));
+        }
+        if groups.len() > GROUPS {
+            let left = words::count(groups.len() - GROUPS, "more group");
+            page.add(&format!("… and {left}\n\n"));
+        }
+    }
+    gates(&report, &mut page);
+    table(&report, &mut page);
+    if page.full {
+        page.text.push_str("\n… cut: the JSON report has everything\n");
+    }
+    page.text
+}
+
+/// Text that takes whole parts as long as there is room.
+struct Page {
+    text: String,
+    full: bool,
+}
+
+impl Page {
+    fn add(&mut self, part: &str) {
+        if self.text.len() + part.len() > MOST_BYTES - 100 {
+            self.full = true;
+        }
+        if !self.full {
+            self.text.push_str(part);
+        }
+    }
+}
+
+/// Text between others: what Markdown or HTML would take for a mark is spelt out, nobody is called by
+/// an `@`. What stands between two backticks stays code.
+fn inline(text: &str) -> String {
+    let text = escape::line(text.as_bytes());
+    let paired = text.matches('`').count().is_multiple_of(2) && !text.contains("``");
+    let mut code = false;
+    let mut out = String::new();
+    for ch in text.chars() {
+        match ch {
+            '`' if paired => {
+                code = !code;
+                out.push(ch);
+            }
+            '|' => out.push_str("\\|"),
+            _ if code => out.push(ch),
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '@' => out.push_str("&#64;"),
+            '\\' | '*' | '_' | '[' | ']' | '#' | '~' | '`' => out.extend(['\\', ch]),
+            _ => out.push(ch),
+        }
+    }
+    out
+}
+
+/// Lines as they are, in a fence that nothing in them can close.
+fn fenced(kind: &str, lines: &[String]) -> String {
+    let ticks = |line: &String| line.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(lines.iter().map(ticks).max().unwrap_or(0).max(2) + 1);
+    format!("{fence}{kind}\n{}\n{fence}\n\n", lines.join("\n"))
+}
+
+fn result(state: &RunState, report: &Report, page: &mut Page) {
+    let branch = inline(words::branch(&report.branch));
+    if report.head == report.base {
+        page.add(&format!("- nothing is merged: {branch} is at its base `{}`\n", report.base));
+    } else {
+        page.add(&format!("- merged to {branch} at `{}`\n", report.head));
+    }
+    match &state.land {
+        LandState::Landed { into, to } => {
+            page.add(&format!("- landed: {} is at `{to}`\n", inline(words::branch(into))));
+        }
+        LandState::Refused(reason) => {
+            page.add(&format!("- not landed: {}\n", inline(&land::why(state, reason))));
+        }
+        LandState::Open | LandState::Planned { .. } => {}
+    }
+    if report.unseen_files > 0 {
+        let files = words::count(report.unseen_files as usize, "changed file");
+        page.add(&format!("- {files} of the checkout, not committed, no task could see\n"));
+    }
+    page.add("\n");
+}
+
+fn next_steps(state: &RunState, report: &Report, page: &mut Page) {
+    let steps = next::steps(state, report);
+    if steps.is_empty() {
+        return;
+    }
+    let wide = steps.iter().map(|(command, _)| escape::width(command)).max().unwrap_or(0);
+    let lines: Vec<String> = steps
+        .iter()
+        .map(|(command, what)| format!("{}  # {what}", escape::pad(command, wide)))
+        .collect();
+    page.add(&fenced("sh", &lines));
+}
+
+fn of_group(state: &RunState, group: &Group<'_>) -> String {
+    let members = group.members().map(|members| format!("{}\n\n", inline(&members)));
+    let body = members.unwrap_or_default();
+    let first = group.tasks[0];
+    let outcome = state.units.get(&first.id).and_then(|unit| unit.outcome());
+    let mut details = match outcome {
+        Some(Outcome::Conflicted { conflict }) => {
+            let text = conflict::explain(state, conflict, &Look::default(), 200);
+            text.trim_end().split('\n').map(str::to_owned).collect()
+        }
+        _ => escape::lines(first.tail.as_deref().unwrap_or_default()),
+    };
+    details.iter_mut().for_each(|line| *line = escape::cut(line, 400));
+    let heading = inline(&group.heading());
+    if details.is_empty() || group.status == "skipped" || group.status == "rejected" {
+        return format!("### {heading}\n\n{body}");
+    }
+    let fenced = fenced("text", &details);
+    format!(
+        "### {heading}\n\n{body}<details><summary>{}</summary>\n\n{fenced}</details>\n\n",
+        first.id
+    )
+}
+
+fn gates(report: &Report, page: &mut Page) {
+    for gate in &report.gates {
+        let (sign, name) = (if gate.verdict == "green" { "✅" } else { "❌" }, inline(&gate.gate));
+        let (scope, time) = (notes::scope(&gate.scope), words::duration(gate.millis));
+        page.add(&format!("- {sign} gate {name} {scope}: {} ({time})\n", gate.verdict));
+    }
+    if !report.gates.is_empty() {
+        page.add("\n");
+    }
+    let red = report.gates.iter().rev().find(|gate| gate.verdict == "red");
+    let tail = red.and_then(|gate| gate.tail.as_deref()).map(escape::lines).unwrap_or_default();
+    if !tail.is_empty() {
+        page.add(&fenced("text", &tail));
+    }
+}
+
+fn table(report: &Report, page: &mut Page) {
+    let good = |task: &&TaskReport| matches!(&*task.status, "merged" | "unchanged");
+    let few = report.tasks.len() <= ROWS;
+    let rows: Vec<&TaskReport> =
+        report.tasks.iter().filter(|task| few || !good(task)).take(ROWS).collect();
+    page.add("| task | wave | status | time | commit | |\n|---|---|---|---|---|---|\n");
+    for task in &rows {
+        let time = task.millis.map(words::duration).unwrap_or_default();
+        let commit = task.commit.map(|commit| format!("`{}`", commit.short())).unwrap_or_default();
+        let why =
+            task.failure.as_ref().filter(|_| task.status == "failed").or(task.reason.as_ref());
+        let why = why.map(|why| inline(&escape::cut(why, 200))).unwrap_or_default();
+        page.add(&format!(
+            "| {} | {} | {} | {time} | {commit} | {why} |\n",
+            inline(task.id.as_str()),
+            task.wave + 1,
+            task.status,
+        ));
+    }
+    if rows.len() < report.tasks.len() {
+        let left = words::count(report.tasks.len() - rows.len(), "more task");
+        page.add(&format!("\n… and {left}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_makes_no_marks() {
+        for (raw, text) in [
+            ("a `b*c` d*e", "a `b*c` d\\*e"),
+            ("<img src=x> `<b>` @ada", "&lt;img src=x&gt; `<b>` &#64;ada"),
+            ("one ` alone <b>", "one \\` alone &lt;b&gt;"),
+            ("``a`` <b>", "\\`\\`a\\`\\` &lt;b&gt;"),
+            ("a | b\n# c", "a \\| b\\\\n\\# c"),
+        ] {
+            assert_eq!(inline(raw), text);
+        }
+        let lines = ["```".to_owned(), "x ````` y".to_owned()];
+        assert_eq!(fenced("sh", &lines), "``````sh\n```\nx ````` y\n``````\n\n");
+        assert_eq!(fenced("", &["x".to_owned()]), "```\nx\n```\n\n");
+    }
+
+    #[test]
+    fn a_page_takes_whole_parts_while_there_is_room() {
+        let mut page = Page { text: String::new(), full: false };
+        for _ in 0..1_000 {
+            page.add(&"x".repeat(1_000));
+        }
+        assert!(page.full);
+        assert_eq!(page.text.len(), 899_000);
+    }
+}

@@ -1,0 +1,60 @@
+//! Tells: equal reporters on one stream of events.
+//!
+//! Knows neither store nor run.
+//!
+//! | for | while the run is under way | afterwards |
+//! |---|---|---|
+//! | a terminal | [`Terminal`] | [`text`] |
+//! | a log file, a pipe | [`Plain`] | [`text`] |
+//! | a program | [`Json`] | [`Report`] |
+//! | a pull request, a CI summary | | [`markdown`] |
+//! | a CI system's list of tests | | [`junit`] |
+//!
+//! [`explain`] tells one conflict, [`exit_code`] says it all in a number. Everything afterwards is a
+//! pure function of the [`RunState`](crate::event::RunState), so that `todone report` says tomorrow what `todone run` said.
+//!
+//! # To add one
+//!
+//! One file with an implementation of [`Reporter`] (or a function of the state), a line below, a row
+//! above, and the wiring of its name in the command line. `tests/reports.rs` walks every run of
+//! `fixtures/runs`.
+
+mod alike;
+mod conflict;
+pub mod escape;
+mod exit;
+mod fan;
+mod folds;
+mod json;
+mod junit;
+mod land;
+mod live;
+mod look;
+mod markdown;
+mod news;
+mod next;
+mod notes;
+mod plain;
+mod summary;
+mod terminal;
+mod text;
+mod wait;
+mod words;
+
+pub use crate::event::Reporter;
+
+pub use conflict::explain;
+pub use exit::exit_code;
+pub use fan::Fan;
+pub use folds::Folds;
+pub use json::Json;
+pub use junit::junit;
+pub use look::Look;
+pub use markdown::markdown;
+pub use notes::note;
+pub use plain::{Plain, Verbosity};
+pub use summary::{Counts, FileReport, GateReport, Land, Report, TaskReport};
+pub use terminal::Terminal;
+pub use text::{landing, text};
+pub use wait::waits;
+pub use words::{duration, time};

@@ -1,0 +1,242 @@
+//! Which events are worth a line while a run is under way, and that line.
+//!
+//! Knows no terminal; it counts so that many alike don't drown the rest.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Event, EventKind, RunState, UnitStatus};
+use crate::model::{AttemptEnd, Conflict, Failure, GateRun, Outcome, TaskId, Verdict};
+
+use super::look::Ink;
+use super::{escape, land, notes, words};
+
+/// So many alike are told one by one, the rest is counted.
+const ALIKE: usize = 3;
+/// The most lines of a log below a line of news.
+const TAIL: usize = 10;
+
+/// How much a piece of news weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// A task began.
+    Start,
+    /// A task did what it should.
+    Done,
+    /// The run itself went a step.
+    Step,
+    /// Something went wrong.
+    Bad,
+}
+
+/// A line, and lines below it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub weight: Weight,
+    pub ink: Ink,
+    pub text: String,
+    pub below: Vec<String>,
+    /// The task or gate that printed what is below.
+    pub whose: String,
+}
+
+/// Turns events into news.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    alike: BTreeMap<String, usize>,
+    /// Whether a log is told as far as it is known, for one that is folded.
+    pub whole: bool,
+}
+
+impl News {
+    /// What is to be told of this event; `state` is the one after it.
+    pub(super) fn of(&mut self, event: &Event, state: &RunState) -> Vec<Item> {
+        match &event.kind {
+            EventKind::RunCreated { .. } => begun(state),
+            EventKind::WaveStarted { wave, base } if state.waves.len() > 1 => {
+                let text = format!(
+                    "wave {} of {} starts from {}",
+                    wave + 1,
+                    state.waves.len(),
+                    base.short()
+                );
+                vec![step(text)]
+            }
+            EventKind::AttemptStarted { task, attempt, .. } => {
+                let again =
+                    if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                vec![item(Weight::Start, Ink::Faint, format!("  start     {task}{again}"))]
+            }
+            EventKind::AttemptEnded { task, end, .. } => self.ended(task, end, state),
+            EventKind::AttemptSalvaged { task, commit: Some(commit), .. } => {
+                let commit = commit.short();
+                vec![step(format!(
+                    "  found the work of `{task}`, stopped before: kept at {commit}"
+                ))]
+            }
+            EventKind::Skipped { task, reason } => {
+                let reason = notes::skip(reason);
+                let text = format!("- skipped   {task}: {reason}");
+                self.bad(format!("skipped: {reason}"), text, task, &[])
+            }
+            EventKind::GateEnded(gate) => self.gate(gate),
+            EventKind::IntegrationPlanned { outcomes, .. } => self.merged(outcomes),
+            EventKind::Landed { into, to } => {
+                vec![item(
+                    Weight::Step,
+                    Ink::Good,
+                    format!("landed: `{}` is at {}", words::branch(into), to.short()),
+                )]
+            }
+            EventKind::LandRefused { reason } => {
+                vec![item(
+                    Weight::Step,
+                    Ink::Odd,
+                    format!("not landed: {}", land::why(state, reason)),
+                )]
+            }
+            EventKind::Interrupted { .. } => {
+                let text = "stopping: running tasks are ended, what they did is kept".to_owned();
+                vec![item(Weight::Bad, Ink::Odd, text)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What was only counted, each kind in a line.
+    pub(super) fn rest(&self) -> Vec<String> {
+        let some = self.alike.iter().filter(|(_, number)| **number > ALIKE);
+        some.map(|(key, number)| format!("{} more {key}", number - ALIKE)).collect()
+    }
+
+    fn ended(&mut self, task: &TaskId, end: &AttemptEnd, state: &RunState) -> Vec<Item> {
+        let time = words::duration(end.millis);
+        let Some(failure) = &end.failure else {
+            let files = end.patch.as_ref().map_or(0, |patch| patch.changes.len());
+            let what = match files {
+                0 => "nothing changed".to_owned(),
+                _ => format!("{} changed", words::count(files, "file")),
+            };
+            let text = format!("  done      {task}: {what}, {time}");
+            return vec![item(Weight::Done, Ink::Faint, text)];
+        };
+        if *failure == Failure::Interrupted {
+            return vec![item(Weight::Step, Ink::Odd, format!("- stopped   {task} after {time}"))];
+        }
+        let why = escape::line(failure.to_string().as_bytes());
+        let again = state.units.get(task).is_some_and(|unit| unit.status == UnitStatus::Waiting);
+        if again {
+            let text = format!("  again     {task}: {why} ({time})");
+            return vec![item(Weight::Step, Ink::Odd, text)];
+        }
+        let lines = escape::lines(notes::tail_of(failure).unwrap_or(&end.tail));
+        let text = format!("✗ failed    {task}: {why} ({time})");
+        let tail = self.tail(&lines).to_vec();
+        self.bad(format!("failed: {why}"), text, task, &tail)
+    }
+
+    fn merged(&mut self, outcomes: &[(TaskId, Outcome)]) -> Vec<Item> {
+        let mut items = Vec::new();
+        let of = |wanted: fn(&Outcome) -> bool| -> Vec<&TaskId> {
+            outcomes.iter().filter(|(_, outcome)| wanted(outcome)).map(|(task, _)| task).collect()
+        };
+        let merged = of(|outcome| matches!(outcome, Outcome::Merged { .. }));
+        let unchanged = of(|outcome| *outcome == Outcome::Unchanged);
+        if !merged.is_empty() {
+            let text = format!("✓ merged    {}", words::names(&merged, 8));
+            items.push(item(Weight::Step, Ink::Good, text));
+        }
+        if !unchanged.is_empty() {
+            let text = format!("= unchanged {}", words::names(&unchanged, 8));
+            items.push(item(Weight::Step, Ink::Good, text));
+        }
+        for (task, outcome) in outcomes {
+            match outcome {
+                Outcome::Conflicted { conflict } => {
+                    let met = met(conflict);
+                    let text = format!("! conflict  {task} meets {met}");
+                    items.extend(self.bad(format!("conflicts with {met}"), text, task, &[]));
+                }
+                Outcome::Rejected { gate } => {
+                    let gate = escape::line(gate.as_bytes());
+                    let text = format!("✗ rejected  {task}: gate `{gate}` is red");
+                    let key = format!("rejected: gate `{gate}` is red");
+                    items.extend(self.bad(key, text, task, &[]));
+                }
+                _ => {}
+            }
+        }
+        items
+    }
+
+    /// Something bad; of those with an equal `key` only the first few are told, the first with `below`.
+    fn bad(&mut self, key: String, text: String, task: &TaskId, below: &[String]) -> Vec<Item> {
+        let number = self.alike.entry(key).or_default();
+        *number += 1;
+        if *number > ALIKE {
+            return Vec::new();
+        }
+        let below = if *number == 1 { below.to_vec() } else { Vec::new() };
+        let ink = if text.starts_with('-') { Ink::Odd } else { Ink::Bad };
+        vec![Item { weight: Weight::Bad, ink, text, below, whose: task.to_string() }]
+    }
+
+    fn gate(&self, run: &GateRun) -> Vec<Item> {
+        let gate = escape::line(run.gate.as_bytes());
+        let (scope, time) = (notes::scope(&run.scope), words::duration(run.millis));
+        let Verdict::Red { tail, .. } = &run.verdict else {
+            let text = format!("✓ gate      `{gate}` is green {scope} ({time})");
+            return vec![item(Weight::Step, Ink::Good, text)];
+        };
+        let text = format!("✗ gate      `{gate}` is red {scope} ({time})");
+        let below = self.tail(&escape::lines(tail)).to_vec();
+        vec![Item { weight: Weight::Bad, ink: Ink::Bad, text, below, whose: gate }]
+    }
+
+    /// What of a log is told.
+    fn tail<'l>(&self, lines: &'l [String]) -> &'l [String] {
+        if self.whole { lines } else { &lines[lines.len().saturating_sub(TAIL)..] }
+    }
+}
+
+fn item(weight: Weight, ink: Ink, text: String) -> Item {
+    Item { weight, ink, text, below: Vec::new(), whose: String::new() }
+}
+
+fn step(text: String) -> Item {
+    item(Weight::Step, Ink::Faint, text)
+}
+
+fn begun(state: &RunState) -> Vec<Item> {
+    let (tasks, waves) = (state.board.tasks.len(), state.plan.waves.len());
+    let text = format!(
+        "run {}: {} in {}, {} at once, from {}",
+        state.run,
+        words::count(tasks, "task"),
+        words::count(waves, "wave"),
+        state.jobs,
+        state.base.short()
+    );
+    let mut items = vec![item(Weight::Step, Ink::Head, text)];
+    if state.unseen > 0 {
+        let files = words::count(state.unseen as usize, "changed file");
+        let text = format!("{files} of your checkout, not committed, no task will see");
+        items.push(item(Weight::Step, Ink::Odd, text));
+    }
+    if state.into.is_none() {
+        let branch = words::branch(&state.branch);
+        let text = format!("no branch is checked out: the result stays on `{branch}`");
+        items.push(item(Weight::Step, Ink::Odd, text));
+    }
+    items
+}
+
+fn met(conflict: &Conflict) -> String {
+    let with: Vec<String> = conflict.with().iter().map(ToString::to_string).collect();
+    let with = if with.is_empty() { super::conflict::NOBODY.to_owned() } else { with.join(", ") };
+    let more = match conflict.files.len() {
+        0 | 1 => String::new(),
+        many => format!(" and {}", words::count(many - 1, "more file")),
+    };
+    let path = conflict.files.first().map(|file| file.path.to_string()).unwrap_or_default();
+    format!("{with} in {path}{more}")
+}

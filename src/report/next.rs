@@ -1,0 +1,53 @@
+//! What to type next, if a run left something to do.
+//!
+//! Knows the commands by name, not what they do.
+
+use crate::event::{LandState, RunState};
+
+use super::land::{self, Step};
+use super::summary::Report;
+
+/// The commands that lead on, the most useful first.
+pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
+    let run = &report.run;
+    let counts = &report.counts;
+    let mut steps = Vec::new();
+    if report.status == "interrupted" {
+        steps.push((format!("todone resume {run}"), "go on where it stopped"));
+    }
+    let bad = [
+        (counts.failed, "@failed", "run what failed again, then what was skipped because of it"),
+        (counts.conflicted, "@conflicted", "run these again, on top of what is merged now"),
+        (counts.rejected, "@rejected", "run what the gate refused again"),
+    ];
+    let kinds = bad.iter().filter(|(number, ..)| *number > 0).count();
+    if kinds > 1 {
+        let what = "run all that ended badly again, then what was skipped because of it";
+        steps.push((format!("todone retry -r {run}"), what));
+    } else if report.status != "interrupted" {
+        let one = bad.iter().find(|(number, ..)| *number > 0);
+        steps.extend(one.map(|(_, word, what)| (format!("todone retry -r {run} {word}"), *what)));
+    }
+    let first_bad = report.tasks.iter().find(|task| matches!(&*task.status, "failed" | "rejected"));
+    // The explanation of a conflict ends with the same two already.
+    if let Some(task) = first_bad {
+        let name = &task.id;
+        steps.push((format!("todone show {name} -r {run}"), "see one of them closely"));
+        if !task.files.is_empty() {
+            steps.push((format!("todone diff {name} -r {run}"), "see what it changed"));
+        }
+    }
+    if report.status != "interrupted" && report.status != "running" {
+        if counts.not_run > 0 || counts.cancelled > 0 {
+            steps.push((format!("todone resume {run}"), "do what is not done yet"));
+        }
+        match &state.land {
+            LandState::Refused(reason) => steps.extend(land::way_on(state, reason)),
+            LandState::Planned { .. } => {
+                steps.push((format!("todone resume {run}"), "finish landing"));
+            }
+            LandState::Open | LandState::Landed { .. } => {}
+        }
+    }
+    steps
+}

@@ -1,0 +1,78 @@
+//! Smaller facts of the model in words: notes of a snapshot, what a failure left to read.
+//!
+//! Knows no layout.
+
+use crate::model::{Failure, GateScope, Note, SkipReason};
+
+use super::escape;
+
+/// What is said of a task whose process outlived it.
+pub(super) const LEAKED: &str = "a process that it left behind held its output open; it was ended";
+
+/// A note as a sentence without a full stop.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::Special { path } => {
+            format!("`{path}` is a socket, FIFO or device, which git can't hold: left out")
+        }
+        Note::NewlyUnignored { path } => format!(
+            "`{path}` was ignored at the start and only the task's own change unignores it: left out"
+        ),
+        Note::ChangedByVerify { path } => format!("`verify` changed `{path}`: undone"),
+        Note::ChangedBySetup { path } => format!("`setup` changed the tracked `{path}`: restored"),
+        Note::LeftBySetup { path } => {
+            format!("`setup` left `{path}`, which no ignore rule covers: not taken into the patch")
+        }
+        Note::OwnCommits { head } => format!(
+            "the task made commits of its own; they became one patch and are kept at {}",
+            head.short()
+        ),
+        Note::OutputCut { most } => {
+            format!("it printed more than the {} KiB that are handed over", most >> 10)
+        }
+        Note::SubmoduleAbsent { path } => {
+            format!("submodule `{path}` is not initialised in the task's worktree")
+        }
+    }
+}
+
+/// Why a task was skipped.
+pub(super) fn skip(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::Need { task, outcome } => {
+            let how = match outcome.as_str() {
+                "failed" => "which failed",
+                "conflicted" => "which could not be merged",
+                "rejected" => "which a gate refused",
+                "skipped" => "which was skipped",
+                "cancelled" => "which was stopped",
+                "not-run" => "which was not run",
+                _ => "which did not end well",
+            };
+            format!("it needs `{task}`, {how}")
+        }
+        SkipReason::NeedsConflict { task } => {
+            format!("the tasks it needs can't be merged with each other, at `{task}`")
+        }
+        SkipReason::Stopped { task } => {
+            format!("`{task}` failed, and the board says on_failure = \"stop\"")
+        }
+        SkipReason::Expansion { reason } => format!("foreach: {}", escape::line(reason.as_bytes())),
+    }
+}
+
+/// The output that explains a failure better than the task's own.
+pub(super) fn tail_of(failure: &Failure) -> Option<&str> {
+    match failure {
+        Failure::Verify { tail, .. } | Failure::Setup { tail } => Some(tail),
+        _ => None,
+    }
+}
+
+/// What a gate judged.
+pub(super) fn scope(scope: &GateScope) -> String {
+    match scope {
+        GateScope::Wave { wave } => format!("after wave {}", wave + 1),
+        GateScope::Land { onto } => format!("on the result merged with {}", onto.short()),
+    }
+}

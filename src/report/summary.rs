@@ -1,0 +1,425 @@
+//! A run as one value: what `todone report --format json` prints, and what the other reports are
+//! made of.
+//!
+//! Knows neither colours nor lines. Keys are never renamed; new ones may come.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{
+    AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
+};
+use crate::model::{
+    ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, TaskId, Verdict,
+};
+
+use super::exit::{exit_code, stopped};
+use super::{escape, land, notes, words};
+
+/// A run, as far as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub v: u32,
+    /// The run's name.
+    pub run: RunId,
+    /// The board's name.
+    pub board: String,
+    /// `succeeded`, `failed`, `interrupted` or `running`.
+    pub status: String,
+    /// The exit code that this state deserves.
+    pub exit_code: u8,
+    /// The commit that the first wave started from.
+    pub base: Oid,
+    /// The tip of the integration branch.
+    pub head: Oid,
+    /// The tree of `head`.
+    pub tree: Oid,
+    /// The integration branch, in full.
+    pub branch: String,
+    /// The branch to land on, in full; null: none.
+    pub into: Option<String>,
+    /// The commit that landed; null: nothing did.
+    pub landed: Option<Oid>,
+    /// How landing stands.
+    pub land: Land,
+    /// The tree of the last gate that was green; null: none was.
+    pub verified_tree: Option<Oid>,
+    /// Per wave the names of its tasks; a `foreach` appears as its shares once it is expanded.
+    pub waves: Vec<Vec<TaskId>>,
+    /// The tasks in the order in which their patches are merged.
+    pub tasks: Vec<TaskReport>,
+    /// The gates that ran, in order.
+    pub gates: Vec<GateReport>,
+    /// How many tasks ended how.
+    pub counts: Counts,
+    /// When the run began, RFC 3339.
+    pub started: String,
+    /// When it ended, RFC 3339; null: it has not.
+    pub finished: Option<String>,
+    /// From its beginning to its end, or to the last event; in milliseconds.
+    pub millis: u64,
+    /// Changed files of the checkout that no task saw.
+    pub unseen_files: u64,
+    /// Events that a newer todone wrote and this one does not understand.
+    pub unknown_events: u64,
+    /// The run's folder, which `log` of the tasks is relative to; null: not known.
+    pub folder: Option<String>,
+}
+
+/// How landing stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Land {
+    /// `open` (not tried), `planned` (about to move), `landed` or `refused`.
+    pub state: String,
+    /// Why it was refused, for programs: `{"because": "local-changes", …}`.
+    pub reason: Option<LandRefusal>,
+    /// The same for people; null: nothing to say.
+    pub message: Option<String>,
+}
+
+/// One task, or one share of a `foreach`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Its name.
+    pub id: TaskId,
+    /// The task of the board.
+    pub task: TaskId,
+    /// Its wave, from 0.
+    pub wave: usize,
+    /// How it ended (`merged`, `unchanged`, `failed`, `conflicted`, `rejected`, `skipped`,
+    /// `cancelled`, `not-run`), or where it stands (`waiting`, `running`, `patched`: done, not
+    /// yet merged).
+    pub status: String,
+    /// What the board says of it.
+    pub description: Option<String>,
+    /// The items of a share; null: no share.
+    pub items: Option<Vec<RepoPath>>,
+    /// How many attempts were made in all.
+    pub attempts: usize,
+    /// Its commit on the integration branch.
+    pub commit: Option<Oid>,
+    /// The commit that holds what its last attempt left.
+    pub patch: Option<Oid>,
+    /// What its last attempt changed, sorted by path.
+    pub files: Vec<FileReport>,
+    /// When its last attempt began, RFC 3339.
+    pub started: Option<String>,
+    /// When its last attempt ended, RFC 3339.
+    pub finished: Option<String>,
+    /// How long its last attempt took, in milliseconds.
+    pub millis: Option<u64>,
+    /// Why its last attempt failed, for people.
+    pub failure: Option<String>,
+    /// The same in one word: `exit`, `signal`, `start`, `timeout`, `idle`, `verify`, `scope`,
+    /// `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`.
+    pub failure_kind: Option<String>,
+    /// Why it was skipped or rejected, for people.
+    pub reason: Option<String>,
+    /// The last lines that a task without success printed.
+    pub tail: Option<String>,
+    /// The log of its last attempt, relative to the run's folder.
+    pub log: Option<String>,
+    /// What else was noticed, for people.
+    pub notes: Vec<String>,
+    /// What its patch met, per file.
+    pub conflicts: Vec<ConflictFile>,
+}
+
+/// One path of a patch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// The path; `{"bytes": "<base64>"}` if it is not UTF-8.
+    pub path: RepoPath,
+    /// `added`, `deleted`, `modified`, `mode` or `type`.
+    pub kind: ChangeKind,
+}
+
+/// One run of a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Its name.
+    pub gate: String,
+    /// What it judged: `"at": "wave"` with `wave`, or `"at": "land"` with `onto`.
+    #[serde(flatten)]
+    pub scope: GateScope,
+    /// The tree it ran on.
+    pub tree: Oid,
+    /// `green` or `red`.
+    pub verdict: String,
+    /// Its exit status; null: it was green, or did not end by itself.
+    pub code: Option<i32>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// The last lines of its output if it was red.
+    pub tail: Option<String>,
+}
+
+/// How many tasks (shares count each) stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All of them.
+    pub tasks: usize,
+    /// On the integration branch.
+    pub merged: usize,
+    /// Succeeded without a change.
+    pub unchanged: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Left with a conflict.
+    pub conflicted: usize,
+    /// Refused by a gate.
+    pub rejected: usize,
+    /// Skipped because of others.
+    pub skipped: usize,
+    /// Stopped.
+    pub cancelled: usize,
+    /// Not asked for.
+    pub not_run: usize,
+    /// Waiting for their turn.
+    pub waiting: usize,
+    /// Running.
+    pub running: usize,
+    /// Done and not merged yet.
+    pub patched: usize,
+}
+
+impl Report {
+    /// The report of this state. `run_dir`: the run's folder, if it is known.
+    pub fn of(state: &RunState, run_dir: Option<&Path>) -> Self {
+        let mut waves = Vec::new();
+        let mut tasks = Vec::new();
+        for (wave, planned) in state.plan.waves.iter().enumerate() {
+            let from = tasks.len();
+            for task in planned {
+                let units = state.expanded.get(&task.id).map_or(&[][..], Vec::as_slice);
+                let units = units.iter().filter_map(|id| state.units.get(id));
+                let before = tasks.len();
+                tasks.extend(units.map(|unit| of_unit(state, unit)));
+                if tasks.len() == before {
+                    tasks.push(of_task(state, &task.id, wave));
+                }
+            }
+            waves.push(tasks[from..].iter().map(|task| task.id.clone()).collect());
+        }
+        let end = state.ended.map(|(_, at)| at);
+        let green = state.gates.iter().rev().find(|gate| gate.verdict.is_green());
+        Self {
+            v: 1,
+            run: state.run.clone(),
+            board: state.board.name.clone(),
+            status: status(state).to_owned(),
+            exit_code: exit_code(state),
+            base: state.base,
+            head: state.tip,
+            tree: state.tip_tree,
+            branch: state.branch.clone(),
+            into: state.into.clone(),
+            landed: match &state.land {
+                LandState::Landed { to, .. } => Some(*to),
+                _ => None,
+            },
+            land: of_land(state),
+            verified_tree: green.map(|gate| gate.tree),
+            counts: count(&tasks),
+            waves,
+            tasks,
+            gates: state.gates.iter().map(of_gate).collect(),
+            started: words::time(state.started),
+            finished: end.map(words::time),
+            millis: end.unwrap_or(state.updated).saturating_sub(state.started),
+            unseen_files: state.unseen,
+            unknown_events: state.unknown,
+            folder: run_dir.map(|dir| dir.to_string_lossy().into_owned()),
+        }
+    }
+}
+
+fn status(state: &RunState) -> &'static str {
+    match state.ended {
+        _ if stopped(state) => "interrupted",
+        Some((RunStatus::Succeeded, _)) => "succeeded",
+        Some(_) => "failed",
+        None => "running",
+    }
+}
+
+fn of_land(state: &RunState) -> Land {
+    let (word, reason) = match &state.land {
+        LandState::Open => ("open", None),
+        LandState::Planned { .. } => ("planned", None),
+        LandState::Landed { .. } => ("landed", None),
+        LandState::Refused(reason) => ("refused", Some(reason.clone())),
+    };
+    let message = reason.as_ref().map(|reason| land::why(state, reason));
+    Land { state: word.to_owned(), reason, message }
+}
+
+fn of_gate(run: &GateRun) -> GateReport {
+    let (verdict, code, tail) = match &run.verdict {
+        Verdict::Green => ("green", None, None),
+        Verdict::Red { code, tail } => ("red", *code, Some(tail.clone())),
+    };
+    GateReport {
+        gate: run.gate.clone(),
+        scope: run.scope.clone(),
+        tree: run.tree,
+        verdict: verdict.to_owned(),
+        code,
+        millis: run.millis,
+        tail,
+    }
+}
+
+/// A task without units: not expanded yet, skipped before, or expanded into nothing.
+fn of_task(state: &RunState, id: &TaskId, wave: usize) -> TaskReport {
+    let outcome = match state.unexpanded.get(id) {
+        Some(outcome) => Some(outcome.clone()),
+        None => state.expanded.contains_key(id).then_some(Outcome::Unchanged),
+    };
+    let mut report = blank(state, id, id, wave);
+    if outcome == Some(Outcome::Unchanged) {
+        report.notes.push("foreach found no items".to_owned());
+    }
+    match outcome {
+        Some(outcome) => end(&mut report, &outcome),
+        None => report.status = "waiting".to_owned(),
+    }
+    report
+}
+
+fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
+    let mut report = blank(state, &unit.unit.id, &unit.unit.task, unit.wave);
+    report.items = unit.unit.items.clone();
+    report.attempts = unit.attempts.len();
+    if let Some(attempt) = unit.attempts.last() {
+        of_attempt(&mut report, attempt);
+    }
+    match &unit.status {
+        UnitStatus::Waiting => report.status = "waiting".to_owned(),
+        UnitStatus::Running => report.status = "running".to_owned(),
+        UnitStatus::Patched => report.status = "patched".to_owned(),
+        UnitStatus::Done(outcome) => end(&mut report, outcome),
+    }
+    if matches!(report.status.as_str(), "merged" | "unchanged" | "patched") {
+        report.tail = None;
+    }
+    report
+}
+
+fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskReport {
+    TaskReport {
+        id: id.clone(),
+        task: task.clone(),
+        wave,
+        status: String::new(),
+        description: state.board.task(task).and_then(|task| task.description.clone()),
+        items: None,
+        attempts: 0,
+        commit: None,
+        patch: None,
+        files: Vec::new(),
+        started: None,
+        finished: None,
+        millis: None,
+        failure: None,
+        failure_kind: None,
+        reason: None,
+        tail: None,
+        log: None,
+        notes: Vec::new(),
+        conflicts: Vec::new(),
+    }
+}
+
+fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
+    report.started = Some(words::time(attempt.started));
+    report.log = Some(attempt.log.to_string_lossy().into_owned());
+    report.patch = attempt.salvaged;
+    let Some((at, end)) = &attempt.ended else { return };
+    report.finished = Some(words::time(*at));
+    report.millis = Some(end.millis);
+    if let Some(patch) = &end.patch {
+        report.patch = Some(patch.commit);
+        let file = |c: &crate::model::Change| FileReport { path: c.path.clone(), kind: c.kind() };
+        report.files = patch.changes.iter().map(file).collect();
+    }
+    if let Some(failure) = &end.failure {
+        report.failure = Some(failure.to_string());
+        report.failure_kind = kind_of(failure);
+    }
+    let check = end.failure.as_ref().and_then(notes::tail_of);
+    report.tail = Some(check.unwrap_or(&end.tail).to_owned());
+    report.notes = end.notes.iter().map(notes::note).collect();
+    if end.leaked {
+        report.notes.push(notes::LEAKED.to_owned());
+    }
+}
+
+fn end(report: &mut TaskReport, outcome: &Outcome) {
+    report.status = outcome.word().to_owned();
+    match outcome {
+        Outcome::Merged { commit } => report.commit = Some(*commit),
+        Outcome::Failed { failure } => {
+            report.failure = Some(failure.to_string());
+            report.failure_kind = kind_of(failure);
+        }
+        Outcome::Conflicted { conflict } => report.conflicts = conflict.files.clone(),
+        Outcome::Rejected { gate } => {
+            report.reason =
+                Some(format!("gate `{}` was red with it", escape::line(gate.as_bytes())));
+        }
+        Outcome::Skipped { reason } => report.reason = Some(notes::skip(reason)),
+        Outcome::Unchanged | Outcome::Cancelled | Outcome::NotRun => {}
+    }
+}
+
+/// The word that the event log uses.
+fn kind_of(failure: &crate::model::Failure) -> Option<String> {
+    let value = serde_json::to_value(failure).ok()?;
+    value.get("why")?.as_str().map(str::to_owned)
+}
+
+/// How many of these tasks stand where.
+pub(super) fn count<'t>(tasks: impl IntoIterator<Item = &'t TaskReport>) -> Counts {
+    let mut counts = Counts::default();
+    for task in tasks {
+        counts.tasks += 1;
+        *match task.status.as_str() {
+            "merged" => &mut counts.merged,
+            "unchanged" => &mut counts.unchanged,
+            "failed" => &mut counts.failed,
+            "conflicted" => &mut counts.conflicted,
+            "rejected" => &mut counts.rejected,
+            "skipped" => &mut counts.skipped,
+            "cancelled" => &mut counts.cancelled,
+            "not-run" => &mut counts.not_run,
+            "waiting" => &mut counts.waiting,
+            "running" => &mut counts.running,
+            _ => &mut counts.patched,
+        } += 1;
+    }
+    counts
+}
+
+impl Counts {
+    /// `12 merged, 1 failed`: what is not zero, in words.
+    pub fn words(&self) -> String {
+        let all = [
+            (self.merged, "merged"),
+            (self.unchanged, "unchanged"),
+            (self.failed, "failed"),
+            (self.conflicted, "conflicted"),
+            (self.rejected, "rejected"),
+            (self.skipped, "skipped"),
+            (self.cancelled, "cancelled"),
+            (self.not_run, "not run"),
+            (self.patched, "not merged yet"),
+            (self.running, "running"),
+            (self.waiting, "waiting"),
+        ];
+        let some = all.iter().filter(|(number, _)| *number > 0);
+        some.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
+    }
+}

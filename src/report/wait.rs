@@ -1,0 +1,58 @@
+//! What a task waits for, and who holds it.
+//!
+//! Knows no locks.
+
+use std::fmt::Write as _;
+
+use crate::event::{Holder, Wait};
+use crate::model::RunId;
+
+use super::escape;
+
+/// `` `db` is held by `migrate` ``, and of which run if it is not this one.
+pub(super) fn held(run: &RunId, on: &str, holder: Option<&Holder>) -> String {
+    let on = escape::line(on.as_bytes());
+    match holder {
+        None => format!("`{on}` is taken"),
+        Some(holder) if holder.run == *run => format!("`{on}` is held by `{}`", holder.task),
+        Some(Holder { run, task, pid, repository }) => {
+            let place = escape::line(repository.as_bytes());
+            format!("`{on}` is held by `{task}` of run {run} in {place} (process {pid})")
+        }
+    }
+}
+
+/// A line for each task that waits for a lock or limit.
+pub fn waits(run: &RunId, all: &[Wait]) -> String {
+    let mut text = String::new();
+    for Wait { task, on, holder } in all {
+        let held = held(run, on, holder.as_ref());
+        writeln!(text, "waiting: {task}: {held}").expect("BUG: a text takes any text");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_it_is_named_as_far_as_it_is_known() {
+        let run: RunId = "board-aaaa".parse().expect("a run");
+        let mut holder = Holder {
+            run: run.clone(),
+            task: "migrate".parse().expect("a task"),
+            pid: 7,
+            repository: "/home/ada/\x1b[2Jx".to_owned(),
+        };
+        assert_eq!(held(&run, "db\n", None), "`db` is taken");
+        assert_eq!(held(&run, "db", Some(&holder)), "`db` is held by `migrate`");
+        holder.run = "other-bbbb".parse().expect("a run");
+        let wait =
+            Wait { task: "seed".parse().expect("a task"), on: "db".into(), holder: Some(holder) };
+        let text = waits(&run, &[wait]);
+        let wanted = "waiting: seed: `db` is held by `migrate` of run other-bbbb in /home/ada/";
+        assert!(text.starts_with(wanted), "{text}");
+        assert!(text.ends_with("x (process 7)\n") && !text.contains('\x1b'), "{text}");
+    }
+}
