@@ -4,7 +4,7 @@
 //! # The story of one run
 //!
 //! `board.toml` becomes a `model::Board` ([`board`]), ordered into a `model::Plan` ([`plan`]). The
-//! dispatcher (`run`) starts tasks: each gets a slot ([`git`]), a command ([`agent`]) and a
+//! dispatcher ([`run`]) starts tasks: each gets a slot ([`git`]), a command ([`agent`]) and a
 //! supervisor ([`executor`]). What it changed is captured as a `model::Patch` ([`git`]) and checked
 //! ([`verify`]); a wave's patches are merged in memory ([`merge`]) into commits or
 //! `model::Conflict`s, and gates judge the result ([`verify`]). Every step is an
@@ -19,7 +19,7 @@
 //! |---|---|
 //! | 6 | `cli` |
 //! | 5 | [`report`] |
-//! | 4 | `run` |
+//! | 4 | [`run`] |
 //! | 3 | [`merge`], [`verify`] |
 //! | 2 | [`board`], [`plan`], [`git`], [`executor`], [`agent`], [`policy`], [`store`] |
 //! | 1 | [`event`], [`process`] |
@@ -43,6 +43,7 @@ pub mod store;
 pub mod merge;
 pub mod verify;
 
+pub mod run;
 
 pub mod report;
 

@@ -1,0 +1,68 @@
+//! The commit that a task starts from under `eager`: the run's base plus its needs' patches.
+//!
+//! Knows nothing of the integration branch, so timing changes nothing.
+
+use std::collections::BTreeSet;
+
+use crate::event::{RunState, UnitStatus};
+use crate::merge::{History, Merged};
+use crate::model::{Oid, SkipReason, TaskId};
+
+use super::integrate::{Texts, merger, step};
+use super::{Error, World};
+
+/// The tasks that `task` needs, directly or not.
+pub fn closure(state: &RunState, task: &TaskId) -> BTreeSet<TaskId> {
+    let mut all = BTreeSet::new();
+    let mut open: Vec<TaskId> = vec![task.clone()];
+    while let Some(next) = open.pop() {
+        for need in state.board.task(&next).map_or(&[][..], |task| &task.needs) {
+            if all.insert(need.clone()) {
+                open.push(need.clone());
+            }
+        }
+    }
+    all
+}
+
+/// The units with a patch that `task` builds on, in merge order.
+pub fn units(state: &RunState, task: &TaskId) -> Vec<TaskId> {
+    let needed = closure(state, task);
+    // A patch that turned out to be on the branch already counts too: whether its merge came before
+    // or after this question must change nothing.
+    let builds_on = |status: &UnitStatus| match status {
+        UnitStatus::Patched => true,
+        UnitStatus::Done(outcome) => outcome.is_success(),
+        _ => false,
+    };
+    state
+        .in_order()
+        .filter(|unit| needed.contains(&unit.unit.task) && builds_on(&unit.status))
+        .filter(|unit| unit.patch().is_some_and(|patch| !patch.changes.is_empty()))
+        .map(|unit| unit.unit.id.clone())
+        .collect()
+}
+
+/// Merges the patches of these units onto the run's base. Blocks.
+pub fn build(
+    world: &World,
+    state: &RunState,
+    units: &[TaskId],
+) -> Result<Result<Oid, SkipReason>, Error> {
+    if units.is_empty() {
+        return Ok(Ok(state.base));
+    }
+    let texts = Texts::of(state, &world.identity);
+    let steps: Vec<_> = units
+        .iter()
+        .enumerate()
+        .map(|(place, unit)| step(state, &texts, &state.units[unit], place))
+        .collect();
+    let merged = merger(world, state)?.integrate(state.base, &steps, &History::default())?;
+    for (task, became) in merged.steps {
+        if let Merged::Conflict(_) = became {
+            return Ok(Err(SkipReason::NeedsConflict { task }));
+        }
+    }
+    Ok(Ok(merged.tip))
+}

@@ -1,0 +1,418 @@
+//! The loop: selects what can be done, records it, starts it, records what came of it.
+//!
+//! Knows no git and no process: workers have those. Only this file writes to the journal while a run
+//! goes on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
+use crate::git::{Expect, RefUpdate, checked_out};
+use crate::model::{AttemptEnd, Board, Oid, Outcome, Schedule, SkipReason, Task, TaskId};
+
+use crate::policy::{self, Decision};
+
+use super::expand::Expansion;
+use super::integrate::Merge;
+use super::land::{LandHow, land};
+use super::locks::Locks;
+use super::schedule::{self, Busy, Step, wanted};
+use super::slot::{Halt, World};
+use super::waiting::Waiting;
+use super::worker::Tell;
+use super::{Error, Journal, Names};
+
+mod start;
+
+/// What the loop is told.
+enum Message {
+    Worker(Tell),
+    Ended(TaskId, Result<Option<AttemptEnd>, Error>),
+    /// The needs of a unit can't be merged with each other.
+    NoBase(TaskId, SkipReason),
+    Based(Vec<TaskId>, Oid),
+    Expanded(TaskId, Result<Expansion, Error>),
+    NotExpanded(TaskId, SkipReason),
+    Merged(Result<Option<Merge>, Error>),
+}
+
+/// What is waiting to be started, best first.
+#[derive(Default)]
+struct Queue {
+    units: VecDeque<TaskId>,
+    /// When it was gone through and some could not start for want of a lock.
+    looked: Option<Instant>,
+}
+
+struct Dispatcher {
+    world: World,
+    journal: Journal,
+    board: Arc<Board>,
+    busy: Busy,
+    queue: Queue,
+    locks: Locks,
+    waiting: Waiting,
+    durations: BTreeMap<TaskId, u64>,
+    bases: BTreeMap<Vec<TaskId>, Oid>,
+    to: mpsc::UnboundedSender<Message>,
+    halt: watch::Sender<Halt>,
+    needed: BTreeSet<TaskId>,
+    /// Where each task stands in the board.
+    places: BTreeMap<TaskId, usize>,
+    fault: Option<Error>,
+    /// Whether something happened after which the schedule must be asked again.
+    stale: bool,
+}
+
+/// Drives a run to its end: until everything is through, or it is stopped. `stop` brings signals: the
+/// first ends gently, the second at once. `durations` are those of earlier runs.
+pub async fn drive(
+    world: World,
+    journal: Journal,
+    mut stop: mpsc::UnboundedReceiver<Option<i32>>,
+    durations: BTreeMap<TaskId, u64>,
+) -> Result<RunState, Error> {
+    let (to, mut from) = mpsc::unbounded_channel();
+    let (halt, _) = watch::channel(Halt::No);
+    let board = Arc::new(journal.state().board.clone());
+    let needed = board.tasks.iter().flat_map(|task| task.needs.iter().cloned()).collect();
+    let places = board.tasks.iter().enumerate();
+    let places = places.map(|(place, task)| (task.id.clone(), place)).collect();
+    let repo = &world.repo;
+    let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
+    let mut own = Dispatcher {
+        locks: Locks::new(world.claims.clone(), world.run.clone(), here),
+        waiting: Waiting::new(&world.dir),
+        world,
+        journal,
+        board,
+        busy: Busy::default(),
+        queue: Queue::default(),
+        durations,
+        bases: BTreeMap::new(),
+        to,
+        halt,
+        needed,
+        places,
+        fault: None,
+        stale: true,
+    };
+    if let Err(fault) = own.work(&mut from, &mut stop).await {
+        own.fail(fault);
+    }
+    // After a fault the workers still end what they began.
+    while own.fault.is_some() && !own.is_idle() {
+        match from.recv().await {
+            Some(message) => own.let_go(message),
+            None => break,
+        }
+    }
+    let ended = own.end(stop).await;
+    own.journal.finish();
+    ended.map(|()| own.journal.into_state())
+}
+
+impl Dispatcher {
+    /// The loop.
+    async fn work(
+        &mut self,
+        from: &mut mpsc::UnboundedReceiver<Message>,
+        stop: &mut mpsc::UnboundedReceiver<Option<i32>>,
+    ) -> Result<(), Error> {
+        let mut clock = tokio::time::interval(Duration::from_millis(100));
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut listening = true;
+        loop {
+            self.advance()?;
+            if self.is_idle() {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(message) = from.recv() => {
+                    self.heed(message)?;
+                    // Whatever has come meanwhile is taken before the schedule is asked again.
+                    while let Ok(message) = from.try_recv() {
+                        self.heed(message)?;
+                    }
+                }
+                signal = stop.recv(), if listening => match signal {
+                    Some(signal) => self.interrupt(signal)?,
+                    None => listening = false,
+                },
+                _ = clock.tick() => {
+                    self.waiting.write();
+                    self.journal.tick();
+                }
+            }
+        }
+    }
+
+    /// After a fault nothing is recorded any more; who is through is only counted.
+    fn let_go(&mut self, message: Message) {
+        match message {
+            Message::Ended(unit, _) | Message::NoBase(unit, _) => self.release(&unit),
+            Message::Expanded(task, _) | Message::NotExpanded(task, _) => {
+                self.busy.expanding.remove(&task);
+            }
+            Message::Merged(_) => self.busy.integrating = false,
+            Message::Worker(_) | Message::Based(..) => {}
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let nothing_runs =
+            self.busy.live.is_empty() && self.busy.expanding.is_empty() && !self.busy.integrating;
+        // What waits for a lock of another run starts when that lets go.
+        nothing_runs && (self.stopping() || self.queue.units.is_empty())
+    }
+
+    fn stopping(&self) -> bool {
+        self.fault.is_some() || *self.halt.borrow() > Halt::No
+    }
+
+    /// Does all that can be done now without waiting.
+    fn advance(&mut self) -> Result<(), Error> {
+        while self.stale && !self.stopping() {
+            self.stale = false;
+            self.queue = Queue::default();
+            let mut facts = Vec::new();
+            for step in schedule::next(self.journal.state(), &self.busy, &self.durations) {
+                match step {
+                    Step::BeginWave(wave) => {
+                        let base = self.journal.state().tip;
+                        facts.push(EventKind::WaveStarted { wave, base });
+                    }
+                    Step::Skip(task, reason) => facts.push(EventKind::Skipped { task, reason }),
+                    Step::Expand(id) => {
+                        let task = self.task_of(&id).clone();
+                        match task.foreach {
+                            Some(_) => self.start_expansion(task),
+                            None => {
+                                let units = crate::board::expand(&task, None)
+                                    .expect("BUG: a plain task is one unit");
+                                facts.push(EventKind::Expanded { task: id, units });
+                            }
+                        }
+                    }
+                    Step::Integrate(wave) => self.start_merge(wave),
+                    Step::Start(unit) => self.queue.units.push_back(unit),
+                }
+            }
+            self.stale = !facts.is_empty();
+            self.journal.record_all(facts)?;
+        }
+        if self.stopping() {
+            self.waiting.begin();
+            return Ok(());
+        }
+        self.start_units();
+        Ok(())
+    }
+
+    fn task_of(&self, unit: &TaskId) -> &Task {
+        task_of(self.journal.state(), &self.board, &self.places, unit)
+    }
+
+    /// Records what happened.
+    fn heed(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Worker(Tell::Progress(progress)) => self.journal.progress(&progress),
+            Message::Worker(Tell::Ready { task, attempt, base, slot, worktree, leftover, go }) => {
+                if let Some((label, commit)) = leftover {
+                    self.note_leftover(&label, commit)?;
+                }
+                let log = Names::of(&self.world.run).log(&task, attempt);
+                let started =
+                    EventKind::AttemptStarted { task, attempt, base, slot, worktree, log };
+                self.journal.record(started)?;
+                // A worker that is gone has told its end already.
+                let _ = go.send(());
+            }
+            Message::Ended(unit, ended) => {
+                self.release(&unit);
+                match ended {
+                    Ok(Some(end)) => {
+                        let attempt = self.journal.state().units[&unit].attempts.len() as u32;
+                        let again = self.again(&unit, &end);
+                        let (task, end) = (unit.clone(), Box::new(end));
+                        let ended = EventKind::AttemptEnded { task, attempt, end, again };
+                        self.journal.record(ended)?;
+                        self.after_attempt(&unit);
+                    }
+                    Ok(None) => self.stale = true,
+                    Err(fault) => self.fail(fault),
+                }
+            }
+            Message::NoBase(unit, reason) => {
+                self.release(&unit);
+                self.journal.record(EventKind::Skipped { task: unit, reason })?;
+                self.stale = true;
+            }
+            Message::Based(key, commit) => {
+                self.bases.insert(key, commit);
+            }
+            Message::Expanded(task, expansion) => {
+                self.busy.expanding.remove(&task);
+                self.stale = true;
+                match expansion {
+                    Ok(None) => {}
+                    Ok(Some(Ok(units))) => {
+                        self.journal.record(EventKind::Expanded { task, units })?;
+                    }
+                    Ok(Some(Err(reason))) => {
+                        let reason = SkipReason::Expansion { reason };
+                        self.journal.record(EventKind::Skipped { task, reason })?;
+                    }
+                    Err(fault) => self.fail(fault),
+                }
+            }
+            Message::NotExpanded(task, reason) => {
+                self.busy.expanding.remove(&task);
+                self.journal.record(EventKind::Skipped { task, reason })?;
+                self.stale = true;
+            }
+            Message::Merged(merged) => {
+                self.busy.integrating = false;
+                self.stale = true;
+                match merged {
+                    Ok(Some(merge)) => self.confirm(merge)?,
+                    Ok(None) => {}
+                    Err(fault) => self.fail(fault),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the policy wants another attempt.
+    fn again(&self, unit: &TaskId, end: &AttemptEnd) -> bool {
+        let Some(failure) = &end.failure else { return false };
+        let tried = self.journal.state().units[unit].tried();
+        let decision = policy::after(failure, tried, self.task_of(unit).retry);
+        matches!(decision, Decision::Retry { .. })
+    }
+
+    fn release(&mut self, unit: &TaskId) {
+        self.busy.live.remove(unit);
+        self.queue.looked = None;
+        self.locks.give(unit);
+    }
+
+    /// Whether the end of an attempt changes what can be done beyond the queue.
+    fn after_attempt(&mut self, unit: &TaskId) {
+        let eager = self.board.schedule == Schedule::Eager;
+        let patched = self.journal.state().units[unit].status == UnitStatus::Patched;
+        let last = self.busy.live.is_empty() && self.queue.units.is_empty();
+        self.stale |= eager || !patched || last;
+    }
+
+    /// What was found in a slot belongs to an attempt of this run whose end nobody saw.
+    fn note_leftover(&mut self, label: &str, commit: Option<Oid>) -> Result<(), Error> {
+        let Some((run, task, attempt)) = Names::parse(label) else { return Ok(()) };
+        let known = self.journal.state().units.get(&task).is_some_and(|unit| {
+            unit.attempts.iter().any(|known| known.number == attempt && known.ended.is_none())
+        });
+        if run == self.world.run && known {
+            self.journal.record(EventKind::AttemptSalvaged { task, attempt, commit })?;
+        }
+        Ok(())
+    }
+
+    /// todone can't go on: what runs is ended, and the fault is told when it is.
+    fn fail(&mut self, fault: Error) {
+        self.fault.get_or_insert(fault);
+        self.halt.send_if_modified(|halt| {
+            let first = *halt == Halt::No;
+            *halt = (*halt).max(Halt::Gently);
+            first
+        });
+    }
+
+    /// Announces the merge of a wave, moves the branch, confirms.
+    fn confirm(&mut self, merge: Merge) -> Result<(), Error> {
+        for gate in merge.gates {
+            self.journal.record(EventKind::GateEnded(gate))?;
+        }
+        let Merge { wave, from, to, tree, outcomes, .. } = merge;
+        self.journal.record(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes })?;
+        if from != to {
+            let name = self.journal.state().branch.clone();
+            if let Some(worktree) = checked_out(&self.world.repo, &name)? {
+                let branch = name.trim_start_matches("refs/heads/").to_owned();
+                return Err(Error::BranchHeld { branch, worktree });
+            }
+            let update = RefUpdate { name, expect: Expect::At(from), to: Some(to) };
+            self.world.repo.update_refs(&[update], "todone: wave merged")?;
+        }
+        self.journal.record(EventKind::Integrated { wave })
+    }
+
+    fn interrupt(&mut self, signal: Option<i32>) -> Result<(), Error> {
+        if !self.journal.state().interrupted {
+            self.journal.record(EventKind::Interrupted { signal })?;
+        }
+        self.halt.send_modify(|halt| {
+            *halt = if *halt == Halt::No { Halt::Gently } else { Halt::Now };
+        });
+        Ok(())
+    }
+
+    /// Everything is through or stopped: land, and write the end.
+    async fn end(&mut self, mut stop: mpsc::UnboundedReceiver<Option<i32>>) -> Result<(), Error> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        if !self.journal.state().interrupted {
+            let halting = self.halt.subscribe();
+            let mut signal = None;
+            {
+                let work = land(&self.world, &mut self.journal, LandHow::Policy, &halting);
+                tokio::pin!(work);
+                loop {
+                    tokio::select! {
+                        done = &mut work => { done?; break }
+                        Some(came) = stop.recv() => {
+                            signal = Some(came);
+                            self.halt.send_modify(|halt| *halt = Halt::Gently);
+                        }
+                    }
+                }
+            }
+            if let Some(signal) = signal {
+                self.journal.record(EventKind::Interrupted { signal })?;
+            }
+        }
+        let status = status(self.journal.state());
+        self.journal.record(EventKind::RunEnded { status })
+    }
+}
+
+fn task_of<'b>(
+    state: &RunState,
+    board: &'b Board,
+    places: &BTreeMap<TaskId, usize>,
+    unit: &TaskId,
+) -> &'b Task {
+    let task = state.units.get(unit).map_or(unit, |unit| &unit.unit.task);
+    &board.tasks[*places.get(task).expect("BUG: a unit is of a task of the board")]
+}
+
+/// How a run that is through ended.
+fn status(state: &RunState) -> RunStatus {
+    if state.interrupted {
+        return RunStatus::Interrupted;
+    }
+    let bad = |outcome: &Outcome| !outcome.is_success();
+    let unit_bad = state.units.values().any(|unit| {
+        wanted(state, &unit.unit.task, Some(&unit.unit.id)) && unit.outcome().is_none_or(bad)
+    });
+    let task_bad = state
+        .board
+        .tasks
+        .iter()
+        .any(|task| wanted(state, &task.id, None) && !state.expanded.contains_key(&task.id));
+    if unit_bad || task_bad { RunStatus::Failed } else { RunStatus::Succeeded }
+}

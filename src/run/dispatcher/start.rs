@@ -1,0 +1,237 @@
+//! Starts what the schedule says: attempts, expansions, merges of waves.
+//!
+//! Knows what each needs to work on its own; what comes back is the loop's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::event::{Progress, RunState};
+use crate::model::{ForeachSource, Oid, Schedule, Task, TaskId};
+use crate::run::expand::expand;
+use crate::run::integrate::{Texts, integrate};
+use crate::run::locks::{Missing, RETRY};
+use crate::run::schedule;
+use crate::run::slot::blocking;
+use crate::run::worker::{Job, Output, Tell, attempt};
+use crate::run::{Error, base};
+
+use super::{Dispatcher, Message, task_of};
+
+impl Dispatcher {
+    /// Starts what the jobs, locks and limits allow, best first.
+    pub(super) fn start_units(&mut self) {
+        // Others let go without telling: asking them at every event would only cost.
+        if self.queue.looked.is_some_and(|looked| looked.elapsed() < RETRY) {
+            return;
+        }
+        let mut passed = VecDeque::new();
+        self.waiting.begin();
+        let jobs = self.world.jobs.unwrap_or(self.journal.state().jobs) as usize;
+        while self.busy.live.len() < jobs {
+            let Some(unit) = self.queue.units.pop_front() else { break };
+            let task = task_of(self.journal.state(), &self.board, &self.places, &unit);
+            match self.locks.take(&self.board, &unit, task) {
+                Ok(Ok(())) => {
+                    self.waiting.forget(&unit);
+                    self.start_unit(unit);
+                }
+                Ok(Err(missing)) => {
+                    if self.waiting.add(&self.world.run, &unit, &missing) {
+                        let Missing { on, holder } = missing;
+                        let task = unit.clone();
+                        self.journal.progress(&Progress::Waiting { task, on, holder });
+                    }
+                    passed.push_back(unit);
+                }
+                Err(source) => {
+                    let path = self.world.claims.dir().to_owned();
+                    return self.fail(Error::Io { doing: "taking a lock in", path, source });
+                }
+            }
+        }
+        self.queue.looked = (!passed.is_empty()).then(Instant::now);
+        passed.append(&mut self.queue.units);
+        self.queue.units = passed;
+    }
+
+    fn start_unit(&mut self, id: TaskId) {
+        let task = self.task_of(&id).clone();
+        let state = self.journal.state();
+        let unit = &state.units[&id];
+        let last = unit.last_end().and_then(|end| Some((end.failure.as_ref()?, &end.tail)));
+        let failed =
+            last.map(|(failure, tail)| format!("The last attempt failed: {failure}.\n{tail}"));
+        let notes: Vec<String> = failed.into_iter().chain(unit.note.clone()).collect();
+        let note = (!notes.is_empty()).then(|| notes.join("\n\n"));
+        let eager = self.is_early(&task);
+        let job = Job {
+            board: self.board.clone(),
+            unit: unit.unit.clone(),
+            attempt: unit.attempts.len() as u32 + 1,
+            base: state.tip,
+            needs: outputs(state, &task),
+            output: self.output(&task.id),
+            message: Texts::of(state, &self.world.identity).message(state, unit),
+            note,
+            epoch: state.epoch,
+            locks: self.locks.files(&id),
+            task,
+        };
+        let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };
+        let ready = if eager { self.ready_base(&key) } else { Some(state.tip) };
+        // Only a base that is still to be built needs the whole state.
+        let copy = ready.is_none().then(|| state.clone());
+        self.busy.live.insert(id.clone());
+        let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
+        let (lost, gone) = (self.to.clone(), id.clone());
+        let work = tokio::spawn(async move {
+            let send = |message| {
+                // The loop is gone only when todone could not go on.
+                let _ = to.send(message);
+            };
+            let mut job = job;
+            job.base = match (ready, copy) {
+                (Some(commit), _) => commit,
+                (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
+                (None, Some(state)) => {
+                    let builder = world.clone();
+                    let wanted = key.clone();
+                    match blocking(move || base::build(&builder, &state, &wanted)).await {
+                        Ok(Ok(commit)) => {
+                            send(Message::Based(key, commit));
+                            commit
+                        }
+                        Ok(Err(reason)) => return send(Message::NoBase(id, reason)),
+                        Err(fault) => return send(Message::Ended(id, Err(fault))),
+                    }
+                }
+            };
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let work = attempt(world, job, tell, halt);
+            tokio::pin!(work);
+            let ended = loop {
+                tokio::select! {
+                    biased;
+                    Some(tell) = told.recv() => send(Message::Worker(tell)),
+                    ended = &mut work => break ended,
+                }
+            };
+            while let Ok(tell) = told.try_recv() {
+                send(Message::Worker(tell));
+            }
+            send(Message::Ended(id, ended));
+        });
+        watch(work, lost, move |fault| Message::Ended(gone, Err(fault)));
+    }
+
+    /// Who needs what this task prints.
+    fn output(&self, id: &TaskId) -> Output {
+        if !self.needed.contains(id) {
+            return Output::Unused;
+        }
+        let items = self.board.tasks.iter().any(|task| {
+            task.foreach.as_ref().is_some_and(|f| f.source == ForeachSource::From(id.clone()))
+        });
+        if items { Output::Items } else { Output::Text }
+    }
+
+    fn ready_base(&self, key: &Vec<TaskId>) -> Option<Oid> {
+        if key.is_empty() {
+            return Some(self.journal.state().base);
+        }
+        self.bases.get(key).copied()
+    }
+
+    /// Whether the task starts as soon as its needs have patches, on what these give.
+    fn is_early(&self, task: &Task) -> bool {
+        let tipped = || schedule::tipped(self.journal.state()).contains(&task.id);
+        self.board.schedule == Schedule::Eager && !tipped()
+    }
+
+    pub(super) fn start_expansion(&mut self, task: Task) {
+        let id = task.id.clone();
+        self.busy.expanding.insert(id.clone());
+        let eager = self.is_early(&task);
+        let state = self.journal.state();
+        let outputs = shares(state, &task);
+        let key = if eager { base::units(state, &id) } else { Vec::new() };
+        let ready = if eager { self.ready_base(&key) } else { Some(state.tip) };
+        let copy = ready.is_none().then(|| state.clone());
+        let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
+        let (lost, gone) = (self.to.clone(), id.clone());
+        let work = tokio::spawn(async move {
+            let message = match (ready, copy) {
+                (Some(base), _) => {
+                    Message::Expanded(id, expand(world, task, base, outputs, halt).await)
+                }
+                (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
+                (None, Some(state)) => {
+                    let builder = world.clone();
+                    match blocking(move || base::build(&builder, &state, &key)).await {
+                        Ok(Ok(base)) => {
+                            Message::Expanded(id, expand(world, task, base, outputs, halt).await)
+                        }
+                        Ok(Err(reason)) => Message::NotExpanded(id, reason),
+                        Err(fault) => Message::Expanded(id, Err(fault)),
+                    }
+                }
+            };
+            // The loop is gone only when todone could not go on.
+            let _ = to.send(message);
+        });
+        watch(work, lost, move |fault| Message::Expanded(gone, Err(fault)));
+    }
+
+    pub(super) fn start_merge(&mut self, wave: usize) {
+        self.busy.integrating = true;
+        let state = self.journal.state().clone();
+        let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
+        let lost = self.to.clone();
+        let work = tokio::spawn(async move {
+            let lines = to.clone();
+            let tell = move |progress| {
+                let _ = lines.send(Message::Worker(Tell::Progress(progress)));
+            };
+            let merged = integrate(world, state, wave, halt, tell).await;
+            let _ = to.send(Message::Merged(merged));
+        });
+        watch(work, lost, |fault| Message::Merged(Err(fault)));
+    }
+}
+
+/// A worker that panics can't tell its end: this tells it.
+fn watch(
+    work: tokio::task::JoinHandle<()>,
+    to: mpsc::UnboundedSender<Message>,
+    message: impl FnOnce(Error) -> Message + Send + 'static,
+) {
+    tokio::spawn(async move {
+        if let Err(gone) = work.await {
+            let why = match gone.try_into_panic() {
+                Ok(panic) => panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                    .unwrap_or_else(|| "a worker panicked".to_owned()),
+                Err(_) => "a worker was cancelled".to_owned(),
+            };
+            let _ = to.send(message(Error::Bug(why)));
+        }
+    });
+}
+
+/// What the tasks that this one needs printed, share by share.
+fn shares(state: &RunState, task: &Task) -> BTreeMap<TaskId, Vec<String>> {
+    let texts = |need: &TaskId| -> Vec<String> {
+        let units = state.expanded.get(need).map_or(&[][..], Vec::as_slice);
+        units.iter().filter_map(|unit| state.units[unit].last_end()?.output.clone()).collect()
+    };
+    task.needs.iter().map(|need| (need.clone(), texts(need))).collect()
+}
+
+/// The same with the shares of each one after another.
+fn outputs(state: &RunState, task: &Task) -> BTreeMap<TaskId, String> {
+    shares(state, task).into_iter().map(|(need, texts)| (need, texts.concat())).collect()
+}

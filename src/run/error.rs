@@ -1,0 +1,71 @@
+//! What makes todone itself unable to go on.
+//!
+//! Knows no hints; the command line adds them.
+
+use std::path::PathBuf;
+
+use crate::event::BadEvent;
+use crate::model::{Oid, RunId};
+use crate::{git, store};
+
+/// A run could not be made or driven on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// git work failed.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The log of the run makes no sense.
+    #[error(transparent)]
+    Event(#[from] BadEvent),
+    /// A file of the run could not be written or read.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// HEAD is a branch without a commit.
+    #[error("the branch {branch} has no commit yet, so there is nothing to start from")]
+    Unborn {
+        /// The branch, short.
+        branch: String,
+    },
+    /// The integration branch is not where the run left it.
+    #[error("the integration branch {branch} of run {run} is at {found}, not at {expected}")]
+    BranchMoved {
+        /// The run.
+        run: RunId,
+        /// The branch.
+        branch: String,
+        /// Where it is; none: it is gone.
+        found: String,
+        /// Where the run left it.
+        expected: Oid,
+    },
+    /// A broken invariant.
+    #[error("todone has a fault of its own: {0}")]
+    Bug(String),
+    /// The integration branch is checked out somewhere.
+    #[error("the integration branch {branch} is checked out in {worktree}")]
+    BranchHeld {
+        /// The branch, short.
+        branch: String,
+        /// That worktree.
+        worktree: PathBuf,
+    },
+    /// The run has no events.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    /// A slot could not be prepared for a gate or a `foreach` command.
+    #[error("setup failed in a fresh slot:\n{tail}")]
+    Setup {
+        /// The last lines of its output.
+        tail: String,
+    },
+}

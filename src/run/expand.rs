@@ -1,0 +1,142 @@
+//! A task becomes units: its `foreach` is worked out on the tree that it starts from.
+//!
+//! Knows where items come from; cutting them into shares is the board's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use tokio::sync::watch;
+
+use crate::board;
+use crate::executor::How;
+use crate::git::Purpose;
+use crate::model::{Foreach, ForeachSource, Item, Oid, Task, TaskId, Unit};
+
+use super::Error;
+use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
+
+/// The units of a task, or why there are none. `None`: the run was stopped.
+pub type Expansion = Option<Result<Vec<Unit>, String>>;
+
+/// Expands a task on the commit that it starts from; `outputs` holds what its needs printed.
+pub async fn expand(
+    world: World,
+    task: Task,
+    base: Oid,
+    outputs: BTreeMap<TaskId, Vec<String>>,
+    halt: watch::Receiver<Halt>,
+) -> Result<Expansion, Error> {
+    let items = match &task.foreach {
+        None => Ok(None),
+        Some(foreach) => match items(&world, &task, foreach, base, &outputs, &halt).await? {
+            Some(items) => items.map(Some),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(items.and_then(|items| board::expand(&task, items))))
+}
+
+async fn items(
+    world: &World,
+    task: &Task,
+    foreach: &Foreach,
+    base: Oid,
+    outputs: &BTreeMap<TaskId, Vec<String>>,
+    halt: &watch::Receiver<Halt>,
+) -> Result<Option<Result<Vec<Item>, String>>, Error> {
+    match &foreach.source {
+        ForeachSource::Items(items) => {
+            Ok(Some(Ok(items.iter().map(|item| Item::from(item.as_str())).collect())))
+        }
+        ForeachSource::Glob { .. } => {
+            let (repo, foreach) = (world.repo.clone(), foreach.clone());
+            let found = blocking(move || Ok(glob(&repo, &foreach, base)?)).await?;
+            Ok(Some(Ok(found)))
+        }
+        ForeachSource::From(need) => {
+            // Each share of a needed foreach prints a list of its own.
+            let texts = outputs.get(need).map_or(&[][..], Vec::as_slice);
+            let lists: Result<Vec<Vec<Item>>, String> =
+                texts.iter().map(|text| board::items_of(text.as_bytes(), false)).collect();
+            let items = lists.map(|lists| lists.concat());
+            Ok(Some(items.map_err(|why| format!("the output of `{need}` is no list: {why}"))))
+        }
+        ForeachSource::Command { argv, script, null } => {
+            command(world, task, argv, *script, *null, base, halt).await
+        }
+    }
+}
+
+/// The tracked files of a commit that a `foreach` by globs names.
+pub fn glob(
+    repo: &crate::git::Repo,
+    foreach: &Foreach,
+    commit: Oid,
+) -> Result<Vec<Item>, crate::git::Error> {
+    let mut objects = repo.objects()?;
+    let tree = objects.tree_of(commit)?;
+    let leaves = objects.leaves(tree)?;
+    // A submodule is no file.
+    let files = leaves.iter().filter(|(_, leaf)| leaf.mode != crate::model::Mode::Submodule);
+    Ok(board::matching(foreach, files.map(|(path, _)| path.as_bytes())))
+}
+
+async fn command(
+    world: &World,
+    task: &Task,
+    argv: &[String],
+    script: bool,
+    null: bool,
+    base: Oid,
+    halt: &watch::Receiver<Halt>,
+) -> Result<Option<Result<Vec<Item>, String>>, Error> {
+    let wish = Wish {
+        purpose: Purpose::Task,
+        base,
+        clean: task.clean,
+        copy: task.copy.iter().map(|copy| copy.from.clone()).collect(),
+        setup: task.setup.clone(),
+        label: "foreach".to_owned(),
+    };
+    let Ready { mut lease, seat, .. } = match world.ready(wish, halt).await? {
+        Ok(ready) => ready,
+        Err(NotReady::Halted) => return Ok(None),
+        Err(NotReady::Setup(tail)) => return Ok(Some(Err(format!("setup failed: {tail}")))),
+    };
+    let mut words: Vec<OsString> = Vec::new();
+    if script {
+        words.extend(task.shell.iter().map(OsString::from));
+    }
+    words.extend(argv.iter().map(OsString::from));
+    let log = world.dir.join("logs").join(format!("{}.foreach.log", task.id));
+    let out = world.dir.join("logs").join(format!("{}.foreach.out", task.id));
+    let env = task.env.iter().map(|(key, value)| (key.into(), value.into()));
+    let env = env.chain([("TODONE_TASK".into(), task.id.as_str().into())]).collect();
+    let place = Place::of(&lease, &seat);
+    let mut spec = world.command(words, &place.dir(&task.dir), env, log, &place);
+    spec.stdout = Some(out.clone());
+    // A list of items may be longer than a handoff.
+    spec.stdout_cap = 256 << 20;
+    spec.timeout = task.timeout;
+    let exit = world.watch(spec, halt.clone(), |_| {}).await;
+    blocking(move || {
+        drop(seat);
+        Ok(lease.settle()?)
+    })
+    .await?;
+    match exit.how {
+        How::Stopped => Ok(None),
+        How::Code(0) => {
+            let bytes = std::fs::read(&out).map_err(|source| Error::Io {
+                doing: "reading",
+                path: out,
+                source,
+            })?;
+            Ok(Some(board::items_of(&bytes, null)))
+        }
+        how => {
+            let tail = String::from_utf8_lossy(&exit.tail);
+            Ok(Some(Err(format!("its command failed ({how:?}): {}", tail.trim()))))
+        }
+    }
+}

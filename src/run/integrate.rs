@@ -1,0 +1,180 @@
+//! The end of a wave: its patches merged in order, the result gated.
+//!
+//! Knows how to compute it; the dispatcher records it and moves the branch.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use crate::event::{Progress, RunState, UnitState, UnitStatus};
+use crate::git::{Error as GitError, Identity};
+use crate::merge::{History, Merged, Merger, Step};
+use crate::model::{GateRun, GateScope, Oid, Outcome, TaskId};
+
+use super::Error;
+use super::gate::gates;
+use super::schedule::need_bad;
+use super::slot::{Halt, World, blocking};
+
+/// What a wave comes to.
+#[derive(Debug)]
+pub struct Merge {
+    /// The wave.
+    pub wave: usize,
+    /// The tip before.
+    pub from: Oid,
+    /// The tip after.
+    pub to: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// What becomes of the units.
+    pub outcomes: Vec<(TaskId, Outcome)>,
+    /// The gates that ran.
+    pub gates: Vec<GateRun>,
+}
+
+/// What commit messages are made of.
+#[derive(Debug)]
+pub struct Texts {
+    template: Option<String>,
+    trailers: Vec<String>,
+    signoff: Option<String>,
+}
+
+impl Texts {
+    /// Those of this run's board, signed off by `who` if it asks for that.
+    pub fn of(state: &RunState, who: &Identity) -> Self {
+        let style = &state.board.commit;
+        Self {
+            template: style.message.clone(),
+            trailers: style.trailers.clone(),
+            signoff: style.signoff.then(|| format!("{} <{}>", who.name, who.email)),
+        }
+    }
+
+    /// The commit message of a unit.
+    pub fn message(&self, state: &RunState, unit: &UnitState) -> String {
+        let id = unit.unit.id.as_str();
+        let task = state.board.task(&unit.unit.task);
+        let description = task.and_then(|task| task.description.as_deref()).unwrap_or("").trim();
+        let agent = task.and_then(|task| match &task.work {
+            crate::model::Work::Agent { profile, .. } => Some(profile.as_str()),
+            _ => None,
+        });
+        let mut text = match &self.template {
+            Some(template) => template
+                .replace("{{ task }}", id)
+                .replace("{{ description }}", description)
+                .replace("{{ run }}", state.run.as_str())
+                .replace("{{ board }}", &state.board.name),
+            None if description.is_empty() => id.to_owned(),
+            None => {
+                let (first, rest) = description.split_once('\n').unwrap_or((description, ""));
+                format!("{id}: {}\n\n{}", first.trim(), rest.trim())
+            }
+        };
+        text.truncate(text.trim_end().len());
+        let mut lines = vec![format!("Todone-Task: {id}")];
+        lines.extend(agent.map(|agent| format!("Todone-Agent: {agent}")));
+        lines.extend(self.trailers.iter().map(|trailer| trailer.trim().to_owned()));
+        lines.extend(self.signoff.as_ref().map(|who| format!("Signed-off-by: {who}")));
+        format!("{text}\n\n{}\n", lines.join("\n"))
+    }
+}
+
+/// A merger as this run's board wants it.
+pub fn merger<'w>(world: &'w World, state: &RunState) -> Result<Merger<'w>, GitError> {
+    let style = state.board.merge;
+    Merger::new(&world.repo, state.base_tree, world.identity.clone(), style, world.both_ways)
+}
+
+/// The step that merges a unit's patch, `place` commits after the run's start.
+pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> Step {
+    let patch = unit.patch().expect("BUG: only units with a patch are merged").clone();
+    let id = unit.unit.id.clone();
+    let message = texts.message(state, unit);
+    Step { task: id, patch, message, author: None, time: state.epoch + 1 + place as i64 }
+}
+
+/// The tasks that are on the integration branch, in the order of their commits.
+pub fn history(state: &RunState) -> History {
+    // A retried task is merged behind later waves, so the order of commits is that of the attempts'
+    // merges, which the log keeps: `merged` lists them as they came.
+    History { merged: state.merged.clone() }
+}
+
+/// Merges the patches of a wave in memory and gates the result. `None`: the run was stopped.
+pub async fn integrate(
+    world: World,
+    state: RunState,
+    wave: usize,
+    halt: watch::Receiver<Halt>,
+    tell: impl Fn(Progress) + Sync + Send + 'static,
+) -> Result<Option<Merge>, Error> {
+    let from = state.tip;
+    let (world, state, mut merge) = blocking(move || {
+        let merge = merge_wave(&world, &state, wave)?;
+        Ok((world, state, merge))
+    })
+    .await?;
+    if merge.to != from && merge.tree != state.tip_tree {
+        let scope = GateScope::Wave { wave };
+        let ran = gates(&world, &state.board, merge.to, merge.tree, &scope, &halt, &tell).await?;
+        let Some(ran) = ran else { return Ok(None) };
+        if let Some(red) = ran.iter().find(|gate| !gate.verdict.is_green()) {
+            for (_, outcome) in &mut merge.outcomes {
+                if matches!(outcome, Outcome::Merged { .. }) {
+                    *outcome = Outcome::Rejected { gate: red.gate.clone() };
+                }
+            }
+            (merge.to, merge.tree) = (from, state.tip_tree);
+        }
+        merge.gates = ran;
+    }
+    Ok(Some(merge))
+}
+
+fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Error> {
+    let mut outcomes: BTreeMap<usize, (TaskId, Outcome)> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let mut places = Vec::new();
+    let texts = Texts::of(state, &world.identity);
+    let done = state.merged.len();
+    let waiting =
+        state.in_order().filter(|unit| unit.wave == wave && unit.status == UnitStatus::Patched);
+    for (place, unit) in waiting.enumerate() {
+        let id = unit.unit.id.clone();
+        let needs = state.board.task(&unit.unit.task).map_or(&[][..], |task| &task.needs);
+        let empty = unit.patch().is_none_or(|patch| patch.changes.is_empty());
+        if let Some(reason) = needs.iter().find_map(|need| need_bad(state, need)) {
+            outcomes.insert(place, (id, Outcome::Skipped { reason }));
+        } else if empty {
+            outcomes.insert(place, (id, Outcome::Unchanged));
+        } else {
+            steps.push(step(state, &texts, unit, done + steps.len()));
+            places.push(place);
+        }
+    }
+    let mut merge = Merge {
+        wave,
+        from: state.tip,
+        to: state.tip,
+        tree: state.tip_tree,
+        outcomes: Vec::new(),
+        gates: Vec::new(),
+    };
+    if !steps.is_empty() {
+        let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state))?;
+        (merge.to, merge.tree) = (merged.tip, merged.tree);
+        for (place, (task, became)) in places.into_iter().zip(merged.steps) {
+            let outcome = match became {
+                Merged::Commit(commit) => Outcome::Merged { commit },
+                Merged::Nothing => Outcome::Unchanged,
+                Merged::Conflict(conflict) => Outcome::Conflicted { conflict },
+            };
+            outcomes.insert(place, (task, outcome));
+        }
+    }
+    merge.outcomes = outcomes.into_values().collect();
+    Ok(merge)
+}

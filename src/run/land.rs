@@ -1,0 +1,228 @@
+//! Landing: the user's branch moves to what was verified, once.
+//!
+//! Knows branches and trees; what a checkout needs is git's.
+
+use tokio::sync::watch;
+
+use crate::event::{EventKind, LandRefusal, LandState, Progress, RunState, UnitStatus};
+use crate::git::{Expect, LandBlock, RefUpdate, Repo, advance_checkout};
+use crate::merge::{History, Merged};
+use crate::model::{GateScope, LandMoved, LandPolicy, Oid, Outcome};
+
+use super::gate::gates;
+use super::integrate::{Texts, merger, step};
+use super::slot::{Halt, World, blocking};
+use super::{Error, Journal};
+
+/// How often a branch may move while its new tip is being merged and gated.
+const ROUNDS: u32 = 3;
+
+/// Who asks for landing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LandHow {
+    /// The run at its end: the board's `land` decides.
+    Policy,
+    /// The user; with `merged`, also a run that is not whole.
+    Asked {
+        /// Whether what is merged lands though other tasks are left.
+        merged: bool,
+    },
+}
+
+/// Tries to land a run and records what came of it. Gates of a moved branch are stopped by `halt`.
+pub async fn land(
+    world: &World,
+    journal: &mut Journal,
+    how: LandHow,
+    halt: &watch::Receiver<Halt>,
+) -> Result<(), Error> {
+    if matches!(journal.state().land, LandState::Landed { .. }) {
+        return Ok(());
+    }
+    if let Some(reason) = refusal(journal.state(), how) {
+        return journal.record(EventKind::LandRefused { reason });
+    }
+    let into = journal.state().into.clone().expect("BUG: a run without a branch is refused");
+    for _ in 0..ROUNDS {
+        let current = world.repo.ref_at(&into)?;
+        let (tip, start) = (journal.state().tip, journal.state().into_at);
+        let forward = match (current, start) {
+            (None, None) => true,
+            // Whoever deleted the branch meanwhile had a reason.
+            (None, Some(_)) => {
+                let reason = LandRefusal::Moved { from: start, to: None };
+                return journal.record(EventKind::LandRefused { reason });
+            }
+            // It is there already: merged by hand, or landed by a process that died before it said so.
+            (Some(at), _) if is_ancestor(&world.repo, tip, at)? => {
+                return journal.record(EventKind::Landed { into, to: at });
+            }
+            // A branch that was taken back meanwhile must not be brought forward again.
+            (Some(at), Some(start)) if !is_ancestor(&world.repo, start, at)? => false,
+            (Some(at), _) => is_ancestor(&world.repo, at, tip)?,
+        };
+        let target = match current {
+            Some(at) if !forward => match moved(world, journal, at, halt).await? {
+                Ok(target) => target,
+                Err(reason) => return journal.record(EventKind::LandRefused { reason }),
+            },
+            _ => Some((tip, journal.state().tip_tree)),
+        };
+        // Stopped while the gate ran: the run can be resumed and will try again.
+        let Some((to, tree)) = target else { return Ok(()) };
+        match advance(world, journal, &into, current, to, tree)? {
+            Ok(()) => return journal.record(EventKind::Landed { into, to }),
+            Err(LandBlock::Moved { .. }) => {}
+            Err(LandBlock::LocalChanges { paths, count }) => {
+                let reason = LandRefusal::LocalChanges { paths, count };
+                return journal.record(EventKind::LandRefused { reason });
+            }
+            Err(LandBlock::CheckedOut { worktree }) => {
+                let reason = LandRefusal::CheckedOut { worktree };
+                return journal.record(EventKind::LandRefused { reason });
+            }
+            Err(LandBlock::Unfinished { what }) => {
+                let reason = LandRefusal::Unfinished { what };
+                return journal.record(EventKind::LandRefused { reason });
+            }
+        }
+    }
+    let reason = match world.repo.ref_at(&into)? {
+        Some(to) => LandRefusal::Busy { to },
+        None => LandRefusal::Moved { from: journal.state().into_at, to: None },
+    };
+    journal.record(EventKind::LandRefused { reason })
+}
+
+/// Why there is no question of landing.
+fn refusal(state: &RunState, how: LandHow) -> Option<LandRefusal> {
+    let policy = state.board.land;
+    if how == LandHow::Policy && policy == LandPolicy::Never {
+        return Some(LandRefusal::Never);
+    }
+    if state.into.is_none() {
+        return Some(LandRefusal::NoBranch);
+    }
+    let parts = policy == LandPolicy::Merged || how == LandHow::Asked { merged: true };
+    if !parts && !is_clean(state) {
+        return Some(LandRefusal::NotClean);
+    }
+    // A clean run without any change has landed by standing still, unless the branch is to be made.
+    if state.tip == state.base && state.into_at.is_some() {
+        return Some(LandRefusal::Nothing);
+    }
+    None
+}
+
+/// Whether every task of the board went well.
+pub fn is_clean(state: &RunState) -> bool {
+    state.unexpanded.is_empty()
+        && state.board.tasks.iter().all(|task| state.expanded.contains_key(&task.id))
+        && state.units.values().all(|unit| match &unit.status {
+            UnitStatus::Done(outcome) => outcome.is_success(),
+            _ => false,
+        })
+}
+
+/// Whether `new` holds all that `old` holds.
+pub(super) fn is_ancestor(repo: &Repo, old: Oid, new: Oid) -> Result<bool, Error> {
+    if old == new {
+        return Ok(true);
+    }
+    let call = repo.git().args(["merge-base", "--is-ancestor"]);
+    let said =
+        call.arg(old.to_string()).arg(new.to_string()).run().map_err(crate::git::Error::from)?;
+    match said.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(crate::git::Error::Failed {
+            command: "git merge-base --is-ancestor".to_owned(),
+            status: said.status.to_string(),
+            complaint: said.complaint(),
+        }
+        .into()),
+    }
+}
+
+/// The branch moved: the run's patches are merged onto its new tip and gated there.
+async fn moved(
+    world: &World,
+    journal: &mut Journal,
+    onto: Oid,
+    halt: &watch::Receiver<Halt>,
+) -> Result<Result<Option<(Oid, Oid)>, LandRefusal>, Error> {
+    let state = journal.state();
+    if state.board.gates.is_empty() && state.board.land_moved != LandMoved::Merge {
+        return Ok(Err(LandRefusal::Moved { from: state.into_at, to: Some(onto) }));
+    }
+    let texts = Texts::of(state, &world.identity);
+    let steps: Vec<_> = state
+        .merged
+        .iter()
+        .enumerate()
+        .filter(|(_, (task, _))| {
+            matches!(state.units[task].outcome(), Some(Outcome::Merged { .. }))
+        })
+        .map(|(place, (task, _))| step(state, &texts, &state.units[task], place))
+        .collect();
+    let (worker, copy) = (world.clone(), state.clone());
+    let merged = blocking(move || {
+        let history = History::default();
+        Ok(merger(&worker, &copy)?.integrate(onto, &steps, &history)?)
+    })
+    .await?;
+    for (_, became) in &merged.steps {
+        if let Merged::Conflict(conflict) = became {
+            let conflict = conflict.clone();
+            return Ok(Err(LandRefusal::MovedConflict { to: onto, conflict }));
+        }
+    }
+    let board = state.board.clone();
+    let scope = GateScope::Land { onto };
+    let (tell, mut lines) = tokio::sync::mpsc::unbounded_channel::<Progress>();
+    let send = move |progress| {
+        // The receiver is drained below for as long as the gates run.
+        let _ = tell.send(progress);
+    };
+    let ran = {
+        let job = gates(world, &board, merged.tip, merged.tree, &scope, halt, &send);
+        tokio::pin!(job);
+        loop {
+            tokio::select! {
+                ran = &mut job => break ran?,
+                Some(progress) = lines.recv() => journal.progress(&progress),
+            }
+        }
+    };
+    let Some(ran) = ran else { return Ok(Ok(None)) };
+    let red = ran.iter().find(|gate| !gate.verdict.is_green()).map(|gate| gate.gate.clone());
+    for gate in ran {
+        journal.record(EventKind::GateEnded(gate))?;
+    }
+    match red {
+        Some(gate) => Ok(Err(LandRefusal::MovedRed { to: onto, gate })),
+        None => Ok(Ok(Some((merged.tip, merged.tree)))),
+    }
+}
+
+/// Announces the move and makes it.
+fn advance(
+    world: &World,
+    journal: &mut Journal,
+    into: &str,
+    from: Option<Oid>,
+    to: Oid,
+    tree: Oid,
+) -> Result<Result<(), LandBlock>, Error> {
+    let into = into.to_owned();
+    let found = world.repo.objects()?.tree_of(to)?;
+    assert_eq!(found, tree, "BUG: what lands is not what was verified");
+    journal.record(EventKind::LandPlanned { into: into.clone(), from, to, tree })?;
+    let name = world.names().before_land();
+    if let (Some(from), None) = (from, world.repo.ref_at(&name)?) {
+        let keep = RefUpdate { name, expect: Expect::Absent, to: Some(from) };
+        world.repo.update_refs(&[keep], "todone: before landing")?;
+    }
+    let message = format!("todone: land {}", world.run);
+    Ok(advance_checkout(&world.repo, &into, from, to, &message)?)
+}

@@ -1,0 +1,41 @@
+//! Drives: the only room with a loop.
+//!
+//! Knows everything below it and nothing of terminals. The dispatcher owns the state: it selects
+//! what to do, appends the event, applies it, publishes it. Workers run one attempt each and answer
+//! with values. Only this room decides.
+
+mod base;
+mod create;
+mod dispatcher;
+mod error;
+mod expand;
+mod gate;
+mod integrate;
+mod journal;
+mod land;
+mod locks;
+mod names;
+mod preflight;
+mod recover;
+mod schedule;
+mod seat;
+mod select;
+#[cfg(test)]
+mod simulated;
+mod slot;
+mod waiting;
+mod worker;
+
+pub use create::{Request, create};
+pub use dispatcher::drive;
+pub use error::Error;
+pub use expand::glob;
+pub use journal::{Journal, durations};
+pub use land::{LandHow, land};
+pub use names::Names;
+pub use preflight::{Lacking, preflight};
+pub use recover::{confirm_land, resume, retriable, retry};
+pub use seat::Seats;
+pub use select::{Pick, UnknownTask, matches, select};
+pub use slot::{Halt, World};
+pub use waiting::waiting;

@@ -1,0 +1,116 @@
+//! The refs and files of a run.
+//!
+//! Knows names only; nothing is read or written here.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::{RunId, TaskId};
+
+/// What everything of one run is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    run: RunId,
+}
+
+impl Names {
+    /// The names of this run.
+    pub fn of(run: &RunId) -> Self {
+        Self { run: run.clone() }
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Before every ref of this run.
+    pub fn refs(&self) -> String {
+        format!("refs/todone/{}/", self.run)
+    }
+
+    /// Keeps the commit that the run started from.
+    pub fn base(&self) -> String {
+        format!("{}base", self.refs())
+    }
+
+    /// Keeps what an attempt left, failed and interrupted ones too.
+    pub fn attempt(&self, task: &TaskId, number: u32) -> String {
+        format!("{}attempt/{task}/{number}", self.refs())
+    }
+
+    /// Keeps the patch that counts.
+    pub fn patch(&self, task: &TaskId) -> String {
+        format!("{}patch/{task}", self.refs())
+    }
+
+    /// Keeps the commits that a task made itself.
+    pub fn raw(&self, task: &TaskId, number: u32) -> String {
+        format!("{}raw/{task}/{number}", self.refs())
+    }
+
+    /// Keeps what the user's branch pointed to before landing.
+    pub fn before_land(&self) -> String {
+        format!("{}before-land", self.refs())
+    }
+
+    /// What is written into the dirty mark of a slot.
+    pub fn label(&self, task: &TaskId, attempt: u32) -> String {
+        format!("{} {task} {attempt}", self.run)
+    }
+
+    /// The ref that keeps what is found in a slot with this label, whatever run it is of; none for a
+    /// label that is no attempt's (gates and setups leave nothing worth keeping).
+    pub fn keep(label: &str) -> Option<String> {
+        let (run, task, attempt) = Self::parse(label)?;
+        Some(Self::of(&run).attempt(&task, attempt))
+    }
+
+    /// Run, task and attempt of a label.
+    pub fn parse(label: &str) -> Option<(RunId, TaskId, u32)> {
+        let mut words = label.split(' ');
+        let run = words.next()?.parse().ok()?;
+        let task = words.next()?.parse().ok()?;
+        let attempt = words.next()?.parse().ok()?;
+        words.next().is_none().then_some((run, task, attempt))
+    }
+
+    /// The log of an attempt, relative to the run's folder.
+    pub fn log(&self, task: &TaskId, attempt: u32) -> PathBuf {
+        Path::new("logs").join(format!("{task}.{attempt}.log"))
+    }
+
+    /// The standard output of an attempt, relative to the run's folder.
+    pub fn output(&self, task: &TaskId, attempt: u32) -> PathBuf {
+        Path::new("logs").join(format!("{task}.{attempt}.out"))
+    }
+
+    /// The log of the verify command of an attempt, relative to the run's folder.
+    pub fn verify_log(&self, task: &TaskId, attempt: u32) -> PathBuf {
+        Path::new("logs").join(format!("{task}.{attempt}.verify.log"))
+    }
+
+    /// The log of a gate, relative to the run's folder.
+    pub fn gate_log(&self, gate: &str, place: &str) -> PathBuf {
+        let name: String =
+            gate.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        Path::new("logs").join(format!("gate.{name}.{place}.log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_goes_round_and_others_are_not_taken_for_one() {
+        let run: RunId = "board-k3f9".parse().expect("a run");
+        let task: TaskId = "convert.3".parse().expect("a task");
+        let label = Names::of(&run).label(&task, 2);
+        assert_eq!(Names::parse(&label), Some((run, task, 2)));
+        let kept = Names::keep(&label).expect("kept");
+        assert_eq!(kept, "refs/todone/board-k3f9/attempt/convert.3/2");
+        for odd in ["", "gate", "a b", "a b x", "a b 1 2", "../x b 1"] {
+            assert_eq!(Names::keep(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Takes up a run again: what was announced and not confirmed is decided from the world.
+//!
+//! Knows the promises of each event; the dispatcher does the rest.
+
+use crate::event::{AttemptState, EventKind, LandState, RunState, UnitStatus};
+use crate::git::{Expect, Leftover, Prepare, RefUpdate};
+use crate::model::{Clean, Outcome, SkipReason, TaskId};
+
+use super::land::is_ancestor;
+use super::slot::PATIENCE;
+use super::{Error, Journal, Names, World};
+
+/// Makes the state agree with the repository after an interruption, and takes charge of the run.
+pub fn resume(world: &World, journal: &mut Journal, pid: u32) -> Result<(), Error> {
+    crate::git::finish_land(&world.repo)?;
+    confirm_merge(world, journal)?;
+    confirm_land(world, journal)?;
+    // Whatever can't be gone on with stays as it ended.
+    check_branch(world, journal.state())?;
+    journal.record(EventKind::Owned { pid, version: env!("CARGO_PKG_VERSION").to_owned() })?;
+    salvage(world, journal)
+}
+
+/// What attempts of this run left in their slots gets its refs, and the slots are clean again.
+fn salvage(world: &World, journal: &mut Journal) -> Result<(), Error> {
+    let ours = |label: &str| Names::parse(label).is_some_and(|(run, ..)| run == world.run);
+    while let Some(mut lease) = world.pool.lease_left(&ours, PATIENCE)? {
+        let state = journal.state();
+        let how =
+            world.snapshot("todone: left by an attempt that was cut off\n".into(), state.epoch);
+        let leftover = lease.salvage(&how, &Names::keep)?;
+        let (clean, copy) = (Clean::Keep, Vec::new());
+        lease.prepare(&Prepare { base: state.tip, clean, copy, label: "resume".to_owned() })?;
+        lease.settle()?;
+        let Some(Leftover { label, commit }) = leftover else { continue };
+        let Some((_, task, attempt)) = Names::parse(&label) else { continue };
+        let known = |attempts: &[AttemptState]| attempts.iter().any(|a| a.number == attempt);
+        if state.units.get(&task).is_some_and(|unit| known(&unit.attempts)) {
+            journal.record(EventKind::AttemptSalvaged { task, attempt, commit })?;
+        }
+    }
+    Ok(())
+}
+
+/// A merge was announced: the branch is where it was, or where it was to go.
+fn confirm_merge(world: &World, journal: &mut Journal) -> Result<(), Error> {
+    let state = journal.state();
+    let mut waves = state.waves.iter().enumerate();
+    let planned = waves.find_map(|(wave, now)| Some((wave, now.planned.clone()?)));
+    let Some((wave, planned)) = planned else { return Ok(()) };
+    let branch = state.branch.clone();
+    let at = world.repo.ref_at(&branch)?;
+    if at == Some(planned.from) && planned.from != planned.to {
+        let update =
+            RefUpdate { name: branch, expect: Expect::At(planned.from), to: Some(planned.to) };
+        world.repo.update_refs(&[update], "todone: wave merged")?;
+    } else if at != Some(planned.to) {
+        return Err(Error::BranchMoved {
+            run: world.run.clone(),
+            branch,
+            found: at.map_or("nothing".to_owned(), |oid| oid.to_string()),
+            expected: planned.from,
+        });
+    }
+    journal.record(EventKind::Integrated { wave })
+}
+
+/// Landing was announced: either the branch moved, or it is tried again at the end.
+pub fn confirm_land(world: &World, journal: &mut Journal) -> Result<(), Error> {
+    let LandState::Planned { into, to, .. } = journal.state().land.clone() else {
+        return Ok(());
+    };
+    let at = world.repo.ref_at(&into)?;
+    if let Some(at) = at
+        && is_ancestor(&world.repo, to, at)?
+    {
+        journal.record(EventKind::Landed { into, to })?;
+    }
+    Ok(())
+}
+
+/// The integration branch is where the run left it; if it was deleted it is made again.
+fn check_branch(world: &World, state: &RunState) -> Result<(), Error> {
+    match world.repo.ref_at(&state.branch)? {
+        Some(at) if at == state.tip => Ok(()),
+        None => {
+            let name = state.branch.clone();
+            let update = RefUpdate { name, expect: Expect::Absent, to: Some(state.tip) };
+            Ok(world.repo.update_refs(&[update], "todone: branch made again")?)
+        }
+        Some(found) => Err(Error::BranchMoved {
+            run: world.run.clone(),
+            branch: state.branch.clone(),
+            found: found.to_string(),
+            expected: state.tip,
+        }),
+    }
+}
+
+/// The units of those asked for that can be run again, and with them what was skipped because of them.
+/// Empty: none of those asked for can.
+pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
+    let again = |outcome: &Outcome| {
+        matches!(
+            outcome,
+            Outcome::Failed { .. }
+                | Outcome::Conflicted { .. }
+                | Outcome::Rejected { .. }
+                | Outcome::Cancelled
+                | Outcome::Skipped { reason: SkipReason::Expansion { .. } }
+        )
+    };
+    let mut back: Vec<TaskId> = Vec::new();
+    for id in asked {
+        let outcome = state.units.get(id).and_then(|unit| unit.outcome());
+        if outcome.or_else(|| state.unexpanded.get(id)).is_some_and(again) {
+            back.push(id.clone());
+        }
+    }
+    if back.is_empty() {
+        return back;
+    }
+    // What was skipped because of them, and because of those in turn, in the order of the plan.
+    for planned in state.plan.waves.iter().flatten() {
+        let because = |outcome: &Outcome| match outcome {
+            Outcome::Skipped { reason: SkipReason::Need { task, .. } } => back
+                .iter()
+                .any(|id| id == task || state.units.get(id).is_some_and(|u| u.unit.task == *task)),
+            Outcome::Skipped {
+                reason: SkipReason::NeedsConflict { .. } | SkipReason::Stopped { .. },
+            } => true,
+            _ => false,
+        };
+        let mut more = Vec::new();
+        if state.unexpanded.get(&planned.id).is_some_and(because) {
+            more.push(planned.id.clone());
+        }
+        for unit in state.expanded.get(&planned.id).into_iter().flatten() {
+            match &state.units[unit].status {
+                UnitStatus::Done(outcome) if because(outcome) => more.push(unit.clone()),
+                _ => {}
+            }
+        }
+        back.extend(more);
+    }
+    back
+}
+
+/// Puts these units back to be run again; `note` is added to their prompts.
+pub fn retry(journal: &mut Journal, back: Vec<TaskId>, note: Option<String>) -> Result<(), Error> {
+    journal.record(EventKind::Retried { tasks: back, note })
+}

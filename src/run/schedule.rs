@@ -1,0 +1,227 @@
+//! What can be done now: a pure function of the state.
+//!
+//! Knows no clock, no process and no lock; the dispatcher carries out what it says.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{RunState, UnitStatus};
+use crate::model::{OnFailure, Outcome, PlannedTask, Schedule, SkipReason, TaskId};
+
+/// One thing that can be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The wave begins.
+    BeginWave(usize),
+    /// The task becomes units.
+    Expand(TaskId),
+    /// The task or unit will not run.
+    Skip(TaskId, SkipReason),
+    /// The unit can start.
+    Start(TaskId),
+    /// The patches of the wave can be merged.
+    Integrate(usize),
+}
+
+/// What is under way and not yet in the state.
+#[derive(Clone, Debug, Default)]
+pub struct Busy {
+    /// Tasks that are being expanded.
+    pub expanding: BTreeSet<TaskId>,
+    /// Units that have a worker.
+    pub live: BTreeSet<TaskId>,
+    /// Whether a wave is being merged.
+    pub integrating: bool,
+}
+
+/// Whether the run was asked for this unit or task.
+pub fn wanted(state: &RunState, task: &TaskId, unit: Option<&TaskId>) -> bool {
+    let is_share = |only: &TaskId| {
+        only.as_str()
+            .strip_prefix(task.as_str())
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    state.only.is_empty()
+        || state.only.iter().any(|only| match unit {
+            Some(unit) => only == task || only == unit,
+            None => only == task || is_share(only),
+        })
+}
+
+/// How the needs of a task stand.
+enum Needs {
+    Met,
+    Open,
+    Bad(SkipReason),
+}
+
+/// What can be done now, in the order in which it should be done. `durations` are those of earlier
+/// runs in milliseconds: the longest starts first.
+pub fn next(state: &RunState, busy: &Busy, durations: &BTreeMap<TaskId, u64>) -> Vec<Step> {
+    if state.interrupted || state.halted {
+        return Vec::new();
+    }
+    let eager = state.board.schedule == Schedule::Eager;
+    let failed = first_failed(state).filter(|_| state.board.on_failure == OnFailure::Stop);
+    let tipped = tipped(state);
+    let mut steps = Vec::new();
+    let mut starts = Vec::new();
+    let mut earlier_closed = true;
+    for (number, wave) in state.plan.waves.iter().enumerate() {
+        let mut open = false;
+        let mut patched = false;
+        let before = steps.len() + starts.len();
+        for planned in wave {
+            let early = eager && !tipped.contains(&planned.id);
+            let now = look(state, busy, planned, failed, early, &mut steps, &mut starts);
+            open |= now.open;
+            patched |= now.patched;
+        }
+        open |= steps.len() + starts.len() > before;
+        let begun = state.waves[number].base.is_some();
+        if open && !begun {
+            steps.insert(0, Step::BeginWave(number));
+            if !eager {
+                return vec![Step::BeginWave(number)];
+            }
+        }
+        if earlier_closed && !open && patched {
+            if !busy.integrating {
+                steps.push(Step::Integrate(number));
+            }
+            earlier_closed = false;
+        }
+        earlier_closed &= !open;
+        if !eager && !earlier_closed {
+            break;
+        }
+    }
+    let rank: BTreeMap<&TaskId, usize> =
+        state.plan.waves.iter().flatten().map(|task| (&task.id, task.rank)).collect();
+    let priorities: BTreeMap<&TaskId, i64> =
+        state.board.tasks.iter().map(|task| (&task.id, task.priority)).collect();
+    let order = |unit: &TaskId| {
+        let unit = &state.units[unit].unit;
+        let priority = priorities.get(&unit.task).copied().unwrap_or(0);
+        let long = durations.get(&unit.id).copied().unwrap_or(0);
+        (Reverse(priority), Reverse(long), Reverse(rank.get(&unit.task).copied().unwrap_or(0)))
+    };
+    // Stable: what is equal stays in the order of the board.
+    starts.sort_by_cached_key(order);
+    steps.extend(starts.into_iter().map(Step::Start));
+    steps
+}
+
+/// The tasks that were put back to be run on the present tip, and all that need them, directly or not.
+/// Under `eager` too they start only when what they need is merged, since only the tip has it all.
+pub fn tipped(state: &RunState) -> BTreeSet<TaskId> {
+    let mut all = BTreeSet::new();
+    if !state.units.values().any(|unit| unit.on_tip) {
+        return all;
+    }
+    // A task stands in a later wave than what it needs.
+    for planned in state.plan.waves.iter().flatten() {
+        let units = state.expanded.get(&planned.id).into_iter().flatten();
+        let own = units.map(|unit| &state.units[unit]).any(|unit| unit.on_tip);
+        if own || planned.needs.iter().any(|need| all.contains(need)) {
+            all.insert(planned.id.clone());
+        }
+    }
+    all
+}
+
+fn first_failed(state: &RunState) -> Option<&TaskId> {
+    let failed = |status: &UnitStatus| matches!(status, UnitStatus::Done(Outcome::Failed { .. }));
+    state.units.iter().find(|(_, unit)| failed(&unit.status)).map(|(id, _)| id)
+}
+
+#[derive(Default)]
+struct Look {
+    open: bool,
+    patched: bool,
+}
+
+fn look(
+    state: &RunState,
+    busy: &Busy,
+    planned: &PlannedTask,
+    failed: Option<&TaskId>,
+    eager: bool,
+    steps: &mut Vec<Step>,
+    starts: &mut Vec<TaskId>,
+) -> Look {
+    let mut seen = Look::default();
+    let id = &planned.id;
+    if state.unexpanded.contains_key(id) || !wanted(state, id, None) {
+        return seen;
+    }
+    let stopped = || failed.map(|task| SkipReason::Stopped { task: task.clone() });
+    let Some(units) = state.expanded.get(id) else {
+        if busy.expanding.contains(id) {
+            seen.open = true;
+            return seen;
+        }
+        match needs(state, planned, eager) {
+            Needs::Open => seen.open = true,
+            Needs::Bad(reason) => steps.push(Step::Skip(id.clone(), reason)),
+            Needs::Met => match stopped() {
+                Some(reason) => steps.push(Step::Skip(id.clone(), reason)),
+                None => steps.push(Step::Expand(id.clone())),
+            },
+        }
+        return seen;
+    };
+    for unit in units {
+        match &state.units[unit].status {
+            UnitStatus::Running => seen.open = true,
+            UnitStatus::Patched => seen.patched = true,
+            UnitStatus::Done(_) => {}
+            UnitStatus::Waiting if busy.live.contains(unit) => seen.open = true,
+            UnitStatus::Waiting if !wanted(state, id, Some(unit)) => {}
+            UnitStatus::Waiting => match (needs(state, planned, eager), stopped()) {
+                (Needs::Open, _) => seen.open = true,
+                (Needs::Bad(reason), _) | (Needs::Met, Some(reason)) => {
+                    steps.push(Step::Skip(unit.clone(), reason));
+                }
+                (Needs::Met, None) => starts.push(unit.clone()),
+            },
+        }
+    }
+    seen
+}
+
+fn needs(state: &RunState, planned: &PlannedTask, eager: bool) -> Needs {
+    let mut open = false;
+    for need in &planned.needs {
+        match need_bad(state, need) {
+            Some(reason) => return Needs::Bad(reason),
+            None if need_met(state, need, eager) => {}
+            None => open = true,
+        }
+    }
+    if open { Needs::Open } else { Needs::Met }
+}
+
+/// Why a task that needs `need` can never start, if so.
+pub fn need_bad(state: &RunState, need: &TaskId) -> Option<SkipReason> {
+    let bad = |outcome: &Outcome| SkipReason::Need {
+        task: need.clone(),
+        outcome: outcome.word().to_owned(),
+    };
+    if let Some(outcome) = state.unexpanded.get(need) {
+        return Some(bad(outcome));
+    }
+    let units = state.expanded.get(need)?;
+    let outcomes = units.iter().filter_map(|unit| state.units[unit].outcome());
+    outcomes.filter(|outcome| !outcome.is_success()).map(bad).next()
+}
+
+fn need_met(state: &RunState, need: &TaskId, eager: bool) -> bool {
+    let Some(units) = state.expanded.get(need) else { return false };
+    units.iter().all(|unit| match &state.units[unit].status {
+        UnitStatus::Done(outcome) => outcome.is_success(),
+        UnitStatus::Patched => eager,
+        _ => false,
+    })
+}

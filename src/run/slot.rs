@@ -1,0 +1,340 @@
+//! A slot made ready and a command run in it: what attempts, gates and expansions share.
+//!
+//! Knows no task states and records no event.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::executor::{Claims, CommandSpec, Executor, Exit, How, Stop, Update};
+use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapshot};
+use crate::model::{Clean, Note, Oid, RepoPath, RunId, Setup};
+
+use super::seat::{Seat, Seats};
+use super::{Error, Names};
+
+/// How long a lease waits for a supervisor that is about to end.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a command has between the first signal and SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// The most that a log holds.
+const LOG_CAP: u64 = 64 << 20;
+/// The most of a standard output that is kept as a handoff.
+pub const OUTPUT_CAP: u64 = 1 << 20;
+/// The most if a foreach takes its items from it.
+pub const ITEMS_CAP: u64 = 16 << 20;
+
+/// What a run works with. Cheap to clone; each job takes its own.
+#[derive(Clone)]
+pub struct World {
+    /// The run.
+    pub run: RunId,
+    /// The repository.
+    pub repo: Repo,
+    /// Its slots.
+    pub pool: Pool,
+    /// What the tasks of all runs of this user hold: locks and limits.
+    pub claims: Claims,
+    /// The numbers, ports and directories of what runs at one time.
+    pub seats: Seats,
+    /// Where commands run.
+    pub executor: Arc<dyn Executor>,
+    /// Who makes the commits.
+    pub identity: Identity,
+    /// The environment that tasks inherit from the caller, before todone's own variables.
+    pub env: Arc<Vec<(OsString, OsString)>>,
+    /// The run's folder: logs and scratch files.
+    pub dir: PathBuf,
+    /// The time in milliseconds since 1970.
+    pub now: fn() -> u64,
+    /// How many tasks at once; none: as many as the run began with.
+    pub jobs: Option<u32>,
+    /// Whether every merge is done a second time by git alone.
+    pub both_ways: bool,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("run", &self.run).field("dir", &self.dir).finish()
+    }
+}
+
+/// Whether and how a run is being stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Halt {
+    /// It goes on.
+    #[default]
+    No,
+    /// Nothing new; commands are asked to end, what they left is captured.
+    Gently,
+    /// Everything ends at once; what they left is captured on resume.
+    Now,
+}
+
+/// How a slot is to be made ready.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The commit whose tree it holds.
+    pub base: Oid,
+    /// What stays in it from before.
+    pub clean: Clean,
+    /// What is copied in.
+    pub copy: Vec<String>,
+    /// What prepares it once.
+    pub setup: Option<Setup>,
+    /// Its dirty mark.
+    pub label: String,
+}
+
+/// A slot that is ready.
+#[derive(Debug)]
+pub struct Ready {
+    /// The slot.
+    pub lease: Lease,
+    /// The seat of what runs in it.
+    pub seat: Seat,
+    /// What was worth telling.
+    pub notes: Vec<Note>,
+    /// What was found in it from an attempt that nobody ended.
+    pub leftover: Option<Leftover>,
+}
+
+/// Where a command works in a leased slot.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The root of its worktree.
+    pub worktree: PathBuf,
+    /// The lock that a supervisor holds.
+    pub lock: PathBuf,
+    /// The number of its seat.
+    pub seat: u32,
+    /// The first of its ports.
+    pub port: Option<u16>,
+    /// The directory for its temporary files.
+    pub tmp: PathBuf,
+    /// What else a supervisor holds.
+    pub locks: Vec<PathBuf>,
+}
+
+impl Place {
+    /// A directory of the worktree; an empty path is its root.
+    pub fn dir(&self, path: &RepoPath) -> PathBuf {
+        // Joining an empty path would leave a slash at the end of PWD.
+        if path.as_bytes().is_empty() {
+            self.worktree.clone()
+        } else {
+            self.worktree.join(path.to_path())
+        }
+    }
+
+    /// That of this slot and this seat.
+    pub fn of(lease: &Lease, seat: &Seat) -> Self {
+        Self {
+            worktree: lease.worktree().to_owned(),
+            lock: lease.busy_lock().to_owned(),
+            seat: seat.number(),
+            port: seat.port(),
+            tmp: seat.dir().to_owned(),
+            locks: vec![seat.busy().to_owned()],
+        }
+    }
+}
+
+/// What kept a slot from becoming ready though todone itself could go on.
+#[derive(Debug)]
+pub enum NotReady {
+    /// `setup` failed: the last lines of its output.
+    Setup(String),
+    /// The run is being stopped.
+    Halted,
+}
+
+/// Runs blocking work on the blocking pool.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(gone) => std::panic::resume_unwind(gone.into_panic()),
+    }
+}
+
+impl World {
+    /// The names of this run.
+    pub fn names(&self) -> Names {
+        Names::of(&self.run)
+    }
+
+    /// How the commit of a snapshot is written. The same for equal content, so that runs compare.
+    pub fn snapshot(&self, message: String, epoch: i64) -> Snapshot {
+        Snapshot { message, identity: self.identity.clone(), time: epoch }
+    }
+
+    /// Leases a slot and makes it ready.
+    pub async fn ready(
+        &self,
+        wish: Wish,
+        halt: &watch::Receiver<Halt>,
+    ) -> Result<Result<Ready, NotReady>, Error> {
+        let world = self.clone();
+        let (wish, mut lease, seat, leftover) = blocking(move || {
+            let mut lease = world.pool.lease(wish.purpose, PATIENCE)?;
+            let how = world.snapshot("todone: found in a slot that nobody gave back\n".into(), 0);
+            let leftover = lease.salvage(&how, &Names::keep)?;
+            let seat = world.seats.take().map_err(|source| Error::Io {
+                doing: "finding a number, ports and a directory for",
+                path: lease.worktree().to_owned(),
+                source,
+            })?;
+            lease.prepare(&Prepare {
+                base: wish.base,
+                clean: wish.clean,
+                copy: wish.copy.clone(),
+                label: wish.label.clone(),
+            })?;
+            Ok((wish, lease, seat, leftover))
+        })
+        .await?;
+        let mut setup_ran = false;
+        if let Some(setup) = &wish.setup {
+            let key = self.setup_key(setup, wish.base)?;
+            if lease.setup_key() != Some(key.as_str()) {
+                lease.set_setup_key(None)?;
+                setup_ran = true;
+                let log = self.dir.join("logs").join(format!(
+                    "setup.{}-{}.log",
+                    if wish.purpose == Purpose::Gate { "gate" } else { "task" },
+                    lease.number()
+                ));
+                let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
+                let place = Place::of(&lease, &seat);
+                let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
+                let command = CommandSpec { timeout: setup.timeout, ..command };
+                let exit = self.watch(command, halt.clone(), |_| {}).await;
+                if exit.how == How::Stopped {
+                    blocking(move || Ok(lease.settle()?)).await?;
+                    return Ok(Err(NotReady::Halted));
+                }
+                if exit.how != How::Code(0) {
+                    let tail = String::from_utf8_lossy(&exit.tail).into_owned();
+                    blocking(move || Ok(lease.settle()?)).await?;
+                    return Ok(Err(NotReady::Setup(tail)));
+                }
+                lease.set_setup_key(Some(&key))?;
+            }
+        }
+        let (lease, notes) = blocking(move || {
+            let notes = lease.hand_over(setup_ran)?.notes;
+            Ok((lease, notes))
+        })
+        .await?;
+        Ok(Ok(Ready { lease, seat, notes, leftover }))
+    }
+
+    /// A command in a leased slot, with todone's environment; limits are still open.
+    pub fn command(
+        &self,
+        argv: Vec<OsString>,
+        dir: &Path,
+        env: Vec<(OsString, OsString)>,
+        log: PathBuf,
+        place: &Place,
+    ) -> CommandSpec {
+        let mut all: std::collections::BTreeMap<OsString, OsString> =
+            self.env.iter().cloned().collect();
+        all.insert("TODONE_RUN".into(), self.run.as_str().into());
+        all.insert("PWD".into(), dir.as_os_str().to_owned());
+        for name in ["TMPDIR", "TMP", "TEMP"] {
+            all.insert(name.into(), place.tmp.as_os_str().to_owned());
+        }
+        all.insert("TODONE_SLOT".into(), place.seat.to_string().into());
+        if let Some(port) = place.port {
+            all.insert("TODONE_PORT".into(), port.to_string().into());
+        }
+        all.extend(env);
+        CommandSpec {
+            argv,
+            dir: dir.to_owned(),
+            env: all.into_iter().collect(),
+            input: None,
+            timeout: None,
+            idle_timeout: None,
+            grace: GRACE,
+            log,
+            log_cap: LOG_CAP,
+            stdout: None,
+            stdout_cap: OUTPUT_CAP,
+            lock: Some(place.lock.clone()),
+            locks: place.locks.clone(),
+        }
+    }
+
+    /// Runs a command to its end, stopping it when the run is stopped. `line` is told its last lines.
+    pub async fn watch(
+        &self,
+        command: CommandSpec,
+        mut halt: watch::Receiver<Halt>,
+        mut line: impl FnMut(Vec<u8>),
+    ) -> Exit {
+        if let Some(folder) = command.log.parent() {
+            // If it can't be made the supervisor says so with the log's name.
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let mut running = self.executor.start(command);
+        let mut told = Halt::No;
+        let mut updates = true;
+        let mut halting = true;
+        loop {
+            let wish = *halt.borrow_and_update();
+            if wish > told {
+                told = wish;
+                let stop = if wish == Halt::Now { Stop::Now } else { Stop::Gently };
+                // A command that is over needs no stop.
+                let _ = running.stop.send(stop);
+            }
+            tokio::select! {
+                exit = &mut running.exit => {
+                    // Its last line came before its end.
+                    while let Ok(update) = running.updates.try_recv() {
+                        if let Update::Line(bytes) = update {
+                            line(bytes);
+                        }
+                    }
+                    return exit.unwrap_or_else(|_| Exit {
+                        how: How::Lost,
+                        took: Duration::ZERO,
+                        tail: Vec::new(),
+                        leaked: false,
+                    });
+                }
+                update = running.updates.recv(), if updates => match update {
+                    Some(Update::Line(bytes)) => line(bytes),
+                    Some(Update::Started { .. }) => {}
+                    None => updates = false,
+                },
+                changed = halt.changed(), if halting => halting = changed.is_ok(),
+            }
+        }
+    }
+
+    /// What must be equal for a `setup` not to run again: its text and the content of its inputs.
+    fn setup_key(&self, setup: &Setup, base: Oid) -> Result<String, Error> {
+        let mut key = setup.run.clone();
+        if !setup.inputs.is_empty() {
+            let inputs = crate::board::scope_set(&setup.inputs);
+            let mut objects = self.repo.objects()?;
+            let tree = objects.tree_of(base)?;
+            for (path, entry) in objects.leaves(tree)? {
+                if inputs.contains(path.as_bytes()) {
+                    key.extend(["\n", &path.to_string(), " ", &entry.oid.to_string()]);
+                }
+            }
+        }
+        Ok(key)
+    }
+}

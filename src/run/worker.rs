@@ -1,0 +1,435 @@
+//! One attempt: a slot, a command, a snapshot, the checks on it.
+//!
+//! Knows nothing of other tasks and records no event: it answers with values.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::agent::{self, Assignment, Launch};
+use crate::board::scope_set;
+use crate::event::Progress;
+use crate::executor::{Exit, How};
+use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
+use crate::model::{
+    AttemptEnd, Board, Changes, Check, Failure, Note, Oid, Patch, RepoPath, Task, TaskId, Unit,
+    Verdict, Work,
+};
+use crate::verify;
+
+use super::Error;
+use super::slot::{
+    GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
+};
+
+/// The most of a log that goes into an event.
+const TAIL: usize = 4096;
+/// Files larger than this are not captured.
+const LARGEST: u64 = 50 << 20;
+
+/// Who needs what a task prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nobody.
+    Unused,
+    /// Tasks that get it as a text.
+    Text,
+    /// A `foreach` that takes its items from it: all of it or nothing.
+    Items,
+}
+
+impl Output {
+    fn cap(self) -> u64 {
+        if self == Self::Items { ITEMS_CAP } else { OUTPUT_CAP }
+    }
+}
+
+/// What a worker is to do.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The board's settings and profiles.
+    pub board: std::sync::Arc<Board>,
+    /// The task.
+    pub task: Task,
+    /// The unit of it.
+    pub unit: Unit,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The commit to start from.
+    pub base: Oid,
+    /// What its needs printed.
+    pub needs: BTreeMap<TaskId, String>,
+    /// Whether another task needs what this one prints.
+    pub output: Output,
+    /// The message of the commit that holds what it changed.
+    pub message: String,
+    /// What is added to the prompt.
+    pub note: Option<String>,
+    /// Seconds since 1970 for the snapshot's commit.
+    pub epoch: i64,
+    /// The files of the locks that are held for it.
+    pub locks: Vec<PathBuf>,
+}
+
+/// What a worker tells while it works.
+#[derive(Debug)]
+pub enum Tell {
+    /// The slot is ready; the command starts when `go` is answered.
+    Ready {
+        /// The unit.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// Its base.
+        base: Oid,
+        /// The slot's number.
+        slot: u32,
+        /// Its worktree.
+        worktree: PathBuf,
+        /// What was found in the slot: run label and commit.
+        leftover: Option<(String, Option<Oid>)>,
+        /// Answered when the start is recorded.
+        go: oneshot::Sender<()>,
+    },
+    /// A sign of life.
+    Progress(Progress),
+}
+
+/// Does the job. `None`: the run was stopped before the command started.
+pub async fn attempt(
+    world: World,
+    job: Job,
+    tell: mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Result<Option<AttemptEnd>, Error> {
+    let begun = Instant::now();
+    let names = world.names();
+    let wish = Wish {
+        purpose: Purpose::Task,
+        base: job.base,
+        clean: job.task.clean,
+        copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
+        setup: job.task.setup.clone(),
+        label: names.label(&job.unit.id, job.attempt),
+    };
+    let ready = match world.ready(wish, &halt).await? {
+        Ok(ready) => ready,
+        Err(NotReady::Halted) => return Ok(None),
+        Err(NotReady::Setup(tail)) => return setup_failed(&job, &tell, begun, tail).await,
+    };
+    let Ready { lease, seat, notes, leftover } = ready;
+    let (go, gone) = oneshot::channel();
+    let told = tell.send(Tell::Ready {
+        task: job.unit.id.clone(),
+        attempt: job.attempt,
+        base: job.base,
+        slot: lease.number(),
+        worktree: lease.worktree().to_owned(),
+        leftover: leftover.map(|left| (left.label, left.commit)),
+        go,
+    });
+    if told.is_err() || gone.await.is_err() || *halt.borrow() > Halt::No {
+        // Nothing has run in the slot since it was handed over.
+        blocking(move || {
+            let mut lease = lease;
+            Ok(lease.settle()?)
+        })
+        .await?;
+        return Ok(None);
+    }
+    let mut place = Place::of(&lease, &seat);
+    place.locks.extend(job.locks.iter().cloned());
+    let (launch, _scratch) = brief(&world, &job, &place)?;
+    let exit = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await;
+    if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
+        // The slot stays dirty: resume captures it.
+        return Ok(Some(end(&job, Some(Failure::Interrupted), None, notes, &exit)));
+    }
+    let (mut lease, harvest) = capture(&world, &job, lease).await?;
+    let mut notes = notes;
+    notes.extend(harvest.notes);
+    let patch = harvest.patch;
+    let mut failure = failed(&exit, &job, &patch, harvest.incomplete);
+    let mut printed = None;
+    if job.output != Output::Unused {
+        let path = world.dir.join(names.output(&job.unit.id, job.attempt));
+        let mut bytes = std::fs::read(&path).unwrap_or_default();
+        let most = job.output.cap();
+        // One byte more than the cap is asked for, to tell a full text from one that was cut.
+        if bytes.len() as u64 > most {
+            bytes.truncate(most as usize);
+            notes.push(Note::OutputCut { most });
+            if job.output == Output::Items && failure.is_none() {
+                failure = Some(Failure::Output { most });
+            }
+        }
+        printed = Some(bytes);
+    }
+    let incomplete = matches!(failure, Some(Failure::Incomplete { .. }));
+    if failure.is_none()
+        && let Some(check) = &job.task.verify
+    {
+        let verdict = run_verify(&world, &job, place, check, launch.env, &tell, halt.clone()).await;
+        let (back, changed) = blocking(move || {
+            let mut lease = lease;
+            let changed = lease.undo_since_harvest()?;
+            Ok((lease, changed))
+        })
+        .await?;
+        lease = back;
+        notes.extend(changed.into_iter().map(|path| Note::ChangedByVerify { path }));
+        failure = match verdict {
+            Ok(Verdict::Green) => None,
+            Ok(Verdict::Red { code, tail }) => Some(Failure::Verify { code, tail }),
+            Err(Stopped) => Some(Failure::Interrupted),
+        };
+    }
+    let taken = failure.is_none() && !patch.changes.is_empty();
+    let good = taken.then(|| names.patch(&job.unit.id));
+    let (repo, commit) = (world.repo.clone(), patch.commit);
+    blocking(move || {
+        if let Some(name) = good {
+            let update = RefUpdate { name, expect: Expect::Any, to: Some(commit) };
+            repo.update_refs(&[update], "todone: patch taken")?;
+        }
+        // Removes its temporary files, which may be many.
+        drop(seat);
+        if incomplete {
+            lease.retire()?;
+        } else {
+            lease.settle()?;
+        }
+        Ok(())
+    })
+    .await?;
+    let mut ended = end(&job, failure, Some(patch), notes, &exit);
+    ended.raw = harvest.raw;
+    ended.output = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Some(ended))
+}
+
+/// An attempt whose slot could not be prepared still counts as one.
+async fn setup_failed(
+    job: &Job,
+    tell: &mpsc::UnboundedSender<Tell>,
+    begun: Instant,
+    tail: String,
+) -> Result<Option<AttemptEnd>, Error> {
+    let (go, gone) = oneshot::channel();
+    let told = tell.send(Tell::Ready {
+        task: job.unit.id.clone(),
+        attempt: job.attempt,
+        base: job.base,
+        slot: 0,
+        worktree: PathBuf::new(),
+        leftover: None,
+        go,
+    });
+    if told.is_err() || gone.await.is_err() {
+        return Ok(None);
+    }
+    let exit = Exit { how: How::Code(1), took: begun.elapsed(), tail: Vec::new(), leaked: false };
+    let failure = Failure::Setup { tail: clip(&tail) };
+    let mut ended = end(job, Some(failure), None, Vec::new(), &exit);
+    ended.tail = clip(&tail);
+    Ok(Some(ended))
+}
+
+/// Files of values that are handed over, gone when the attempt is over.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is only missing if nothing had to be handed over.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What the attempt is told: its command, and the environment that `verify` gets too.
+fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), Error> {
+    let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
+    let profile = match &job.task.work {
+        Work::Agent { profile, .. } => job.board.agents.get(profile),
+        _ => None,
+    };
+    let launch = agent::launch(&Assignment {
+        run: &world.run,
+        task: &job.task,
+        unit: &job.unit,
+        profile,
+        attempt: job.attempt,
+        slot: place.seat,
+        port: place.port,
+        board_dir: &job.board.dir,
+        worktree: &place.worktree,
+        scratch: &scratch,
+        needs: &job.needs,
+        note: job.note.as_deref(),
+    });
+    let scratch = Scratch(scratch);
+    for (path, bytes) in &launch.files {
+        write(path, bytes)?;
+    }
+    Ok((launch, scratch))
+}
+
+async fn run_command(
+    world: &World,
+    job: &Job,
+    place: &Place,
+    launch: &Launch,
+    tell: &mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Exit {
+    let names = world.names();
+    let dir = place.dir(&job.task.dir);
+    let log = world.dir.join(names.log(&job.unit.id, job.attempt));
+    let mut command = world.command(launch.argv.clone(), &dir, launch.env.clone(), log, place);
+    command.input = launch.input.clone();
+    command.timeout = job.task.timeout;
+    command.idle_timeout = job.task.idle_timeout;
+    if job.output != Output::Unused {
+        command.stdout = Some(world.dir.join(names.output(&job.unit.id, job.attempt)));
+        command.stdout_cap = job.output.cap() + 1;
+    }
+    world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await
+}
+
+fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
+    let task = task.clone();
+    // Nobody listens any more: then nobody needs it.
+    let _ = tell.send(Tell::Progress(Progress::Line { task, line }));
+}
+
+/// Takes the snapshot and gives it its refs before anything else happens to the slot.
+async fn capture(world: &World, job: &Job, lease: Lease) -> Result<(Lease, Harvest), Error> {
+    let names = world.names();
+    let rules = HarvestRules { outputs: job.task.outputs.clone(), largest: LARGEST };
+    let how = world.snapshot(job.message.clone(), job.epoch);
+    let (repo, id, number) = (world.repo.clone(), job.unit.id.clone(), job.attempt);
+    blocking(move || {
+        let mut lease = lease;
+        let harvest = lease.harvest(&rules, &how)?;
+        let keep = |name, to| RefUpdate { name, expect: Expect::Any, to: Some(to) };
+        // An empty patch holds nothing that could be lost.
+        let mut updates = Vec::new();
+        if !harvest.patch.changes.is_empty() {
+            updates.push(keep(names.attempt(&id, number), harvest.patch.commit));
+        }
+        updates.extend(harvest.raw.map(|raw| keep(names.raw(&id, number), raw)));
+        repo.update_refs(&updates, "todone: attempt captured")?;
+        Ok((lease, harvest))
+    })
+    .await
+}
+
+/// The verify command was stopped with the run.
+struct Stopped;
+
+async fn run_verify(
+    world: &World,
+    job: &Job,
+    place: Place,
+    check: &Check,
+    env: Vec<(OsString, OsString)>,
+    tell: &mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Result<Verdict, Stopped> {
+    let log = world.dir.join(world.names().verify_log(&job.unit.id, job.attempt));
+    let dir = place.dir(&job.task.dir);
+    let mut argv: Vec<OsString> = job.task.shell.iter().map(Into::into).collect();
+    argv.push(check.run.clone().into());
+    let mut command = world.command(argv, &dir, env, log, &place);
+    command.timeout = job.task.timeout;
+    command.grace = GRACE;
+    let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await;
+    match exit.how {
+        How::Stopped => Err(Stopped),
+        _ => Ok(verify::verdict(&exit)),
+    }
+}
+
+/// Why the attempt failed, before `verify` is asked.
+fn failed(
+    exit: &Exit,
+    job: &Job,
+    patch: &Patch,
+    incomplete: Vec<(RepoPath, String)>,
+) -> Option<Failure> {
+    let paths = || -> Vec<RepoPath> { patch.changes.iter().map(|c| c.path.clone()).collect() };
+    let ended = match &exit.how {
+        How::Code(0) => None,
+        How::Code(code) => Some(Failure::Exit { code: *code }),
+        How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
+        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
+        How::Timeout => Some(Failure::Timeout),
+        How::Idle => Some(Failure::Idle),
+        How::Stopped => Some(Failure::Interrupted),
+        How::Lost => Some(Failure::Lost),
+    };
+    if !incomplete.is_empty() {
+        return Some(Failure::Incomplete { paths: incomplete });
+    }
+    if ended.is_some() {
+        return ended;
+    }
+    if !job.task.scope.is_empty() {
+        let scope = scope_set(&job.task.scope);
+        let outside: Vec<RepoPath> =
+            paths().into_iter().filter(|path| !scope.contains(path.as_bytes())).collect();
+        if !outside.is_empty() {
+            return Some(Failure::Scope { paths: outside });
+        }
+    }
+    match job.task.changes {
+        Changes::Required if patch.changes.is_empty() => Some(Failure::Unchanged),
+        Changes::Forbidden if !patch.changes.is_empty() => {
+            Some(Failure::Changed { paths: paths() })
+        }
+        _ => None,
+    }
+}
+
+fn end(
+    job: &Job,
+    failure: Option<Failure>,
+    patch: Option<Patch>,
+    notes: Vec<Note>,
+    exit: &Exit,
+) -> AttemptEnd {
+    debug_assert!(patch.as_ref().is_none_or(|patch| patch.base == job.base), "BUG: foreign base");
+    AttemptEnd {
+        failure,
+        patch,
+        raw: None,
+        notes,
+        millis: exit.took.as_millis() as u64,
+        tail: clip(&String::from_utf8_lossy(&exit.tail)),
+        output: None,
+        leaked: exit.leaked,
+    }
+}
+
+/// The end of a text, at most [`TAIL`] bytes, from the start of a line if possible.
+fn clip(text: &str) -> String {
+    if text.len() <= TAIL {
+        return text.to_owned();
+    }
+    let mut from = text.len() - TAIL;
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let tail = &text[from..];
+    tail.find('\n').map_or(tail, |line| &tail[line + 1..]).to_owned()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fault = |source| Error::Io { doing: "writing", path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(fault)?;
+    }
+    std::fs::write(path, bytes).map_err(fault)
+}
