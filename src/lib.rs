@@ -3,13 +3,13 @@
 //!
 //! # The story of one run
 //!
-//! `board.toml` becomes a `model::Board` ([`board`]), ordered into a `model::Plan` ([`plan`]). The
+//! `board.toml` becomes a [`model::Board`] ([`board`]), ordered into a [`model::Plan`] ([`plan`]). The
 //! dispatcher ([`run`]) starts tasks: each gets a slot ([`git`]), a command ([`agent`]) and a
-//! supervisor ([`executor`]). What it changed is captured as a `model::Patch` ([`git`]) and checked
+//! supervisor ([`executor`]). What it changed is captured as a [`model::Patch`] ([`git`]) and checked
 //! ([`verify`]); a wave's patches are merged in memory ([`merge`]) into commits or
-//! `model::Conflict`s, and gates judge the result ([`verify`]). Every step is an
-//! `event::Event` in the [`store`]; the state of a run is the fold of its events. [`report`] tells
-//! them, `cli` takes orders and turns the end into an exit code.
+//! [`model::Conflict`]s, and gates judge the result ([`verify`]). Every step is an
+//! [`event::Event`] in the [`store`]; the state of a run is the fold of its events. [`report`] tells
+//! them, [`cli`] takes orders and turns the end into an exit code.
 //!
 //! # The map
 //!
@@ -17,7 +17,7 @@
 //!
 //! | storey | rooms |
 //! |---|---|
-//! | 6 | `cli` |
+//! | 6 | [`cli`] |
 //! | 5 | [`report`] |
 //! | 4 | [`run`] |
 //! | 3 | [`merge`], [`verify`] |
@@ -47,3 +47,4 @@ pub mod run;
 
 pub mod report;
 
+pub mod cli;

@@ -1,0 +1,73 @@
+//! `todone check`: reads a board and says what is wrong with it.
+//!
+//! Knows no way of running anything.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::board::{Fault, Faults};
+use crate::model::Board;
+
+use super::Global;
+use super::error::Failure;
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The board; default todone.toml here or above, `-` for standard input
+    board: Option<PathBuf>,
+    /// Fill a value of [vars]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = wiring::key_value)]
+    set: Vec<(String, String)>,
+    /// As JSON: `{"faults": […], "unbuilt": […]}`
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
+    let (text, name, dir) = wiring::board_text(global, args.board.as_deref())?;
+    let vars = args.set.iter().cloned().collect();
+    let read = crate::board::read(&text, &name, &dir, &vars);
+    if args.json {
+        return as_json(read);
+    }
+    let board = read?;
+    let plan = crate::plan::order(&board.tasks)?;
+    let mut out = anstream::stdout();
+    if global.quiet && board.unbuilt.is_empty() {
+        return Ok(0);
+    }
+    let (tasks, waves) = (board.tasks.len(), plan.waves.len());
+    writeln!(
+        out,
+        "{}: good, {tasks} task{} in {waves} wave{}",
+        board.name,
+        if tasks == 1 { "" } else { "s" },
+        if waves == 1 { "" } else { "s" },
+    )?;
+    for unbuilt in &board.unbuilt {
+        writeln!(
+            out,
+            "{}: `{}` is not supported yet; `run` would refuse it",
+            unbuilt.place, unbuilt.key
+        )?;
+    }
+    Ok(0)
+}
+
+/// What is wrong with a board, for programs.
+fn as_json(read: Result<Board, Faults>) -> Result<u8, Failure> {
+    let fault = |fault: &Fault| {
+        serde_json::json!({
+            "file": fault.file, "line": fault.line, "column": fault.column,
+            "message": fault.message, "help": fault.hint,
+        })
+    };
+    let (faults, unbuilt) = match &read {
+        Ok(board) => (Vec::new(), board.unbuilt.clone()),
+        Err(faults) => (faults.faults.iter().map(fault).collect(), Vec::new()),
+    };
+    let page = serde_json::json!({ "faults": faults, "unbuilt": unbuilt });
+    writeln!(std::io::stdout(), "{page:#}")?;
+    Ok(if read.is_ok() { 0 } else { super::error::USAGE })
+}

@@ -1,0 +1,305 @@
+//! `todone clean`: removes what finished runs left, once it is proven to be kept elsewhere.
+//!
+//! Knows refs, folders and slots by todone's own names only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::event::{LandState, RunState, RunStatus};
+use crate::git::{Expect, Pool, RefUpdate, Repo, SlotInfo, SlotUse, checked_out};
+use crate::model::{Oid, Outcome, RunId};
+use crate::run::Names;
+use crate::store::{Sqlite, Store as _};
+
+use super::Global;
+use super::error::Failure;
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Runs; any unique beginning of a name. Without one: every finished run
+    #[arg(value_name = "RUN", add = super::complete::runs())]
+    runs: Vec<String>,
+    /// Remove idle worktrees too; the next run makes them again
+    #[arg(long)]
+    slots: bool,
+    /// Remove the runs named though they hold work that landed nowhere
+    #[arg(long, requires = "runs")]
+    force: bool,
+    /// Say what would be removed and remove nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// As JSON, a line for each run or worktree
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn clean(global: &Global, args: Args) -> Result<u8, Failure> {
+    let repo = wiring::repo(global)?;
+    // What would be removed was asked for; what was removed is only told.
+    let silent = global.quiet && !args.json && !args.dry_run;
+    let mut out: Box<dyn std::io::Write> =
+        if silent { Box::new(std::io::sink()) } else { Box::new(anstream::stdout()) };
+    let mut done = false;
+    let mut pools = BTreeSet::from([wiring::slots_dir(&repo, None)?]);
+    if wiring::read_store(&repo)?.is_some() {
+        repo.sweep_quarantines()?;
+        let mut store = Sqlite::open(&repo.state_dir())?;
+        let known: Vec<RunId> = store.runs()?.into_iter().map(|entry| entry.run).collect();
+        let runs: Vec<RunId> = if args.runs.is_empty() {
+            known.clone()
+        } else {
+            let find = |name: &String| wiring::find_run(&store, Some(name));
+            args.runs.iter().map(find).collect::<Result<_, _>>()?
+        };
+        for run in runs {
+            done = true;
+            let state = match wiring::state(&store, &run) {
+                Ok(state) => state,
+                Err(_) => {
+                    tell(&mut out, args.json, run.as_str(), "kept, its events can't be read")?;
+                    continue;
+                }
+            };
+            pools.insert(wiring::slots_dir(&repo, Some(&state.board))?);
+            match holds(&repo, &store, &state)? {
+                Some(why) if !args.force || why.is_final() => {
+                    let way = if why.is_final() { "" } else { "; --force removes it" };
+                    let fate = format!("kept, {why}{way}");
+                    tell(&mut out, args.json, run.as_str(), &fate)?;
+                }
+                _ if args.dry_run => tell(&mut out, args.json, run.as_str(), "would be removed")?,
+                _ => {
+                    remove(&repo, &mut store, &state)?;
+                    tell(&mut out, args.json, run.as_str(), "removed")?;
+                }
+            }
+        }
+        if args.runs.is_empty() {
+            done |= strays(&repo, &store, &known, &args, &mut out)?;
+        }
+    }
+    if !args.dry_run {
+        // Of all runs of the user, not of this repository alone: nobody else would do it.
+        let (_, seats) = wiring::shared()?;
+        seats.sweep()?;
+    }
+    if args.slots {
+        done = true;
+        for dir in &pools {
+            slots(&repo, dir, &args, &mut out)?;
+        }
+    }
+    if !done && !args.json {
+        writeln!(out, "nothing to clean")?;
+    }
+    Ok(0)
+}
+
+/// What a start that failed left: refs and folders of runs that the store does not know.
+fn strays(
+    repo: &Repo,
+    store: &Sqlite,
+    known: &[RunId],
+    args: &Args,
+    out: &mut impl std::io::Write,
+) -> Result<bool, Failure> {
+    let mut found: BTreeMap<String, Vec<(String, Oid)>> = BTreeMap::new();
+    for (name, at) in repo.refs("refs/todone/")? {
+        let run = name.split('/').nth(2).unwrap_or_default().to_owned();
+        found.entry(run).or_default().push((name, at));
+    }
+    let folders = std::fs::read_dir(repo.state_dir().join("runs")).into_iter().flatten();
+    for folder in folders.flatten() {
+        found.entry(folder.file_name().to_string_lossy().into_owned()).or_default();
+    }
+    let mut any = false;
+    for (name, refs) in found {
+        let Ok(run) = name.parse::<RunId>() else { continue };
+        if known.contains(&run) || store.owner(&run)?.is_some() {
+            continue;
+        }
+        any = true;
+        // With only its base pinned nothing has run yet.
+        if !refs.iter().all(|(name, _)| *name == Names::of(&run).base()) {
+            let fate = "kept, the store does not know this run, but its refs hold work";
+            tell(out, args.json, run.as_str(), fate)?;
+            continue;
+        }
+        if args.dry_run {
+            tell(out, args.json, run.as_str(), "would be removed: its start failed")?;
+            continue;
+        }
+        let base = refs.first().map(|(_, at)| *at);
+        let mut updates: Vec<RefUpdate> = refs
+            .into_iter()
+            .map(|(name, at)| RefUpdate { name, expect: Expect::At(at), to: None })
+            .collect();
+        let branch = format!("refs/heads/todone/{run}");
+        if let Some(at) = repo.ref_at(&branch)?
+            && Some(at) == base
+            && checked_out(repo, &branch)?.is_none()
+        {
+            updates.push(RefUpdate { name: branch, expect: Expect::At(at), to: None });
+        }
+        repo.update_refs(&updates, "todone: clean")?;
+        remove_folder(repo, &run)?;
+        tell(out, args.json, run.as_str(), "removed: its start failed")?;
+    }
+    Ok(any)
+}
+
+/// What became of a run or a worktree.
+fn tell(
+    out: &mut impl std::io::Write,
+    json: bool,
+    what: &str,
+    fate: &str,
+) -> Result<(), std::io::Error> {
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "what": what, "fate": fate }))
+    } else {
+        writeln!(out, "{what}: {fate}")
+    }
+}
+
+/// Why a run is kept.
+enum Held {
+    Live(u32),
+    Unfinished,
+    Slot,
+    Branch(PathBuf),
+    Unlanded(usize),
+    Patches(usize),
+}
+
+impl Held {
+    /// Whether not even `--force` may remove it.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Live(_) | Self::Slot | Self::Branch(_))
+    }
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let s = |count: &usize| if *count == 1 { "" } else { "s" };
+        match self {
+            Self::Live(pid) => write!(f, "process {pid} works on it"),
+            Self::Unfinished => write!(f, "it was not finished (todone resume)"),
+            Self::Slot => write!(f, "a worktree holds work of it (todone resume)"),
+            Self::Branch(at) => write!(f, "its branch is checked out in {}", at.display()),
+            Self::Unlanded(count) => {
+                write!(f, "{count} merged task{} landed nowhere (todone land)", s(count))
+            }
+            Self::Patches(1) => write!(f, "1 patch that was not merged is nowhere else"),
+            Self::Patches(count) => {
+                write!(f, "{count} patches that were not merged are nowhere else")
+            }
+        }
+    }
+}
+
+/// What would be lost with a run, if anything.
+fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, Failure> {
+    if let Some((pid, _)) = store.owner(&state.run)? {
+        return Ok(Some(Held::Live(pid)));
+    }
+    let dir = wiring::slots_dir(repo, Some(&state.board))?;
+    if dir.exists() {
+        let ours = |label: &str| Names::parse(label).is_some_and(|(run, ..)| run == state.run);
+        if Pool::open(repo, &dir)?.lease_left(&ours, Duration::ZERO)?.is_some() {
+            return Ok(Some(Held::Slot));
+        }
+    }
+    if let Some(worktree) = checked_out(repo, &state.branch)? {
+        return Ok(Some(Held::Branch(worktree)));
+    }
+    if !matches!(state.ended, Some((RunStatus::Succeeded | RunStatus::Failed, _))) {
+        return Ok(Some(Held::Unfinished));
+    }
+    let landed = matches!(state.land, LandState::Landed { .. });
+    if state.tip != state.base && !landed {
+        return Ok(Some(Held::Unlanded(state.merged.len())));
+    }
+    // Every ref of an attempt counts, also one that the events do not name, unless its patch is the one
+    // that was merged, or changes nothing.
+    let mut merged: BTreeSet<Oid> = BTreeSet::new();
+    for unit in state.units.values().filter(|unit| unit.outcome().is_some_and(Outcome::is_success))
+    {
+        merged.extend(unit.patch().map(|patch| patch.commit));
+    }
+    let mut lost = 0;
+    let mut objects = repo.objects()?;
+    for (_, commit) in repo.refs(&format!("{}attempt/", Names::of(&state.run).refs()))? {
+        if merged.contains(&commit) {
+            continue;
+        }
+        let parent = objects.parents(commit)?.first().copied();
+        let before = parent.map(|parent| objects.tree_of(parent)).transpose()?;
+        if before != Some(objects.tree_of(commit)?) {
+            lost += 1;
+        }
+    }
+    Ok((lost > 0).then_some(Held::Patches(lost)))
+}
+
+fn remove(repo: &Repo, store: &mut Sqlite, state: &RunState) -> Result<(), Failure> {
+    let owner = store.own(&state.run)?;
+    let mut updates: Vec<RefUpdate> = repo
+        .refs(&Names::of(&state.run).refs())?
+        .into_iter()
+        .map(|(name, at)| RefUpdate { name, expect: Expect::At(at), to: None })
+        .collect();
+    // A branch that somebody moved on is not todone's any more.
+    if repo.ref_at(&state.branch)? == Some(state.tip) {
+        let name = state.branch.clone();
+        updates.push(RefUpdate { name, expect: Expect::At(state.tip), to: None });
+    }
+    repo.update_refs(&updates, "todone: clean")?;
+    store.forget(&state.run)?;
+    drop(owner);
+    remove_folder(repo, &state.run)
+}
+
+fn remove_folder(repo: &Repo, run: &RunId) -> Result<(), Failure> {
+    let dir = repo.state_dir().join("runs").join(run.as_str());
+    match std::fs::remove_dir_all(&dir) {
+        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::environment(format!("removing {}: {fault}", dir.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn slots(
+    repo: &Repo,
+    dir: &Path,
+    args: &Args,
+    out: &mut impl std::io::Write,
+) -> Result<(), Failure> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let pool = Pool::open(repo, dir)?;
+    let mut put = |slot: &SlotInfo, fate: &str| {
+        let fate = format!("{fate}, {} MiB", slot.bytes >> 20);
+        tell(out, args.json, &slot.dir.to_string_lossy(), &fate)
+    };
+    if args.dry_run {
+        for slot in pool.slots()? {
+            let free = slot.state == SlotUse::Free;
+            put(&slot, if free { "would be removed" } else { "kept, in use or may hold work" })?;
+        }
+        return Ok(());
+    }
+    let removal = pool.remove_all(false)?;
+    for slot in &removal.removed {
+        put(slot, "removed")?;
+    }
+    for slot in &removal.kept {
+        put(slot, "kept, in use or may hold work")?;
+    }
+    Ok(())
+}

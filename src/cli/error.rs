@@ -1,0 +1,160 @@
+//! What the user is told when something can't be done: what, hints, exit code.
+//!
+//! Knows the errors of every room; no other place turns them into words for a terminal.
+
+use std::fmt;
+
+use crate::{board, git, plan, run, store};
+
+/// An error on its way to the terminal.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hints: Vec<String>,
+    code: u8,
+}
+
+/// Bad usage or a bad board: nothing was created.
+pub const USAGE: u8 = 2;
+/// The environment: git, disk, permissions.
+pub const ENVIRONMENT: u8 = 3;
+
+impl Failure {
+    /// Bad usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hints: Vec::new(), code: USAGE }
+    }
+
+    /// Something outside todone.
+    pub fn environment(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hints: Vec::new(), code: ENVIRONMENT }
+    }
+
+    /// One more way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_silent(&self) -> bool {
+        self.message.is_empty()
+    }
+
+    /// The exit code that goes with it.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        for hint in &self.hints {
+            write!(f, "\n  help: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<git::Error> for Failure {
+    fn from(error: git::Error) -> Self {
+        let failure = Self::environment(error.to_string());
+        match &error {
+            git::Error::NoRepository { .. } => Self::usage(error.to_string())
+                .hint("run it inside a git repository, or name one with `-C DIR`"),
+            git::Error::Untrusted { dir } => failure.hint(format!(
+                "if you trust it: git config --global --add safe.directory {}",
+                dir.display()
+            )),
+            git::Error::NoCommit { .. } => Self::usage(error.to_string())
+                .hint("see the branches with `git branch --all`; fetch what is missing"),
+            git::Error::SlotBusy { .. } => {
+                failure.hint("another run may be using it: see `todone status`")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        let failure = Self::environment(error.to_string());
+        match &error {
+            store::Error::Newer { .. } => failure.hint("use that newer version of todone"),
+            store::Error::Owned { run, .. } => Self::usage(error.to_string()).hint(format!(
+                "watch it with `todone status {run}`, end it with `todone stop {run}`"
+            )),
+            store::Error::Damaged { run, .. } => failure.hint(format!(
+                "the work itself is safe in git: `git for-each-ref refs/todone/{run}`"
+            )),
+            _ => failure,
+        }
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        match error {
+            run::Error::Git(error) => error.into(),
+            run::Error::Store(error) => error.into(),
+            run::Error::Unborn { .. } => {
+                Self::usage(error.to_string()).hint("make a first commit: `git commit`")
+            }
+            run::Error::BranchMoved { ref branch, expected, .. } => {
+                let text = error.to_string();
+                Self::environment(text)
+                    .hint(format!("put it back: git update-ref {branch} {expected}"))
+                    .hint("or start a new run: `todone run --new`")
+            }
+            run::Error::BranchHeld { ref worktree, .. } => {
+                let text = error.to_string();
+                Self::environment(text).hint(format!(
+                    "check something else out there: git -C {} switch -",
+                    worktree.display()
+                ))
+            }
+            run::Error::Bug(_) => Self::environment(error.to_string())
+                .hint("please report it; nothing that was captured is lost"),
+            run::Error::NoRun(_) => {
+                Self::usage(error.to_string()).hint("list the runs with `todone status`")
+            }
+            other => Self::environment(other.to_string()),
+        }
+    }
+}
+
+impl From<board::Faults> for Failure {
+    fn from(faults: board::Faults) -> Self {
+        let count = faults.faults.len();
+        let s = if count == 1 { "" } else { "s" };
+        Self::usage(format!("the board has {count} fault{s}, nothing was started\n\n{faults}"))
+    }
+}
+
+impl From<plan::Fault> for Failure {
+    fn from(fault: plan::Fault) -> Self {
+        Self::usage(fault.to_string())
+    }
+}
+
+impl From<run::UnknownTask> for Failure {
+    fn from(unknown: run::UnknownTask) -> Self {
+        let failure = Self::usage(unknown.to_string());
+        match unknown.near {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint(format!("see its tasks with `todone status {}`", unknown.run)),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // Whoever read the output has seen enough.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self { message: String::new(), hints: Vec::new(), code: 0 };
+        }
+        Self::environment(error.to_string())
+    }
+}

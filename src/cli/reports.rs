@@ -1,0 +1,153 @@
+//! `--report FORMAT[=PATH]`: what is written of a run when it is over, however it ended.
+//!
+//! Knows files and forms; the words are the `report` room's.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+
+use crate::event::RunState;
+use crate::model::RunId;
+use crate::report;
+
+use super::Global;
+use super::error::Failure;
+use super::run::Telling;
+use super::wiring;
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Markdown,
+    Junit,
+}
+
+impl Format {
+    /// The report in this form.
+    pub fn render(self, state: &RunState, run_dir: &Path) -> String {
+        match self {
+            Self::Text => report::text(state, &wiring::look_of(run_dir.to_owned())),
+            Self::Markdown => report::markdown(state),
+            Self::Junit => report::junit(state),
+            Self::Json => {
+                let page = serde_json::to_string_pretty(&report::Report::of(state, Some(run_dir)));
+                page.expect("BUG: a report can be written") + "\n"
+            }
+        }
+    }
+}
+
+/// A report that is asked for, and its file; none: standard output.
+#[derive(Clone, Debug)]
+struct Target {
+    format: Format,
+    path: Option<PathBuf>,
+}
+
+/// The reports that a verb is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Reports {
+    /// Write a report at the end, also after a failure or an interrupt: text, json, markdown or
+    /// junit; to a file, else to standard output
+    #[arg(
+        long = "report",
+        value_name = "FORMAT[=PATH]",
+        value_parser = OsStringValueParser::new().try_map(target)
+    )]
+    targets: Vec<Target>,
+}
+
+fn target(text: OsString) -> Result<Target, String> {
+    let bytes = text.as_bytes();
+    let (name, path) = match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),
+        None => (bytes, None),
+    };
+    let name = String::from_utf8_lossy(name);
+    let format = <Format as clap::ValueEnum>::from_str(&name, false)
+        .map_err(|_| format!("`{name}` is none of text, json, markdown, junit"))?;
+    match path {
+        Some(path) if path.is_empty() => Err("there is no path behind `=`".to_owned()),
+        Some(path) if path == "-" => Ok(Target { format, path: None }),
+        path => Ok(Target { format, path: path.map(PathBuf::from) }),
+    }
+}
+
+impl Reports {
+    /// How the run is told beside them. Refuses two texts on one standard output.
+    pub fn telling(&self, global: &Global, json: bool) -> Result<Telling, Failure> {
+        let there = self.targets.iter().filter(|target| target.path.is_none()).count();
+        if there + usize::from(json) > 1 {
+            let what = if json { "the events of --json and a report" } else { "several reports" };
+            return Err(Failure::usage(format!("{what} can't share standard output"))
+                .hint("give a file: `--report FORMAT=PATH`"));
+        }
+        Ok(Telling { aside: there > 0, ..Telling::of(global, json) })
+    }
+
+    /// Writes them for a run that ended in this way, and gives the exit code that is left: one that
+    /// can't be written counts only if all else went well.
+    pub fn after(
+        &self,
+        global: &Global,
+        run: &RunId,
+        ended: Result<u8, Failure>,
+    ) -> Result<u8, Failure> {
+        if self.targets.is_empty() {
+            return ended;
+        }
+        match (self.write(global, run), ended) {
+            (Ok(()), ended) => ended,
+            (Err(fault), Ok(0)) => Err(fault),
+            (Err(fault), ended) => {
+                // If nobody listens any more, the code has to say it all.
+                let _ = writeln!(anstream::stderr(), "{fault}");
+                ended
+            }
+        }
+    }
+
+    fn write(&self, global: &Global, run: &RunId) -> Result<(), Failure> {
+        let here = wiring::dir(global)?;
+        let repo = wiring::repo(global)?;
+        let (_, state) = wiring::look(&repo, Some(run.as_str()))?;
+        let run_dir = repo.state_dir().join("runs").join(run.as_str());
+        let mut faults = Vec::new();
+        for target in &self.targets {
+            let text = target.format.render(&state, &run_dir);
+            let written = match &target.path {
+                None => print(target.format, &text),
+                Some(path) => save(&here.join(path), &text),
+            };
+            faults.extend(written.err());
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::environment(faults.join("\nerror: "))),
+        }
+    }
+}
+
+/// Puts a report on standard output.
+pub(super) fn print(format: Format, text: &str) -> Result<(), String> {
+    let text = match format {
+        Format::Text => wiring::folds().lines(text),
+        _ => text.into(),
+    };
+    write!(anstream::stdout(), "{text}")
+        .map_err(|fault| format!("can't write the report to standard output: {fault}"))
+}
+
+/// Puts a report into a file, whose folder is made if it is missing.
+pub(super) fn save(path: &Path, text: &str) -> Result<(), String> {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folder
+        .and_then(|()| std::fs::write(path, plain))
+        .map_err(|fault| format!("can't write the report {}: {fault}", path.display()))
+}

@@ -1,0 +1,413 @@
+//! `todone run`: the main job.
+//!
+//! Knows how to put the parts together; [`crate::run`] does the work.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+
+use crate::event::{EventKind, Reporter, RunState, RunStatus};
+use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId};
+use crate::report;
+use crate::run::{self, Journal, Request, World};
+use crate::store::{Owner, Sqlite, Store as _};
+
+use super::Global;
+use super::error::Failure;
+use super::reports::Reports;
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The board; default todone.toml here or above, `-` for standard input
+    board: Option<PathBuf>,
+    /// Tasks at once; default the board's number, else the processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+    /// Show what would be done and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only these tasks and what they need; may be given several times, and hold patterns
+    #[arg(long, value_name = "TASK", value_delimiter = ',')]
+    only: Vec<String>,
+    /// The branch to land on
+    #[arg(long, value_name = "BRANCH")]
+    into: Option<String>,
+    /// The revision to start from
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Fill a value of [vars]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = wiring::key_value)]
+    set: Vec<(String, String)>,
+    /// Start a new run though the last one of this board is not finished
+    #[arg(long)]
+    new: bool,
+    /// One event per line on standard output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reports: Reports,
+}
+
+/// How a run is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    /// Whether standard output belongs to a report.
+    pub aside: bool,
+    /// Who folds what is told.
+    pub folds: report::Folds,
+}
+
+/// What else is asked of a new run.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// As it is typed, for hints.
+    pub verb: &'a str,
+    pub jobs: Option<u32>,
+    pub only: &'a [String],
+    pub dry_run: bool,
+    pub new: bool,
+    pub json: bool,
+    pub reports: &'a Reports,
+}
+
+impl Telling {
+    pub fn of(global: &Global, json: bool) -> Self {
+        let (quiet, verbose) = (global.quiet, global.verbose);
+        Self { json, quiet, verbose, aside: false, folds: wiring::folds() }
+    }
+}
+
+pub(super) fn run(global: &Global, args: Args) -> Result<u8, Failure> {
+    let mut board = wiring::board(global, args.board.as_deref(), &args.set)?;
+    board.into = args.into.or(board.into);
+    if let Some(base) = args.base {
+        board.base = base;
+    }
+    let asked = Asked {
+        verb: "run",
+        jobs: args.jobs,
+        only: &args.only,
+        dry_run: args.dry_run,
+        new: args.new,
+        json: args.json,
+        reports: &args.reports,
+    };
+    start(global, board, &asked)
+}
+
+/// Starts a run of this board and drives it to its end.
+pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<u8, Failure> {
+    let telling = asked.reports.telling(global, asked.json)?;
+    refuse_unbuilt(&board)?;
+    let plan = crate::plan::order(&board.tasks)?;
+    let repo = wiring::repo(global)?;
+    let only = only(&board, asked.only)?;
+    if asked.dry_run {
+        write!(anstream::stdout(), "{}", crate::plan::table(&plan, &board))?;
+        return Ok(0);
+    }
+    run::preflight(&repo, &board).map_err(Failure::from)?.map_err(|lacking| {
+        let failure = Failure::usage(lacking.to_string());
+        match lacking {
+            run::Lacking::Program { .. } => failure.hint(if asked.verb == "run" {
+                "commit it, or name it in `copy` so that it is brought along"
+            } else {
+                "commit it, or bring it along with `--copy`"
+            }),
+            run::Lacking::Items { .. } => {
+                failure.hint("mend the globs, or set `allow_empty = true` in the foreach")
+            }
+            run::Lacking::BranchName { .. } | run::Lacking::BranchClash { .. } => {
+                failure.hint("name another one: `--into BRANCH`, or `into` in the board")
+            }
+            run::Lacking::BranchAhead { name, .. } => failure
+                .hint(format!("start from it: --base {name}"))
+                .hint("or land on another branch: --into BRANCH"),
+        }
+    })?;
+    let epoch = epoch()?;
+    let store = Sqlite::open(&repo.state_dir())?;
+    let ci = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));
+    if !asked.new && !ci {
+        let file = board.file.as_ref().map(|path| format!(" {}", path.display()));
+        let verb = match file {
+            Some(file) if asked.verb == "run" => format!("run{file}"),
+            _ => asked.verb.to_owned(),
+        };
+        refuse_unfinished(&store, &board, &verb)?;
+    }
+    let durations = run::durations(&store, &board.name)?;
+    let run = fresh_name(&store, &board.name)?;
+    let owner = store.own(&run)?;
+    let world = wiring::world(&repo, &store, &run, &board)?;
+    let request = Request {
+        jobs: wiring::jobs(asked.jobs, &board),
+        plan: Plan::clone(&plan),
+        only,
+        epoch,
+        run: run.clone(),
+        board,
+    };
+    let mut journal = run::create(&repo, request, Box::new(store), reporter(telling), wiring::now)?;
+    journal.record(owned())?;
+    asked.reports.after(global, &run, drive(world, journal, owner, durations, telling))
+}
+
+/// The event of taking charge.
+pub(super) fn owned() -> EventKind {
+    EventKind::Owned { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// What this version checks but can't do is refused, never ignored.
+fn refuse_unbuilt(board: &Board) -> Result<(), Failure> {
+    if board.unbuilt.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = board
+        .unbuilt
+        .iter()
+        .map(|unbuilt| {
+            format!("{}: `{}` is not supported by this version", unbuilt.place, unbuilt.key)
+        })
+        .collect();
+    Err(Failure::usage(lines.join("\nerror: "))
+        .hint("take it out of the board, nothing was started"))
+}
+
+/// The tasks asked for with what they need.
+fn only(board: &Board, names: &[String]) -> Result<Vec<TaskId>, Failure> {
+    let mut all: Vec<TaskId> = Vec::new();
+    let mut open = Vec::new();
+    let matching = |pattern: &String| -> Vec<String> {
+        let tasks = board.tasks.iter().map(|task| task.id.as_str());
+        let hits = tasks.filter(|id| run::matches(pattern, id)).map(str::to_owned);
+        let hits: Vec<String> = hits.collect();
+        if hits.is_empty() { vec![pattern.clone()] } else { hits }
+    };
+    for name in &names.iter().flat_map(matching).collect::<Vec<_>>() {
+        let unknown = || {
+            let known = board.tasks.iter().map(|task| task.id.as_str());
+            let near = known.max_by_key(|id| (strsim::jaro_winkler(id, name) * 1000.0) as u32);
+            let failure = Failure::usage(format!("the board has no task `{name}`"));
+            near.into_iter().fold(failure, |f, near| f.hint(format!("did you mean `{near}`?")))
+        };
+        let id: TaskId = name.parse().map_err(|_| unknown())?;
+        let share = name.rsplit_once('.').and_then(|(task, number)| {
+            let task: TaskId = task.parse().ok()?;
+            let is_share =
+                board.task(&task)?.foreach.is_some() && number.bytes().all(|b| b.is_ascii_digit());
+            is_share.then_some(task)
+        });
+        let task = match (board.task(&id), share) {
+            (Some(_), _) => id.clone(),
+            (None, Some(task)) => task,
+            (None, None) => return Err(unknown()),
+        };
+        all.push(id);
+        open.push(task);
+    }
+    while let Some(task) = open.pop() {
+        for need in board.task(&task).map_or(&[][..], |task| &task.needs) {
+            if !all.contains(need) {
+                all.push(need.clone());
+                open.push(need.clone());
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A board whose last run holds work that went nowhere is not started again by accident.
+fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Failure> {
+    let runs = store.runs()?;
+    let Some(last) = runs.iter().rev().find(|entry| entry.board == board.name) else {
+        return Ok(());
+    };
+    let run = &last.run;
+    let state = wiring::state(store, run)?;
+    if let Some((pid, since)) = store.owner(run)? {
+        return Err(Failure::usage(format!(
+            "run {run} of this board is going on (process {pid}, since {since})"
+        ))
+        .hint(format!("watch it: todone status {run}"))
+        .hint(format!("stop it: todone stop {run}"))
+        .hint(format!("start another one beside it: todone {verb} --new")));
+    }
+    let unfinished = !matches!(state.ended, Some((RunStatus::Succeeded | RunStatus::Failed, _)));
+    let landed = matches!(state.land, crate::event::LandState::Landed { .. });
+    let asked = state.board.land != LandPolicy::Never && state.into.is_some();
+    let unlanded = state.tip != state.base && !landed && asked;
+    if unfinished {
+        return Err(Failure::usage(format!("the last run of this board, {run}, was not finished"))
+            .hint(format!("finish it: todone resume {run}"))
+            .hint(format!("start again: todone {verb} --new")));
+    }
+    if unlanded {
+        let merged = state.merged.len();
+        return Err(Failure::usage(format!(
+            "the last run of this board, {run}, holds {merged} merged task{} that never landed",
+            if merged == 1 { "" } else { "s" }
+        ))
+        .hint(if whole(&state) {
+            format!("do the rest: todone resume {run}")
+        } else {
+            format!("do the rest again: todone retry -r {run}")
+        })
+        .hint(format!("land what is there: todone land {run} --merged"))
+        .hint(format!("start again: todone {verb} --new")));
+    }
+    Ok(())
+}
+
+/// Whether nothing ended badly, so that only what was not asked for is left.
+fn whole(state: &RunState) -> bool {
+    let fine = |outcome: &Outcome| outcome.is_success() || *outcome == Outcome::NotRun;
+    let units = state.units.values().filter_map(|unit| unit.outcome());
+    units.chain(state.unexpanded.values()).all(fine)
+}
+
+/// A name that no run has.
+fn fresh_name(store: &Sqlite, board: &str) -> Result<RunId, Failure> {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let runs = store.runs()?;
+    loop {
+        // Each hasher of the standard library starts with fresh random keys.
+        let mut random = std::hash::RandomState::new().build_hasher().finish();
+        let mut suffix = String::new();
+        for _ in 0..4 {
+            let digit = (random % 36) as u32;
+            suffix.extend(char::from_digit(digit, 36));
+            random /= 36;
+        }
+        let run = RunId::of_board(board, &suffix);
+        if !runs.iter().any(|entry| entry.run == run) {
+            return Ok(run);
+        }
+    }
+}
+
+/// Seconds since 1970 that commit dates count from.
+fn epoch() -> Result<i64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        // Up to the year 9999, as far as git's own dates go.
+        Ok(text) => {
+            text.parse().ok().filter(|at| (0..=253_402_300_799).contains(at)).ok_or_else(|| {
+                Failure::usage(format!(
+                    "SOURCE_DATE_EPOCH is `{text}`, no seconds of the years 1970 to 9999"
+                ))
+            })
+        }
+        Err(_) => Ok((wiring::now() / 1000) as i64),
+    }
+}
+
+/// Who tells the run while it goes on.
+pub(super) fn reporter(telling: Telling) -> Box<dyn Reporter> {
+    let mut all: Vec<Box<dyn Reporter>> = Vec::new();
+    if telling.json {
+        all.push(Box::new(report::Json::new(Box::new(std::io::stdout()))));
+    }
+    let terminal = wiring::is_terminal();
+    let colour = wiring::colour(&std::io::stderr());
+    if terminal && !telling.quiet && !telling.verbose && !telling.json {
+        all.push(Box::new(report::Terminal::stderr(colour)));
+    } else if !telling.json || telling.verbose {
+        let verbosity = match (telling.quiet, telling.verbose) {
+            (true, _) => report::Verbosity::Quiet,
+            (_, true) => report::Verbosity::Verbose,
+            _ => report::Verbosity::Normal,
+        };
+        let plain = report::Plain::new(Box::new(std::io::stderr()), verbosity, colour);
+        all.push(Box::new(plain.folding(telling.folds)));
+    }
+    Box::new(report::Fan::new(all))
+}
+
+/// Drives a run with signals attached and tells its end.
+pub(super) fn drive(
+    world: World,
+    journal: Journal,
+    owner: Owner,
+    durations: std::collections::BTreeMap<TaskId, u64>,
+    telling: Telling,
+) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (run, look) = (world.run.clone(), wiring::look_of(world.dir.clone()));
+    let ended = runtime.block_on(async {
+        let (stop, stopped) = mpsc::unbounded_channel();
+        let first = signals(stop)?;
+        let state = run::drive(world, journal, stopped, durations).await?;
+        let signal = *first.borrow();
+        Ok::<_, Failure>((state, signal))
+    });
+    // Its blocking work ends first: nobody else may own the run while a ref is being written.
+    drop(runtime);
+    drop(owner);
+    let (state, signal) = ended.map_err(|failure: Failure| {
+        failure.hint(format!("what was done is kept; go on with: todone resume {run}"))
+    })?;
+    tell_end(&state, telling, &look)?;
+    Ok(code(&state, signal))
+}
+
+/// Passes SIGINT, SIGTERM and SIGHUP on; remembers the first.
+fn signals(
+    stop: mpsc::UnboundedSender<Option<i32>>,
+) -> Result<tokio::sync::watch::Receiver<Option<i32>>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (first, told) = tokio::sync::watch::channel(None);
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let first = std::sync::Arc::new(first);
+    for kind in kinds {
+        let mut arrives = signal(kind)?;
+        let (stop, first) = (stop.clone(), first.clone());
+        tokio::spawn(async move {
+            let mut times = 0;
+            while arrives.recv().await.is_some() {
+                let number = kind.as_raw_value();
+                times += 1;
+                // Whoever asks a third time does not want to wait: supervisors end what they started
+                // when this process is gone, and resume finds what was left.
+                if times > 2 {
+                    std::process::exit(128 + number);
+                }
+                first.send_if_modified(|seen| {
+                    let unset = seen.is_none();
+                    seen.get_or_insert(number);
+                    unset
+                });
+                if stop.send(Some(number)).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    Ok(told)
+}
+
+/// The final words on standard output.
+pub(super) fn tell_end(
+    state: &RunState,
+    telling: Telling,
+    look: &report::Look,
+) -> Result<(), Failure> {
+    let silent = telling.quiet && report::exit_code(state) == 0;
+    if !telling.json && !telling.aside && !silent {
+        let text = report::text(state, look);
+        write!(anstream::stdout(), "{}", telling.folds.lines(&text))?;
+    }
+    Ok(())
+}
+
+/// The exit code of a run that ended.
+pub(super) fn code(state: &RunState, signal: Option<i32>) -> u8 {
+    match (&state.ended, signal) {
+        (Some((RunStatus::Interrupted, _)), Some(signal)) => 128 + signal as u8,
+        _ => report::exit_code(state),
+    }
+}

@@ -1,0 +1,175 @@
+//! `todone show`: what a task is, what it did, what its patch met.
+//!
+//! Knows the state of a run; only looks.
+
+use std::io::Write as _;
+
+use crate::event::{AttemptState, RunState, UnitState, UnitStatus};
+use crate::model::{Outcome, TaskId, Work};
+use crate::report;
+use crate::run::{Names, select};
+
+use super::Global;
+use super::error::Failure;
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Tasks: names, patterns such as 'convert.*', or @failed and the like
+    #[arg(required = true, value_name = "TASK", add = super::complete::tasks())]
+    tasks: Vec<String>,
+    /// The run; default the latest
+    #[arg(short, long, value_name = "RUN", add = super::complete::runs())]
+    run: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
+    let repo = wiring::repo(global)?;
+    let (_, state) = wiring::look(&repo, args.run.as_deref())?;
+    let pick = select(&state, &args.tasks)?;
+    let mut out = anstream::stdout();
+    if args.json {
+        let wanted: Vec<_> = report::Report::of(&state, None)
+            .tasks
+            .into_iter()
+            .filter(|task| pick.units.iter().any(|id| id.as_str() == task.id.as_str()))
+            .collect();
+        let text = serde_json::to_string_pretty(&wanted).expect("BUG: a report can be written");
+        writeln!(out, "{text}")?;
+        return Ok(0);
+    }
+    if pick.units.is_empty() {
+        writeln!(out, "no task of {} is {}", state.run, args.tasks.join(" or "))?;
+    }
+    for (place, id) in pick.units.iter().enumerate() {
+        if place > 0 {
+            writeln!(out)?;
+        }
+        one(&mut out, &state, id)?;
+    }
+    Ok(0)
+}
+
+fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(), Failure> {
+    let Some(unit) = state.units.get(id) else {
+        let outcome = state.unexpanded.get(id);
+        writeln!(out, "{id}: {}", outcome.map_or("waiting", Outcome::word))?;
+        if let Some(Outcome::Skipped { reason }) = outcome {
+            writeln!(out, "  because: {reason}")?;
+        }
+        return Ok(());
+    };
+    let word = match &unit.status {
+        UnitStatus::Waiting => "waiting",
+        UnitStatus::Running => "running",
+        UnitStatus::Patched => "patched, waits to be merged",
+        UnitStatus::Done(outcome) => outcome.word(),
+    };
+    writeln!(out, "{id}: {word} (run {}, wave {})", state.run, unit.wave + 1)?;
+    definition(out, state, unit)?;
+    let names = Names::of(&state.run);
+    for attempt in &unit.attempts {
+        self::attempt(out, attempt, &names, id)?;
+    }
+    match unit.outcome() {
+        Some(Outcome::Merged { commit }) => writeln!(out, "  commit   {commit}")?,
+        Some(Outcome::Skipped { reason }) => writeln!(out, "  because  {reason}")?,
+        Some(Outcome::Rejected { gate }) => {
+            writeln!(out, "  rejected by `{gate}` with the rest of its wave")?
+        }
+        Some(Outcome::Conflicted { conflict }) => {
+            writeln!(out)?;
+            write!(
+                out,
+                "{}",
+                report::explain(state, conflict, &wiring::look_of(std::path::PathBuf::new()), 20)
+            )?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn definition(
+    out: &mut impl std::io::Write,
+    state: &RunState,
+    unit: &UnitState,
+) -> Result<(), Failure> {
+    let Some(task) = state.board.task(&unit.unit.task) else { return Ok(()) };
+    if let Some(text) = &task.description {
+        writeln!(out, "  about    {}", text.trim().replace('\n', "\n           "))?;
+    }
+    match &task.work {
+        Work::Run { script } => {
+            writeln!(out, "  run      {}", script.trim().replace('\n', "\n           "))?;
+        }
+        Work::Command { argv } => writeln!(out, "  command  {}", argv.join(" "))?,
+        Work::Agent { profile, prompt } => {
+            writeln!(out, "  agent    {profile}")?;
+            if !prompt.text.is_empty() {
+                writeln!(out, "  prompt   {}", prompt.text.trim().replace('\n', "\n           "))?;
+            }
+        }
+    }
+    if !task.needs.is_empty() {
+        let needs: Vec<&str> = task.needs.iter().map(|need| need.as_str()).collect();
+        writeln!(out, "  needs    {}", needs.join(", "))?;
+    }
+    if let Some(items) = &unit.unit.items {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        writeln!(out, "  items    {}", items.join(" "))?;
+    }
+    Ok(())
+}
+
+fn attempt(
+    out: &mut impl std::io::Write,
+    attempt: &AttemptState,
+    names: &Names,
+    id: &TaskId,
+) -> Result<(), Failure> {
+    write!(out, "  attempt {}: ", attempt.number)?;
+    match &attempt.ended {
+        None => match attempt.salvaged {
+            Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,
+            None => writeln!(out, "no end seen")?,
+        },
+        Some((_, end)) => {
+            let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
+            writeln!(out, "{how}, {}", report::duration(end.millis))?;
+            if let Some(patch) = &end.patch {
+                writeln!(
+                    out,
+                    "    patch {} ({})",
+                    patch.commit,
+                    names.attempt(id, attempt.number)
+                )?;
+                for change in patch.changes.iter().take(50) {
+                    let kind = serde_json::to_value(change.kind()).expect("BUG: a word");
+                    writeln!(out, "      {:9}{}", kind.as_str().unwrap_or(""), change.path)?;
+                }
+                if patch.changes.len() > 50 {
+                    writeln!(out, "      … {} more", patch.changes.len() - 50)?;
+                }
+            }
+            if let (None, Some(commit)) = (&end.patch, attempt.salvaged) {
+                let kept = names.attempt(id, attempt.number);
+                writeln!(out, "    what it left is {commit} ({kept})")?;
+            }
+            for note in &end.notes {
+                writeln!(out, "    note: {}", report::note(note))?;
+            }
+            if end.failure.is_some() && !end.tail.trim().is_empty() {
+                writeln!(out, "    its last lines:")?;
+                for line in end.tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev() {
+                    writeln!(out, "      {}", report::escape::line(line.as_bytes()))?;
+                }
+            }
+        }
+    }
+    writeln!(out, "    log: todone logs {id} -r {}", names.run())?;
+    Ok(())
+}

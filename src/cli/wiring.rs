@@ -1,0 +1,285 @@
+//! The one place where traits meet their implementations.
+//!
+//! Knows where things are: repository, board, store, slots, the user's cache directory.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::agent;
+use crate::board::{self, Vars};
+use crate::event::RunState;
+use crate::executor::{Claims, Local};
+use crate::git::{Identity, Pool, Repo};
+use crate::model::{Board, RunId};
+use crate::run::{Seats, World};
+use crate::store::{Sqlite, Store};
+
+use super::Global;
+use super::error::Failure;
+
+/// The file that `todone run` takes without an argument.
+const BOARD: &str = "todone.toml";
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The directory that the user works in.
+pub fn dir(global: &Global) -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|fault| Failure::environment(format!("the current directory is gone: {fault}")))?;
+    match &global.dir {
+        None => Ok(here),
+        Some(dir) => here
+            .join(dir)
+            .canonicalize()
+            .map_err(|fault| Failure::usage(format!("can't work in {}: {fault}", dir.display()))),
+    }
+}
+
+/// The repository that the user works in.
+pub fn repo(global: &Global) -> Result<Repo, Failure> {
+    Ok(Repo::discover(&dir(global)?)?)
+}
+
+/// The text of the board that was named, or of the one that is found from here up to the checkout's
+/// root, with its name for messages and its folder.
+pub fn board_text(
+    global: &Global,
+    named: Option<&Path>,
+) -> Result<(Vec<u8>, String, PathBuf), Failure> {
+    let here = dir(global)?;
+    if named == Some(Path::new("-")) {
+        let mut text = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut text)?;
+        return Ok((text, "<stdin>".to_owned(), here));
+    }
+    let path = match named {
+        Some(named) => here.join(named),
+        None => find(&here)?,
+    };
+    let text = std::fs::read(&path).map_err(|fault| {
+        Failure::usage(format!("can't read the board {}: {fault}", path.display()))
+    })?;
+    let name = match named {
+        Some(named) => named.display().to_string(),
+        None => path.strip_prefix(&here).unwrap_or(&path).display().to_string(),
+    };
+    let folder = path.parent().unwrap_or(&here).to_owned();
+    Ok((text, name, folder))
+}
+
+/// Reads that board.
+pub fn board(
+    global: &Global,
+    named: Option<&Path>,
+    set: &[(String, String)],
+) -> Result<Board, Failure> {
+    let (text, name, dir) = board_text(global, named)?;
+    let vars: Vars = set.iter().cloned().collect();
+    let mut board = board::read(&text, &name, &dir, &vars)?;
+    if named != Some(Path::new("-")) {
+        let file = Path::new(&name).file_name().unwrap_or_default();
+        board.file = Some(board.dir.join(file));
+    }
+    Ok(board)
+}
+
+fn find(here: &Path) -> Result<PathBuf, Failure> {
+    let root = Repo::discover(here).ok().and_then(|repo| repo.checkout().map(Path::to_owned));
+    for folder in here.ancestors() {
+        let path = folder.join(BOARD);
+        if path.is_file() {
+            return Ok(path);
+        }
+        if Some(folder) == root.as_deref() {
+            break;
+        }
+    }
+    let place =
+        root.map_or("here".to_owned(), |root| format!("between here and {}", root.display()));
+    Err(Failure::usage(format!("there is no {BOARD} {place}"))
+        .hint("name a board: `todone run BOARD`"))
+}
+
+/// `key=value` of `--set`.
+pub fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it has the form NAME=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The store for reading; none: nothing was ever run here.
+pub fn read_store(repo: &Repo) -> Result<Option<Sqlite>, Failure> {
+    Ok(Sqlite::open_read_only(&repo.state_dir())?)
+}
+
+/// The run that an argument means: any unique beginning of its name, default the latest.
+pub fn find_run(store: &dyn Store, named: Option<&str>) -> Result<RunId, Failure> {
+    let runs = store.runs()?;
+    let Some(named) = named else {
+        return runs
+            .last()
+            .map(|entry| entry.run.clone())
+            .ok_or_else(|| Failure::usage("nothing was run in this repository yet"));
+    };
+    if let Some(exact) = runs.iter().find(|entry| entry.run.as_str() == named) {
+        return Ok(exact.run.clone());
+    }
+    let hits: Vec<_> = runs.iter().filter(|entry| entry.run.as_str().starts_with(named)).collect();
+    match hits.as_slice() {
+        [one] => Ok(one.run.clone()),
+        [] => Err(Failure::usage(format!("there is no run `{named}`"))
+            .hint("list the runs with `todone status`")),
+        several => {
+            let names: Vec<&str> = several.iter().map(|entry| entry.run.as_str()).collect();
+            Err(Failure::usage(format!("`{named}` may mean several runs: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Reads the state of a run.
+pub fn state(store: &dyn Store, run: &RunId) -> Result<RunState, Failure> {
+    let events = store.events(run, 0)?;
+    let state =
+        RunState::fold(run, &events).map_err(|bad| Failure::environment(bad.to_string()))?;
+    state.ok_or_else(|| Failure::usage(format!("there is no run {run}")))
+}
+
+/// Store and state for the verbs that only look.
+pub fn look(repo: &Repo, named: Option<&str>) -> Result<(Sqlite, RunState), Failure> {
+    let store = read_store(repo)?
+        .ok_or_else(|| Failure::usage("nothing was run in this repository yet"))?;
+    let run = find_run(&store, named)?;
+    let state = state(&store, &run)?;
+    Ok((store, state))
+}
+
+/// Where the slots of a repository stand.
+pub fn slots_dir(repo: &Repo, board: Option<&Board>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = board.and_then(|board| board.worktrees.as_ref()) {
+        let root = repo.checkout().unwrap_or_else(|| repo.common_dir());
+        return Ok(root.join(dir).join(repo.cache_name()));
+    }
+    let Some(cache) = cache_dir() else {
+        return Err(Failure::environment("there is no cache directory: HOME is not set")
+            .hint("set HOME or XDG_CACHE_HOME, or `worktrees = \"DIR\"` in the board"));
+    };
+    Ok(cache.join("todone").join(repo.cache_name()))
+}
+
+/// The user's cache directory.
+fn cache_dir() -> Option<PathBuf> {
+    match std::env::var_os("XDG_CACHE_HOME").filter(|dir| Path::new(dir).is_absolute()) {
+        Some(dir) => Some(PathBuf::from(dir)),
+        None => {
+            let home = PathBuf::from(std::env::var_os("HOME").filter(|home| !home.is_empty())?);
+            let macos = cfg!(target_os = "macos");
+            Some(home.join(if macos { "Library/Caches" } else { ".cache" }))
+        }
+    }
+}
+
+/// What all runs of this user on this machine share, whatever the repository: the locks, and the
+/// numbers, ports and temporary directories of tasks. Not in the directory of the session
+/// (`XDG_RUNTIME_DIR`), which a run started by cron or over ssh would not know of.
+pub fn shared() -> Result<(Claims, Seats), Failure> {
+    let dir = match cache_dir() {
+        Some(cache) => cache.join("todone"),
+        None => own_dir_in_tmp()?,
+    };
+    let claims = Claims::new(dir.join("locks"));
+    let seats = Seats::new(claims.clone(), dir.join("tmp"));
+    Ok((claims, seats))
+}
+
+/// A user without a home still has one place that all runs find. Others may write there as well, so
+/// it is looked at closely.
+fn own_dir_in_tmp() -> Result<PathBuf, Failure> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let user = rustix::process::getuid().as_raw();
+    let dir = PathBuf::from(format!("/tmp/todone-{user}"));
+    match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+        Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => return Err(fault.into()),
+        _ => {}
+    }
+    let there = dir.symlink_metadata()?;
+    if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
+        let text = format!("{} is open to others, or somebody else's", dir.display());
+        return Err(Failure::environment(text).hint("set HOME or XDG_CACHE_HOME"));
+    }
+    Ok(dir)
+}
+
+/// Who makes the commits: the user, or a stated stand-in.
+pub fn identity(repo: &Repo) -> Result<Identity, Failure> {
+    Ok(repo.identity()?.unwrap_or_else(|| Identity {
+        name: "todone".to_owned(),
+        email: "todone@localhost".to_owned(),
+    }))
+}
+
+/// What a run works with.
+pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<World, Failure> {
+    let program = std::env::current_exe().map_err(|fault| {
+        Failure::environment(format!("can't find the program of todone itself: {fault}"))
+    })?;
+    let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
+    let env: Vec<(OsString, OsString)> =
+        agent::base_env(std::env::vars_os(), board.env_pass.as_deref());
+    let (claims, seats) = shared()?;
+    Ok(World {
+        run: run.clone(),
+        repo: repo.clone(),
+        pool,
+        claims,
+        seats,
+        executor: Arc::new(Local::new(program)),
+        identity: identity(repo)?,
+        env: Arc::new(env),
+        dir: store.run_dir(run)?,
+        now,
+        jobs: None,
+        both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
+    })
+}
+
+/// How many tasks at once: what was asked for, the board's number, or the processors.
+pub fn jobs(asked: Option<u32>, board: &Board) -> u32 {
+    let own = match board.jobs {
+        Some(crate::model::Jobs::Fixed(jobs)) => Some(jobs),
+        _ => None,
+    };
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    asked.or(own).unwrap_or(processors).max(1)
+}
+
+/// Whether standard error is a terminal that can be drawn on.
+pub fn is_terminal() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The CI system that shows what is printed, if it folds logs.
+pub fn folds() -> crate::report::Folds {
+    let is = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
+    match (is("GITHUB_ACTIONS"), is("GITLAB_CI")) {
+        (true, _) => crate::report::Folds::GitHub,
+        (_, true) => crate::report::Folds::GitLab,
+        _ => crate::report::Folds::None,
+    }
+}
+
+/// Whether what is written to this stream is to be coloured.
+pub fn colour(stream: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
+/// How texts on standard output look.
+pub fn look_of(run_dir: PathBuf) -> crate::report::Look {
+    crate::report::Look { colour: colour(&std::io::stdout()), run_dir: Some(run_dir) }
+}
