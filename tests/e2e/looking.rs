@@ -1,0 +1,179 @@
+//! The verbs that look, and the one that cleans up.
+
+use crate::space::Space;
+
+fn ran() -> Space {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[[task]]
+id = "good"
+description = "Make good"
+run = "echo working; echo 1 > good"
+[[task]]
+id = "bad"
+run = "echo trying; printf 'red \\033[31mtext\\n'; echo part > part; exit 3"
+"#,
+    );
+    space.run(&[]).code(1);
+    space
+}
+
+#[test]
+fn status_lists_runs_and_shows_one() {
+    let space = Space::new(&[("x", "")]);
+    space.todone(&["status"]).code(0).says("nothing was run");
+    let space = ran();
+    space.todone(&["status"]).code(0).says("failed").says("1 merged, 1 failed");
+    let rows = space.todone(&["status", "--json"]).code(0).json();
+    assert_eq!(rows[0]["counts"]["merged"], 1, "{rows:#}");
+    let run = rows[0]["run"].as_str().expect("a name").to_owned();
+    space.todone(&["status", &run[..run.len() - 1]]).code(0).says("good").says("bad");
+}
+
+#[test]
+fn logs_show_what_a_task_printed() {
+    let space = ran();
+    space.todone(&["logs", "good"]).code(0).says("working");
+    space.todone(&["logs", "@failed"]).code(0).says("trying");
+    space.todone(&["logs", "good", "bad"]).code(0).says("==> good").says("==> bad");
+    space.todone(&["logs", "goood"]).code(2).says("did you mean `good`");
+}
+
+#[test]
+fn a_control_byte_of_a_task_never_reaches_the_report() {
+    let space = ran();
+    for form in ["text", "markdown"] {
+        let ran = space.todone(&["report", "--format", form]).code(0);
+        assert!(!ran.out.contains("\u{1b}[31m"), "{form}: {}", ran.out);
+    }
+}
+
+#[test]
+fn the_report_has_its_stable_keys() {
+    let space = ran();
+    let report = space.report();
+    for key in
+        ["run", "board", "status", "base", "head", "tree", "into", "landed", "waves", "tasks"]
+    {
+        assert!(report.get(key).is_some(), "{key} in {report:#}");
+    }
+    let task = space.task("good");
+    for key in
+        ["id", "wave", "status", "attempts", "commit", "files", "started", "finished", "conflicts"]
+    {
+        assert!(task.get(key).is_some(), "{key} in {task:#}");
+    }
+    assert_eq!(report["waves"], serde_json::json!([["good", "bad"]]));
+    space.todone(&["report", "--format", "markdown"]).code(0).says("good").says("| ");
+}
+
+#[test]
+fn json_events_are_one_per_line() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    let ran = space.run(&["--json"]).code(0);
+    let events: Vec<serde_json::Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    assert_eq!(events[0]["event"], "run-created");
+    assert_eq!(events.last().expect("some")["event"], "run-ended");
+    for (place, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], place as u64 + 1);
+        assert_eq!(event["v"], 1);
+    }
+}
+
+#[test]
+fn clean_removes_only_what_is_kept_elsewhere() {
+    let space = ran();
+    space.todone(&["clean"]).code(0).says("kept").says("todone land");
+    assert_ne!(space.git(&["for-each-ref", "refs/todone"]), "");
+    space.todone_landing(&["land", "--merged"], "main").code(0);
+    // The failed task left a patch that is nowhere else.
+    space.todone(&["clean"]).code(0).says("1 patch");
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    space.todone(&["clean", "--dry-run", "--force", &run]).code(0).says("would be removed");
+    space.todone(&["clean", "--force", &run, "--slots"]).code(0).says("removed");
+    assert_eq!(space.git(&["for-each-ref", "refs/todone", "refs/heads/todone"]), "");
+    assert_eq!(space.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 1);
+    space.todone(&["status"]).code(0).says("nothing was run");
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let space = ran();
+    for shell in ["bash", "zsh", "fish"] {
+        space.todone(&["completions", shell]).code(0).says("todone");
+    }
+    space.todone(&["man"]).code(0).says(".TH todone");
+    let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+    command.env("COMPLETE", "fish").args(["--", "todone", "show", "go"]);
+    let output = command.output().expect("it runs");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("good"), "{output:?}");
+}
+
+#[test]
+fn every_verb_that_tells_something_tells_it_as_json_too() {
+    let space = ran();
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    let page = space.todone(&["check", board, "--json"]).code(0).json();
+    assert_eq!(page["faults"], serde_json::json!([]));
+    std::fs::write(space.path("bad.toml"), "[[task]]\nid = \"a b\"\n").expect("written");
+    let bad = space.path("bad.toml");
+    let page = space.todone(&["check", bad.to_str().expect("a name"), "--json"]).code(2).json();
+    assert_eq!(page["faults"][0]["line"], 2, "{page:#}");
+    let page = space.todone_landing(&["land", "--merged", "--json"], "main").code(0).json();
+    assert_eq!(page["landed"], page["head"]);
+    let page = space.todone(&["clean", "--dry-run", "--json"]).code(0).json();
+    assert!(page["fate"].as_str().expect("a text").contains("kept"), "{page}");
+}
+
+#[test]
+fn clean_keeps_the_work_of_an_earlier_attempt() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nretry = 2\nrun = 'test \"$TODONE_ATTEMPT\" = 2 || echo 1 > precious; exit 1'\n",
+    );
+    space.run(&[]).code(1);
+    space.todone(&["clean"]).code(0).says("1 patch that was not merged");
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    space.git(&["show", &format!("refs/todone/{run}/attempt/a/1:precious")]);
+}
+
+#[test]
+fn clean_leaves_a_branch_that_is_checked_out() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    space.run(&[]).code(0);
+    let branch = space.report()["branch"].as_str().expect("a branch").to_owned();
+    space.git(&["switch", "-q", branch.trim_start_matches("refs/heads/")]);
+    space.todone(&["clean"]).code(0).says("checked out");
+    space.git(&["rev-parse", &branch]);
+    space.git(&["switch", "-q", "main"]);
+    space.todone(&["clean"]).code(0).says("removed");
+}
+
+#[test]
+fn what_a_failed_start_left_is_found() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"true\"\n");
+    space.run(&[]).code(0);
+    space.git(&["update-ref", "refs/todone/board-0000/base", "main"]);
+    space.git(&["update-ref", "refs/heads/todone/board-0000", "main"]);
+    space.todone(&["clean"]).code(0).says("its start failed");
+    assert_eq!(space.git(&["for-each-ref", "refs/todone", "refs/heads/todone"]), "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let space = ran();
+    let script = "\"$0\" status | true; \"$0\" schema | head -n 1; \"$0\" logs bad | true";
+    let mut command = space.command("bash");
+    let output = command
+        .args(["-o", "pipefail", "-ec", script, env!("CARGO_BIN_EXE_todone")])
+        .output()
+        .expect("bash runs");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success());
+}

@@ -1,0 +1,30 @@
+//! The program from end to end: real binary, real repositories.
+
+mod agents;
+mod beside;
+mod boards;
+mod conflicts;
+mod everyday;
+mod exit_codes;
+mod gates;
+mod landing;
+mod looking;
+mod order;
+mod repositories;
+mod resuming;
+mod space;
+mod stopping;
+#[path = "../xml/mod.rs"]
+mod xml;
+
+/// A file that is not named above would silently not be tested.
+#[test]
+fn no_file_is_forgotten() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    let main = std::fs::read_to_string(here.join("main.rs")).expect("this file");
+    for entry in std::fs::read_dir(here).expect("this folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Runs that ended badly are taken up again and end as if nothing had happened.
+
+use crate::space::Space;
+use crate::stopping::wait_for;
+
+/// A board whose middle task kills todone itself the first time.
+const BOARD: &str = r#"
+[[task]]
+id = "a"
+foreach = { items = ["1", "2", "3"] }
+run = 'echo "$1" > "a$1"'
+[[task]]
+id = "b"
+needs = ["a"]
+run = '''
+if ! test -e "$TODONE_BOARD_DIR/again"; then
+  echo half > b
+  touch "$TODONE_BOARD_DIR/reached"
+  while :; do sleep 0.05; done
+fi
+cat a* > b
+'''
+[[task]]
+id = "c"
+needs = ["b"]
+run = "cp b c"
+"#;
+
+fn undisturbed() -> String {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    std::fs::write(space.path("again"), "").expect("written");
+    space.run(&[]).code(0);
+    space.git(&["rev-parse", "main^{tree}"])
+}
+
+#[test]
+fn after_kill_9_resume_ends_at_the_same_tree_and_keeps_what_was_half_done() {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    wait_for(&space.path("reached"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let args = ["run", board.to_str().expect("a name")];
+    space.todone_quiet(&args).code(2).says("todone resume").says("--new");
+    std::fs::write(space.path("again"), "").expect("written");
+    space.todone_landing(&["resume"], "main").code(0);
+    assert_eq!(space.git(&["rev-parse", "main^{tree}"]), undisturbed());
+    assert_eq!(space.git(&["log", "--format=%s", "main"]), "c\nb\na.2\na.1\na.0\nstart");
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let kept = space.git(&["show", &format!("refs/todone/{run}/attempt/b/1:b")]);
+    assert_eq!(kept, "half");
+    assert_eq!(space.task("b")["attempts"], 2);
+}
+
+#[test]
+fn two_todones_can_not_drive_one_run() {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    wait_for(&space.path("reached"));
+    space.todone_quiet(&["resume"]).code(2).says(&child.id().to_string());
+    let args = ["run", board.to_str().expect("a name")];
+    space.todone_quiet(&args).code(2).says("going on");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+#[test]
+fn the_board_of_a_live_run_is_its_own() {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    wait_for(&space.path("reached"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    std::fs::write(space.path("again"), "").expect("written");
+    space.board(&BOARD.replace("cp b c", "echo edited > c"));
+    space.todone_landing(&["resume"], "main").code(0).says("note:").says("c");
+    assert_eq!(space.read("c"), "1\n2\n3\n");
+}
+
+#[test]
+fn a_branch_that_somebody_moved_is_not_overwritten() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a; exit 1\"\n[[task]]\nid = \"b\"\nrun = \"echo 1 > b\"\n");
+    space.run(&[]).code(1);
+    let branch = space.report()["branch"].as_str().expect("a branch").to_owned();
+    space.git(&["update-ref", &branch, "main"]);
+    space.todone(&["retry"]).code(3).says("integration branch").says("git update-ref");
+    space.git(&["update-ref", "-d", &branch]);
+    space.todone(&["retry"]).code(1);
+}
+
+#[test]
+fn unlanded_work_keeps_a_board_from_starting_again_by_accident() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = \"false\"\n[[task]]\nid = \"b\"\nrun = \"echo 1 > b\"\n",
+    );
+    space.run(&[]).code(1);
+    space.run(&[]).code(2).says("never landed").says("todone land").says("todone retry");
+    space.run(&["--new"]).code(1);
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name")];
+    space.todone_env(&args, &[("CI", "true")], Some("main")).code(1);
+}
+
+#[test]
+fn a_retry_says_that_the_board_was_edited_since() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"false\"\n");
+    space.run(&[]).code(1);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    space.todone(&["retry", "a"]).code(1).says("note:").says("--new");
+}
+
+#[test]
+fn a_retry_of_what_went_well_leaves_the_run_as_it_ended() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    space.run(&[]).code(0);
+    space.todone(&["retry", "a"]).code(2).says("nothing to run again");
+    assert_eq!(space.report()["status"], "succeeded");
+    space.run(&[]).code(0);
+}
+
+#[test]
+fn a_slot_of_a_repository_that_is_gone_stands_in_nobodys_way() {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    wait_for(&space.path("reached"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    std::fs::remove_dir_all(space.repo()).expect("removed");
+    std::fs::create_dir(space.repo()).expect("made");
+    space.git(&["init", "-q", "-b", "main"]);
+    space.write("other", "1\n");
+    space.commit("another start");
+    std::fs::write(space.path("again"), "").expect("written");
+    space.run(&[]).code(0);
+    assert_eq!(space.read("c"), "1\n2\n3\n");
+}

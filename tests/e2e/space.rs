@@ -1,0 +1,337 @@
+//! A fresh repository in a world of its own: home, cache, temporary directory, no configuration.
+//!
+//! Every call of todone is wrapped in a fingerprint of the user's repository, and leaves no process
+//! and no temporary file behind.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A place for one test.
+pub struct Space {
+    dir: tempfile::TempDir,
+}
+
+/// How a call of todone ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Fails the test unless the exit code is this one.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        self
+    }
+
+    /// Fails the test unless stdout or stderr holds this text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(
+            self.out.contains(text) || self.err.contains(text),
+            "`{text}` is not said\n--- stdout\n{}\n--- stderr\n{}",
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Fails the test if stdout or stderr holds this text.
+    #[track_caller]
+    pub fn says_not(self, text: &str) -> Self {
+        assert!(
+            !self.out.contains(text) && !self.err.contains(text),
+            "`{text}` is said\n--- stdout\n{}\n--- stderr\n{}",
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|fault| panic!("{fault}\n{}", self.out))
+    }
+}
+
+/// Everything of the user's repository that todone must not change.
+type Print = BTreeMap<String, Vec<u8>>;
+
+impl Space {
+    /// A repository with a branch `main` that holds these files.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let space = Self::empty();
+        space.git(&["init", "-q", "-b", "main"]);
+        for (path, text) in files {
+            space.write(path, text);
+        }
+        space.commit("start");
+        space
+    }
+
+    /// A place without a repository.
+    pub fn empty() -> Self {
+        let space = Self { dir: tempfile::tempdir().expect("a directory") };
+        for folder in ["home", "cache", "tmp", "repo"] {
+            std::fs::create_dir(space.path(folder)).expect("a folder");
+        }
+        space
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.path("repo")
+    }
+
+    /// Writes a file of the checkout.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.repo().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.repo().join(path)).expect("a file")
+    }
+
+    /// Commits all that is in the checkout.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Writes the board, outside the repository.
+    pub fn board(&self, text: &str) {
+        std::fs::write(self.path("board.toml"), text).expect("written");
+    }
+
+    /// A command in the checkout with the space's environment.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.repo()).env_clear();
+        for name in ["PATH", "TODONE_PLUMBING", "TODONE_MERGE_BOTH_WAYS", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+            .env("HOME", self.path("home"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("SOURCE_DATE_EPOCH", "1700000000")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// git as the user, with fixed identity and dates; its standard output, trimmed.
+    #[track_caller]
+    pub fn git(&self, args: &[&str]) -> String {
+        self.git_in(&self.repo(), args)
+    }
+
+    #[track_caller]
+    pub fn git_in(&self, dir: &Path, args: &[&str]) -> String {
+        let mut command = self.command("git");
+        command.current_dir(dir).args(args);
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), "Ada");
+            command.env(format!("GIT_{role}_EMAIL"), "ada@example.com");
+            command.env(format!("GIT_{role}_DATE"), "1600000000 +0000");
+        }
+        let output = command.output().expect("git runs");
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// todone with these arguments; nothing of the user's may change.
+    #[must_use]
+    #[track_caller]
+    pub fn todone(&self, args: &[&str]) -> Ran {
+        self.wrapped(args, &[], None)
+    }
+
+    /// todone with these arguments; the branch that is checked out may move, and its files with it.
+    #[must_use]
+    #[track_caller]
+    pub fn todone_landing(&self, args: &[&str], branch: &str) -> Ran {
+        self.wrapped(args, &[], Some(branch))
+    }
+
+    /// The same with more environment.
+    #[must_use]
+    #[track_caller]
+    pub fn todone_env(&self, args: &[&str], env: &[(&str, &str)], branch: Option<&str>) -> Ran {
+        self.wrapped(args, env, branch)
+    }
+
+    /// `todone run` on the space's board, landing on `main`.
+    #[must_use]
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let board = self.path("board.toml");
+        let mut all = vec!["run", board.to_str().expect("a name")];
+        all.extend(args);
+        self.wrapped(&all, &[], Some("main"))
+    }
+
+    /// The last run as `report --format json`.
+    #[track_caller]
+    pub fn report(&self) -> serde_json::Value {
+        self.todone(&["report", "--format", "json"]).code(0).json()
+    }
+
+    /// What became of a task in the last run.
+    #[track_caller]
+    pub fn task(&self, id: &str) -> serde_json::Value {
+        let report = self.report();
+        let tasks = report["tasks"].as_array().expect("tasks").clone();
+        let found = tasks.into_iter().find(|task| task["id"] == id);
+        found.unwrap_or_else(|| panic!("no task {id} in {report:#}"))
+    }
+
+    #[track_caller]
+    pub fn status_of(&self, id: &str) -> String {
+        self.task(id)["status"].as_str().expect("a status").to_owned()
+    }
+
+    /// todone beside another one that goes on: nothing is checked.
+    #[must_use]
+    pub fn todone_quiet(&self, args: &[&str]) -> Ran {
+        ran(self.command(env!("CARGO_BIN_EXE_todone")).args(args).output().expect("todone runs"))
+    }
+
+    /// Starts todone and does not wait for it.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(env!("CARGO_BIN_EXE_todone"));
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("todone starts")
+    }
+
+    #[track_caller]
+    fn wrapped(&self, args: &[&str], env: &[(&str, &str)], lands: Option<&str>) -> Ran {
+        let before = self.fingerprint(lands);
+        let mut command = self.command(env!("CARGO_BIN_EXE_todone"));
+        command.args(args).envs(env.iter().copied());
+        let output = command.output().expect("todone runs");
+        let after = self.fingerprint(lands);
+        for (name, bytes) in &before {
+            let now = after.get(name);
+            assert!(
+                now == Some(bytes),
+                "todone {args:?} changed {name}:\n{}\n->\n{}\n{}",
+                String::from_utf8_lossy(bytes),
+                now.map_or("(gone)".into(), |bytes| String::from_utf8_lossy(bytes)),
+                String::from_utf8_lossy(&output.stderr),
+            );
+        }
+        for name in after.keys() {
+            assert!(before.contains_key(name), "todone {args:?} made {name}");
+        }
+        self.nothing_is_left();
+        ran(output)
+    }
+
+    /// No process of this space and no temporary file is left.
+    #[track_caller]
+    pub fn nothing_is_left(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.path("tmp"))
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        assert!(left.is_empty(), "left in TMPDIR: {left:?}");
+        let processes = self.processes();
+        assert!(processes.is_empty(), "left running: {processes:?}");
+    }
+
+    /// The command lines of live processes that were started in this space.
+    pub fn processes(&self) -> Vec<String> {
+        let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let home = format!("HOME={}", self.path("home").display()).into_bytes();
+        let mine = |entry: std::fs::DirEntry| -> Option<String> {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let zombie = stat.rsplit(')').next()?.trim_start().starts_with('Z');
+            let here = environ.split(|byte| *byte == 0).any(|entry| entry == home);
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            (here && !zombie).then(|| format!("{pid} {}", String::from_utf8_lossy(&line)))
+        };
+        all.filter_map(|entry| mine(entry.ok()?)).collect()
+    }
+
+    /// What of the repository must stay; with a branch to land on, all but that branch and its
+    /// checkout.
+    fn fingerprint(&self, lands: Option<&str>) -> Print {
+        let mut print = Print::new();
+        if !self.repo().join(".git").is_dir() {
+            return print;
+        }
+        let lands = lands.map(|branch| format!("refs/heads/{branch}"));
+        let refs = self.git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
+        for line in refs.lines() {
+            let (name, oid) = line.split_once(' ').expect("a ref");
+            let own = name.starts_with("refs/todone/") || name.starts_with("refs/heads/todone");
+            if !own && Some(name) != lands.as_deref() {
+                print.insert(name.to_owned(), oid.into());
+            }
+        }
+        let git = self.repo().join(".git");
+        for name in ["config", "HEAD", "logs/refs/stash", "info/exclude"] {
+            if let Ok(bytes) = std::fs::read(git.join(name)) {
+                print.insert(name.to_owned(), bytes);
+            }
+        }
+        walk(&git.join("hooks"), &git, &mut print);
+        if lands.is_none() {
+            let index = self.git(&["ls-files", "-s", "-v"]);
+            print.insert("index".to_owned(), index.into_bytes());
+            for entry in std::fs::read_dir(self.repo()).expect("the checkout") {
+                let path = entry.expect("an entry").path();
+                if path != git {
+                    walk(&path, &self.repo(), &mut print);
+                }
+            }
+        }
+        print
+    }
+}
+
+fn walk(path: &Path, root: &Path, print: &mut Print) {
+    let Ok(meta) = path.symlink_metadata() else { return };
+    let name = path.strip_prefix(root).expect("below").display().to_string();
+    if meta.is_dir() {
+        for entry in std::fs::read_dir(path).expect("readable") {
+            walk(&entry.expect("an entry").path(), root, print);
+        }
+    } else if meta.is_symlink() {
+        let to = std::fs::read_link(path).expect("a link");
+        print.insert(name, to.into_os_string().into_encoded_bytes());
+    } else if meta.is_file() {
+        let mut bytes = std::fs::read(path).expect("readable");
+        bytes.extend(format!(" {:o}", meta.permissions().mode()).bytes());
+        print.insert(name, bytes);
+    }
+}
+
+pub fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

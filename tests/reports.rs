@@ -1,0 +1,380 @@
+//! Every run of `fixtures/runs`, told in every way. `TODONE_BLESS=1` writes what is told now.
+
+mod cases;
+mod samples;
+mod xml;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once};
+
+use todone::event::{Event, Progress, RunState};
+use todone::model::{Outcome, RunId};
+use todone::report::{
+    Fan, Folds, Json, Look, Plain, Report, Reporter, Verbosity, exit_code, explain, junit,
+    markdown, text,
+};
+
+fn blessed() -> bool {
+    std::env::var_os("TODONE_BLESS").is_some()
+}
+
+fn runs() -> PathBuf {
+    static WRITE: Once = Once::new();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/runs");
+    WRITE.call_once(|| {
+        for (name, log) in cases::all().into_iter().filter(|_| blessed()) {
+            let dir = dir.join(name);
+            std::fs::create_dir_all(&dir).expect("a folder");
+            std::fs::write(dir.join("events.jsonl"), lines(&log.events)).expect("written");
+        }
+    });
+    dir
+}
+
+fn lines(events: &[Event]) -> String {
+    events.iter().map(|event| serde_json::to_string(event).expect("json") + "\n").collect()
+}
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(runs())
+        .expect("fixtures")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn load(name: &str) -> (RunId, Vec<Event>) {
+    let lines = std::fs::read_to_string(runs().join(name).join("events.jsonl")).expect("events");
+    let events: Vec<Event> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let run = match &events[0].kind {
+        todone::event::EventKind::RunCreated { branch, .. } => {
+            branch.rsplit('/').next().expect("a name").parse().expect("a run's name")
+        }
+        other => panic!("{other:?}"),
+    };
+    (run, events)
+}
+
+fn state(name: &str) -> RunState {
+    let (run, events) = load(name);
+    RunState::fold(&run, &events).expect("a state").expect("a run")
+}
+
+fn look(run: &RunId) -> Look {
+    let run_dir = Some(format!("/home/ada/shop/.git/todone/runs/{run}").into());
+    Look { colour: false, run_dir }
+}
+
+#[track_caller]
+fn compare(name: &str, file: &str, told: &str) {
+    let path = runs().join(name).join(file);
+    if blessed() {
+        std::fs::write(&path, told).expect("written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(told, expected, "{name}/{file}");
+}
+
+/// Where a reporter writes in a test.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn take(&self) -> String {
+        let bytes = std::mem::take(&mut *self.0.lock().expect("no panic"));
+        String::from_utf8(bytes).expect("text")
+    }
+}
+
+/// Tells a run as it was told while it happened.
+fn tell(name: &str, reporter: &mut dyn Reporter) {
+    let (run, events) = load(name);
+    let mut state = RunState::begin(&run, &events[0]).expect("a beginning");
+    for event in &events {
+        if event.seq > 1 {
+            state.apply(event).expect("an event that can follow");
+        }
+        reporter.event(event, &state);
+        reporter.tick(event.at, &state);
+        if let Some(unit) = state.units.values().find(|unit| unit.attempts.len() == 1) {
+            let line = b"still \x1b[1mthere\x1b[0m\r\n".to_vec();
+            reporter.progress(&Progress::Line { task: unit.unit.id.clone(), line }, &state);
+        }
+    }
+    reporter.finish(&state);
+}
+
+#[test]
+fn the_fixtures_are_what_a_run_writes_today() {
+    for (name, log) in cases::all() {
+        let path = runs().join(name).join("events.jsonl");
+        let written = std::fs::read_to_string(path).expect("events");
+        assert_eq!(lines(&log.events), written, "{name}");
+        assert_eq!(load(name), (log.run, log.events), "{name}");
+    }
+}
+
+#[test]
+fn every_run_is_told_as_expected() {
+    for name in names() {
+        let state = state(&name);
+        let look = look(&state.run);
+        let words = text(&state, &look);
+        compare(&name, "report.txt", &words);
+        assert!(words.lines().count() < 200, "{name}");
+        assert!(!words.contains(|c: char| c.is_control() && c != '\n'), "{name}");
+
+        let report = Report::of(&state, look.run_dir.as_deref());
+        assert_eq!(report.exit_code, exit_code(&state));
+        let json = match report.tasks.len() {
+            ..100 => serde_json::to_string_pretty(&report),
+            _ => serde_json::to_string(&report),
+        };
+        compare(&name, "report.json", &(json.expect("json") + "\n"));
+
+        let page = junit(&state);
+        compare(&name, "report.xml", &page);
+        as_tests(&name, &report, &xml::suite(&page));
+
+        let page = markdown(&state);
+        compare(&name, "report.md", &page);
+        assert!(page.len() < 900_000, "{name}");
+        assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{name}");
+    }
+}
+
+/// Holds what a CI system is shown against the report.
+fn as_tests(name: &str, report: &Report, suite: &xml::Element) {
+    let cases = suite.all("testcase");
+    let of = |id: &str| {
+        let found = cases.iter().find(|case| case.get("name") == id);
+        found.unwrap_or_else(|| panic!("{name}: {id} is no test case"))
+    };
+    for task in &report.tasks {
+        let case = of(task.id.as_str());
+        let class = format!("{}/wave-{}", report.board, task.wave + 1);
+        assert_eq!(case.get("classname"), class, "{name}");
+        let red = !case.all("failure").is_empty() || !case.all("error").is_empty();
+        let good = matches!(&*task.status, "merged" | "unchanged");
+        let bad = matches!(&*task.status, "failed" | "conflicted" | "rejected" | "cancelled");
+        let no_items = task.reason.as_ref().is_some_and(|why| why.starts_with("foreach: "));
+        assert_eq!(red, bad || no_items, "{name}: {}", task.id);
+        assert_eq!(case.all("skipped").is_empty(), good || red, "{name}: {}", task.id);
+    }
+    let gates: BTreeSet<String> =
+        report.gates.iter().map(|gate| format!("{} {:?}", gate.gate, gate.scope)).collect();
+    assert_eq!(cases.len(), report.tasks.len() + gates.len(), "{name}");
+    let properties = &suite.all("properties")[0].children;
+    let value =
+        |key: &str| properties.iter().find(|p| p.get("name") == key).map(|p| p.get("value"));
+    assert_eq!(value("run"), Some(report.run.as_str()));
+    assert_eq!(value("base"), Some(&*report.base.to_string()));
+    assert_eq!(value("head"), Some(&*report.head.to_string()));
+    let landed = report.landed.map(|oid| oid.to_string()).unwrap_or_default();
+    assert_eq!(value("landed"), Some(&*landed));
+}
+
+#[test]
+fn what_goes_well_the_second_time_is_flaky() {
+    let suite = xml::suite(&junit(&state("flaky")));
+    let cases = suite.all("testcase");
+    let case = |name: &str| *cases.iter().find(|case| case.get("name") == name).expect(name);
+    for (name, text) in [
+        ("convert.0", "waiting for <lock>"),
+        ("gate after wave 2", "test cart::adds_up ... FAILED"),
+    ] {
+        let flaky = case(name).all("flakyFailure");
+        assert_eq!(flaky.len(), 1, "{name}");
+        assert_eq!(flaky[0].all("stackTrace")[0].text, text);
+        assert!(case(name).all("failure").is_empty(), "{name}");
+    }
+    let failure = case("docs").all("failure")[0];
+    assert_eq!(failure.get("message"), "exit status 3");
+    assert!(failure.text.contains("<b>]]> & \"%0A\" "), "{}", failure.text);
+    assert!(failure.text.ends_with("log: todone logs docs -r modernise-k3f9"), "{}", failure.text);
+    let suite = xml::suite(&junit(&state("one-failed")));
+    let cases = suite.all("testcase");
+    let twice = cases.iter().find(|case| case.get("name") == "convert.1").expect("it is there");
+    assert_eq!(twice.all("rerunFailure")[0].get("message"), "exit status 7");
+    assert!(twice.all("failure")[0].text.contains("error[E0308]"));
+}
+
+#[test]
+fn logs_are_folded_and_command_nothing() {
+    let told = |folds| {
+        let sink = Sink::default();
+        let plain = Plain::new(Box::new(sink.clone()), Verbosity::Verbose, false);
+        tell("flaky", &mut plain.folding(folds));
+        sink.take()
+    };
+    let github = told(Folds::GitHub);
+    let commands: Vec<&str> = github.lines().filter(|l| l.trim_start().starts_with("::")).collect();
+    assert_eq!(
+        commands,
+        [
+            "::group::what docs printed",
+            "::endgroup::",
+            "::group::what gate printed",
+            "::endgroup::"
+        ]
+    );
+    assert!(!github.contains("##["), "{github}");
+    let inside = github.split("::group::what docs printed\n").nth(1).expect("a group");
+    let inside = &inside[..inside.find("::endgroup::").expect("its end")];
+    assert!(inside.starts_with("│ ::error::not mine\n│   ::stop-commands::x\n"), "{inside}");
+    let gitlab = told(Folds::GitLab);
+    assert_eq!(gitlab.matches("\x1b[0Ksection_").count(), 4, "{gitlab:?}");
+    let marks =
+        ["section_start:", ":docs[collapsed=true]\r\x1b[0Kwhat docs printed\n", ":docs\r\x1b[0K\n"];
+    for mark in marks {
+        assert!(gitlab.contains(mark), "{mark:?} is missing: {gitlab:?}");
+    }
+    assert!(!gitlab.contains("::group::") && !told(Folds::None).contains("::group::"));
+}
+
+#[test]
+fn every_run_is_told_as_it_happens() {
+    for name in names() {
+        let sink = Sink::default();
+        tell(&name, &mut Plain::new(Box::new(sink.clone()), Verbosity::Normal, false));
+        let normal = sink.take();
+        compare(&name, "plain.txt", &normal);
+        assert!(normal.lines().count() < 100, "{name}");
+
+        tell(&name, &mut Plain::new(Box::new(sink.clone()), Verbosity::Quiet, false));
+        let quiet = sink.take();
+        assert!(quiet.lines().count() <= normal.lines().count(), "{name}");
+        if exit_code(&state(&name)) == 0 {
+            assert_eq!(quiet, "", "{name}");
+        }
+
+        tell(&name, &mut Plain::new(Box::new(sink.clone()), Verbosity::Verbose, false));
+        let verbose = sink.take();
+        assert!(verbose.contains(" │ still there\n"), "{name}");
+        for told in [normal, quiet, verbose] {
+            assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{name}");
+        }
+    }
+}
+
+#[test]
+fn json_lines_hold_every_event_and_the_run() {
+    let (first, second) = (Sink::default(), Sink::default());
+    for name in names() {
+        let mut fan = Fan::new(vec![
+            Box::new(Json::new(Box::new(first.clone()))),
+            Box::new(Json::new(Box::new(second.clone()))),
+        ]);
+        tell(&name, &mut fan);
+        let lines = first.take();
+        assert_eq!(lines, second.take());
+        let (run, events) = load(&name);
+        let read: Vec<Event> =
+            lines.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+        assert_eq!(read, events, "{name}");
+        for line in lines.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).expect("json");
+            assert_eq!(value["run"], run.as_str());
+            assert_eq!(value["v"], 1);
+        }
+    }
+}
+
+#[test]
+fn a_log_cut_anywhere_can_be_told() {
+    for name in names() {
+        let (run, events) = load(&name);
+        // Of the long ones not each place, or this takes as long as all other tests together.
+        let step = (events.len() / 150).max(1);
+        for length in (0..=events.len()).rev().step_by(step) {
+            let state = RunState::fold(&run, &events[..length]).expect("a state");
+            let Some(state) = state else {
+                assert_eq!(length, 0);
+                continue;
+            };
+            let report = Report::of(&state, None);
+            let ids: BTreeSet<_> = report.tasks.iter().map(|task| &task.id).collect();
+            assert_eq!(ids.len(), report.tasks.len(), "{name} after {length}");
+            assert_eq!(report.counts.tasks, report.tasks.len());
+            assert!(report.tasks.iter().all(|task| !task.status.is_empty()));
+            if state.ended.is_none() && report.landed.is_none() {
+                assert_ne!(report.exit_code, 0, "{name} after {length} is not over");
+            }
+            assert!(!text(&state, &Look::default()).is_empty());
+            assert!(!markdown(&state).is_empty());
+        }
+    }
+}
+
+#[test]
+fn exit_codes() {
+    for (name, code) in [
+        ("merged", 0),
+        ("one-failed", 1),
+        ("conflict", 4),
+        ("modify-delete", 4),
+        ("many-fail-alike", 1),
+        ("many-conflicts-alike", 4),
+        ("gate-red", 1),
+        ("interrupted", 130),
+        ("local-changes", 5),
+        ("moved-conflict", 5),
+        ("foreach-skipped", 1),
+        ("odd-names", 1),
+        ("running", 5),
+        ("flaky", 1),
+    ] {
+        assert_eq!(exit_code(&state(name)), code, "{name}");
+    }
+}
+
+#[test]
+fn a_conflict_explains_itself() {
+    let state = state("conflict");
+    let Some(Outcome::Conflicted { conflict }) = state.units[&samples::id("types")].outcome()
+    else {
+        panic!("it conflicts");
+    };
+    let colour = Look { colour: true, run_dir: None };
+    let (bright, plain) = (
+        explain(&state, conflict, &colour, usize::MAX),
+        explain(&state, conflict, &Look::default(), usize::MAX),
+    );
+    for part in [
+        "`taxes`",
+        "`types`",
+        "Add taxes to every price",
+        "src/cart.ts",
+        "both changed the same lines",
+        "lines 12 to 16",
+        "todone show types -r shop-k3f9",
+        "todone diff types -r shop-k3f9 --patch",
+        "todone retry -r shop-k3f9 types",
+    ] {
+        assert!(plain.contains(part), "{part}\n{plain}");
+    }
+    let stripped: Vec<String> =
+        bright.lines().map(|line| todone::report::escape::line(line.as_bytes())).collect();
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(stripped, trimmed, "colours change nothing but colours");
+    // Of the changed line only the changed word stands out.
+    let marked = bright.lines().find(|line| line.contains("taxes;")).expect("the changed line");
+    let word = marked.split("\x1b[4m").nth(1).expect("an underlined word");
+    assert!(word.contains("taxes") && !word.contains("const"), "{marked:?}");
+    assert!(explain(&state, conflict, &Look::default(), 10).lines().count() < 40);
+}

@@ -1,0 +1,78 @@
+//! Boards, tasks and ids for tests that need some.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use todone::model::{
+    Board, Changes, Clean, CommitStyle, Isolation, LandAs, LandMoved, LandPolicy, MergeStyle, Oid,
+    OnConflict, OnFailure, Retry, Schedule, Task, TaskId, Work,
+};
+
+/// An object id that is told apart from others by `number`.
+pub fn oid(number: u64) -> Oid {
+    // Spread, so that the short form differs too.
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{spread:016x}{number:024x}").parse().expect("an id")
+}
+
+/// A task's name.
+pub fn id(text: &str) -> TaskId {
+    text.parse().expect("a name")
+}
+
+/// A task that runs a script.
+pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
+    Task {
+        id: id(name),
+        description: (!description.is_empty()).then(|| description.to_owned()),
+        needs: needs.iter().map(|need| id(need)).collect(),
+        work: Work::Run { script: format!("./{name}.sh") },
+        shell: ["sh", "-e", "-c"].map(str::to_owned).to_vec(),
+        dir: "".into(),
+        foreach: None,
+        scope: Vec::new(),
+        locks: Vec::new(),
+        shared_locks: Vec::new(),
+        verify: None,
+        outputs: Vec::new(),
+        env: BTreeMap::new(),
+        timeout: None,
+        idle_timeout: None,
+        retry: Retry::default(),
+        priority: 0,
+        changes: Changes::default(),
+        copy: Vec::new(),
+        setup: None,
+        clean: Clean::default(),
+        isolation: Isolation::default(),
+    }
+}
+
+/// A board with defaults everywhere.
+pub fn board(name: &str, tasks: Vec<Task>) -> Board {
+    Board {
+        file: None,
+        name: name.to_owned(),
+        dir: PathBuf::from("/work/project"),
+        base: "HEAD".to_owned(),
+        into: None,
+        branch: "todone".to_owned(),
+        land: LandPolicy::default(),
+        land_as: LandAs::default(),
+        land_moved: LandMoved::default(),
+        merge: MergeStyle::default(),
+        commit: CommitStyle::default(),
+        jobs: None,
+        schedule: Schedule::default(),
+        on_failure: OnFailure::default(),
+        on_conflict: OnConflict::default(),
+        gates: Vec::new(),
+        isolation: Isolation::default(),
+        worktrees: None,
+        env_pass: None,
+        limits: BTreeMap::new(),
+        agents: BTreeMap::new(),
+        tasks,
+        unbuilt: Vec::new(),
+    }
+}

@@ -1,0 +1,10 @@
+//! Commands under the real supervisor: how they end, what they print, what they are given, and that
+//! nothing of them is left.
+//!
+//! Knows the program and `Local`, not what is inside the supervisor.
+
+mod bench;
+mod ends;
+mod escape;
+mod output;
+mod surroundings;

@@ -1,0 +1,99 @@
+//! What a command is given: words, environment, directory, input, descriptors, signals.
+//!
+//! Knows nothing of how it ends.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::process::Command;
+
+use todone::executor::{CommandSpec, How};
+
+use crate::bench::{Bench, run};
+
+#[tokio::test]
+async fn words_and_environment_arrive_as_bytes() {
+    let bench = Bench::new();
+    let odd = || OsString::from_vec(b"a b\n\xff'$x\"".to_vec());
+    let mut command = bench.script("printf '%s|%s|%s' \"$#\" \"$1\" \"$ODD\"; env | wc -l >count");
+    command.argv.extend(["sh".into(), odd(), "".into()]);
+    command.env.push(("ODD".into(), odd()));
+    let (exit, _) = run(command).await;
+    assert_eq!(exit.tail, b"2|a b\n\xff'$x\"|a b\n\xff'$x\"");
+    // PATH, ODD (which is two lines), and PWD, which the shell sets itself; `_` in some shells.
+    let count = std::fs::read_to_string(bench.path("count")).expect("it was counted");
+    let count: u32 = count.trim().parse().expect("a number");
+    assert!((4..=6).contains(&count), "{count}");
+}
+
+#[tokio::test]
+async fn it_runs_in_its_directory_whatever_its_name() {
+    let bench = Bench::new();
+    let dir = bench.path("odd").with_file_name(OsString::from_vec(b"d\xfe\nir".to_vec()));
+    if let Err(fault) = std::fs::create_dir(&dir) {
+        eprintln!("skipped: this file system refuses such names: {fault}");
+        return;
+    }
+    let mut command = bench.script("echo here >here");
+    command.dir = dir.clone();
+    assert_eq!(run(command).await.0.how, How::Code(0));
+    assert!(dir.join("here").exists());
+}
+
+#[tokio::test]
+async fn input_is_delivered_whole() {
+    let bench = Bench::new();
+    let mut command = bench.script("cksum; echo over");
+    let input: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 253) as u8).collect();
+    std::fs::write(bench.path("input"), &input).expect("it can be written");
+    command.input = Some(input);
+    let (exit, _) = run(command).await;
+    let file = std::fs::File::open(bench.path("input")).expect("it is there");
+    let wanted = Command::new("sh").args(["-c", "cksum; echo over"]).stdin(file).output();
+    assert_eq!(exit.tail, wanted.expect("cksum is there").stdout);
+}
+
+#[tokio::test]
+async fn input_that_is_not_read_is_no_fault() {
+    let bench = Bench::new();
+    let mut command = bench.script("exec <&-; echo fine");
+    command.input = Some(vec![b'x'; 3_000_000]);
+    let (exit, _) = run(command).await;
+    assert_eq!((exit.how, exit.tail), (How::Code(0), b"fine\n".to_vec()));
+}
+
+#[tokio::test]
+async fn without_input_there_is_an_end_at_once() {
+    let bench = Bench::new();
+    let (exit, _) = run(bench.script("cat; echo over")).await;
+    assert_eq!(exit.tail, b"over\n");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_supervisor_has_no_environment_of_its_own() {
+    let bench = Bench::new();
+    let (exit, _) = run(bench.script("wc -c </proc/$PPID/environ")).await;
+    assert_eq!(exit.tail.trim_ascii(), b"0");
+}
+
+/// What the same command says when it is started without todone.
+fn plainly(command: &CommandSpec) -> String {
+    let said = Command::new(&command.argv[0]).args(&command.argv[1..]).output();
+    String::from_utf8(said.expect("it runs").stdout).expect("text")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_descriptor_and_no_signal_setting_is_handed_down() {
+    let bench = Bench::new();
+    let _open = std::fs::File::open("/dev/null").expect("it is there");
+    for what in ["ls -1 /proc/$$/fd", "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status"] {
+        for input in [None, Some(b"x".to_vec())] {
+            let mut command = bench.script(what);
+            command.input = input;
+            let wanted = plainly(&command);
+            let (exit, _) = run(command).await;
+            assert_eq!(String::from_utf8(exit.tail).expect("text"), wanted, "{what}");
+        }
+    }
+}
