@@ -1,0 +1,34 @@
+# Short names for what is done often; `just` lists them.
+
+default:
+    @just --list
+
+# Everything that must hold before a change goes in
+ci:
+    .ci/run
+
+# Format and lint
+tidy:
+    cargo fmt
+    cargo clippy --all-targets --locked -- -D warnings
+
+# All tests, or those whose name holds a word
+test *words:
+    cargo test --locked {{words}}
+
+# All tests, git done by the git program alone
+test-plumbing:
+    TODONE_PLUMBING=1 cargo test --locked
+
+# How fast it is, as ratios to other ways in the same run (minutes)
+bench:
+    cargo bench --locked --bench merge
+    cargo bench --locked --bench run
+
+# The tour
+example:
+    cargo run --locked -- run todone.example.toml
+
+# The design book
+book:
+    cargo doc --no-deps --locked --open
