@@ -70,7 +70,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Interrupted { .. } => 14,
         EventKind::Retried { .. } => 15,
         EventKind::RunEnded { .. } => 16,
-        EventKind::Unknown => 17,
+        EventKind::LandUndone { .. } => 17,
+        EventKind::Unknown => 18,
     }
 }
 
@@ -141,6 +142,7 @@ fn every_kind() -> Vec<EventKind> {
         EventKind::Interrupted { signal: Some(2) },
         EventKind::Retried { tasks: vec![id("a")], note: Some("again".to_owned()) },
         EventKind::RunEnded { status: RunStatus::Interrupted },
+        EventKind::LandUndone { into: "refs/heads/main".to_owned(), to: oid(8) },
         EventKind::Unknown,
     ]
 }
@@ -149,7 +151,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..18).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..19).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());
@@ -310,7 +312,7 @@ fn what_is_damaged_is_said_and_what_is_newer_is_kept() {
     let store = Sqlite::open(dir).expect("a store");
     let kinds: Vec<usize> =
         store.events(&a, 0).expect("events").iter().map(|event| number(&event.kind)).collect();
-    assert_eq!(kinds, [10, 17, 17, 10, 10]);
+    assert_eq!(kinds, [10, 18, 18, 10, 10]);
 
     by_hand(dir, "UPDATE events SET body = '{\"event\":\"integrated\"' WHERE seq = 4");
     let damage = |after| match store.events(&a, after).expect_err("damaged") {

@@ -90,7 +90,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("into", Filled, "the branch checked out at the start", "the branch to land on; made if missing"),
         key("branch", Filled, "`todone`", "the prefix of the integration branch, `todone/<run>`"),
         key("land", Choice(&["clean", "merged", "never"], &["branches", "push"]), "\"clean\"", "when a run lands by itself: if every task succeeded, whatever merged, or never"),
-        key("land_as", Choice(&["commits"], &["squash", "merge"]), "\"commits\"", "what lands: the tasks' commits, one commit, or a merge commit"),
+        key("land_as", Choice(&["commits", "squash", "merge"], &[]), "\"commits\"", "what lands: the tasks' commits, one commit, or a merge commit"),
         key("land_moved", Choice(&["refuse", "merge"], &[]), "\"refuse\"", "what to do when the branch moved and there is no gate to check the result"),
         key("merge", Choice(&["linear", "merge-commits"], &[]), "\"linear\"", "the history: one line of commits, or a merge commit per task"),
         key("commits", Choice(&["squash"], &["keep"]), "\"squash\"", "whether a task's own commits are kept"),

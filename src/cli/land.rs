@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// The run; any unique beginning of its name, default the latest
     #[arg(add = super::complete::runs())]
     run: Option<String>,
+    /// Take the landing back, while nothing came after it
+    #[arg(long, conflicts_with_all = ["merged", "json"])]
+    undo: bool,
     /// Land what is merged though other tasks failed, conflicted or did not run
     #[arg(long)]
     merged: bool,
@@ -58,7 +61,7 @@ fn move_branch(
         return Err(Failure::usage(format!("run {run} was not finished"))
             .hint(format!("finish it first: todone resume {run}")));
     }
-    if let (LandState::Landed { into, to }, false) = (&state.land, args.json) {
+    if let (LandState::Landed { into, to }, false) = (&state.land, args.json || args.undo) {
         if !telling.quiet && !telling.aside {
             let branch = into.trim_start_matches("refs/heads/");
             writeln!(anstream::stdout(), "{run} landed already: {branch} at {}", to.short())?;
@@ -69,6 +72,15 @@ fn move_branch(
     let look = wiring::look_of(world.dir.clone());
     let mut journal = Journal::open(run.clone(), Box::new(store), reporter(telling), wiring::now)?;
     run::confirm_land(&world, &mut journal)?;
+    if args.undo {
+        let undone = run::undo(&world, &mut journal)?;
+        undone.map_err(|why| Failure::usage(format!("{run} can't be taken back: {why}")))?;
+        if !telling.quiet && !telling.aside {
+            let way = format!("land it again with `todone land {run}`");
+            writeln!(anstream::stdout(), "{run} is taken back; {way}")?;
+        }
+        return Ok(0);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (halt, halting) = tokio::sync::watch::channel(Halt::No);
     let landed = runtime.block_on(async {

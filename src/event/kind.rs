@@ -168,6 +168,13 @@ pub enum EventKind {
         /// The commit.
         to: Oid,
     },
+    /// The landing was taken back.
+    LandUndone {
+        /// The branch, in full.
+        into: String,
+        /// The commit that it points to again.
+        to: Oid,
+    },
     /// The run did not land.
     LandRefused {
         /// Why.

@@ -397,6 +397,7 @@ impl RunState {
             EventKind::Landed { into, to } => {
                 self.land = LandState::Landed { into: into.clone(), to: *to };
             }
+            EventKind::LandUndone { .. } => self.land = LandState::Open,
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,

@@ -5,9 +5,9 @@
 use tokio::sync::watch;
 
 use crate::event::{EventKind, LandRefusal, LandState, Progress, RunState, UnitStatus};
-use crate::git::{Expect, LandBlock, RefUpdate, Repo, advance_checkout};
+use crate::git::{CommitData, Expect, LandBlock, RefUpdate, Repo, advance_checkout};
 use crate::merge::{History, Merged};
-use crate::model::{GateScope, LandMoved, LandPolicy, Oid, Outcome};
+use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome};
 
 use super::gate::gates;
 use super::integrate::{Texts, merger, step};
@@ -70,6 +70,7 @@ pub async fn land(
         };
         // Stopped while the gate ran: the run can be resumed and will try again.
         let Some((to, tree)) = target else { return Ok(()) };
+        let to = shaped(world, journal.state(), current, to, tree)?;
         match advance(world, journal, &into, current, to, tree)? {
             Ok(()) => return journal.record(EventKind::Landed { into, to }),
             Err(LandBlock::Moved { .. }) => {}
@@ -92,6 +93,76 @@ pub async fn land(
         None => LandRefusal::Moved { from: journal.state().into_at, to: None },
     };
     journal.record(EventKind::LandRefused { reason })
+}
+
+/// The commit that lands: the last one of the tasks, or one that stands for all of them. Its tree is the
+/// same in any case.
+fn shaped(
+    world: &World,
+    state: &RunState,
+    current: Option<Oid>,
+    to: Oid,
+    tree: Oid,
+) -> Result<Oid, Error> {
+    let under = current.unwrap_or(state.base);
+    if state.board.land_as == LandAs::Commits || to == under {
+        return Ok(to);
+    }
+    let mut objects = world.repo.objects()?;
+    let time = objects.time(to)?.max(objects.time(under)?);
+    let count = state.merged.len();
+    let mut message =
+        format!("{}: {count} task{}\n\n", state.board.name, if count == 1 { "" } else { "s" });
+    for (id, _) in &state.merged {
+        let task = state.units.get(id).and_then(|unit| state.board.task(&unit.unit.task));
+        let about = task.and_then(|task| task.description.as_deref()).unwrap_or_default();
+        let about = about.trim().lines().next().unwrap_or_default();
+        let between = if about.is_empty() { "" } else { ": " };
+        message.extend(["- ", id.as_str(), between, about, "\n"]);
+    }
+    let parents = match state.board.land_as {
+        LandAs::Merge => vec![under, to],
+        _ => vec![under],
+    };
+    let (author, committer) = (world.identity.clone(), world.identity.clone());
+    Ok(objects.write_commit(&CommitData { tree, parents, author, committer, time, message })?)
+}
+
+/// Takes a landing back, while nothing came after it: the branch and its checkout are as before.
+/// Otherwise says why not.
+pub fn undo(world: &World, journal: &mut Journal) -> Result<Result<(), String>, Error> {
+    let LandState::Landed { into, to } = journal.state().land.clone() else {
+        return Ok(Err("it has not landed".to_owned()));
+    };
+    let short = into.trim_start_matches("refs/heads/").to_owned();
+    let name = world.names().before_land();
+    let Some(before) = world.repo.ref_at(&name)? else {
+        return Ok(Err(format!(
+            "`{short}` was made by the landing: `git branch -D {short}` removes it"
+        )));
+    };
+    let message = format!("todone: take back {}", world.run);
+    match advance_checkout(&world.repo, &into, Some(to), before, &message)? {
+        Ok(()) => {}
+        Err(LandBlock::Moved { .. }) => {
+            return Ok(Err(format!("`{short}` has moved since (revert it with `git revert`)")));
+        }
+        Err(LandBlock::LocalChanges { paths, .. }) => {
+            let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+            return Ok(Err(format!("local changes are in the way: {}", paths.join(", "))));
+        }
+        Err(LandBlock::CheckedOut { worktree }) => {
+            return Ok(Err(format!("`{short}` is checked out in {}", worktree.display())));
+        }
+        Err(LandBlock::Unfinished { what }) => {
+            return Ok(Err(format!("your checkout is in the middle of a {what}")));
+        }
+    }
+    journal.record(EventKind::LandUndone { into, to: before })?;
+    // The next landing keeps its own place to come back to.
+    let forget = RefUpdate { name, expect: Expect::At(before), to: None };
+    world.repo.update_refs(&[forget], "todone: landing taken back")?;
+    Ok(Ok(()))
 }
 
 /// Why there is no question of landing.

@@ -31,7 +31,7 @@ pub use dispatcher::drive;
 pub use error::Error;
 pub use expand::glob;
 pub use journal::{Journal, durations};
-pub use land::{LandHow, land};
+pub use land::{LandHow, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, preflight};
 pub use recover::{confirm_land, resume, retriable, retry};

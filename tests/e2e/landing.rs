@@ -185,3 +185,44 @@ fn what_is_retried_after_landing_lands_too() {
     space.todone_landing(&["retry"], "main").code(0);
     assert_eq!(space.read("b"), "1\n");
 }
+
+#[test]
+fn a_run_lands_as_one_commit_or_as_a_merge_with_the_tree_that_was_verified() {
+    for (shape, log) in
+        [("squash", "board: 2 tasks\nstart"), ("merge", "board: 2 tasks\nb\na: Make a\nstart")]
+    {
+        let space = Space::new(&[("x", "1\n")]);
+        space.board(&format!(
+            "land_as = \"{shape}\"\n[[task]]\nid = \"a\"\ndescription = \"Make a\"\nrun = \"echo 1 > a\"\n\
+             [[task]]\nid = \"b\"\nrun = \"echo 1 > b\"\n"
+        ));
+        space.run(&[]).code(0);
+        assert_eq!(space.git(&["log", "--topo-order", "--format=%s", "main"]), log, "{shape}");
+        assert_eq!(
+            space.git(&["log", "--first-parent", "--format=%s", "main"]),
+            "board: 2 tasks\nstart"
+        );
+        assert!(space.git(&["log", "-1", "--format=%b", "main"]).contains("- a: Make a"));
+        assert_eq!(space.git(&["rev-parse", "main^{tree}"]), space.report()["tree"]);
+        assert_eq!(space.read("b"), "1\n");
+        space.todone(&["clean"]).code(0).says("removed");
+    }
+}
+
+#[test]
+fn a_landing_is_taken_back_while_nothing_came_after_it() {
+    let space = Space::new(&[("x", "1\n")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 2 > x; echo 1 > a\"\n");
+    space.run(&[]).code(0);
+    space.write("mine", "1\n");
+    space.todone_landing(&["land", "--undo"], "main").code(0).says("taken back");
+    assert_eq!(space.git(&["log", "--format=%s", "main"]), "start");
+    assert_eq!((space.read("x"), space.read("mine")), ("1\n".into(), "1\n".into()));
+    assert!(!space.repo().join("a").exists());
+    space.todone(&["land", "--undo"]).code(2).says("has not landed");
+    space.todone_landing(&["land"], "main").code(0);
+    assert_eq!(space.read("a"), "1\n");
+    space.commit("after it");
+    space.todone(&["land", "--undo"]).code(2).says("has moved since");
+    assert_eq!(space.git(&["log", "-1", "--format=%s", "main"]), "after it");
+}
