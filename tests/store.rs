@@ -102,6 +102,7 @@ fn every_kind() -> Vec<EventKind> {
             slot: 3,
             worktree: PathBuf::from("/slots/3"),
             log: PathBuf::from("logs/api.0.1"),
+            built_on: Vec::new(),
         },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {

@@ -101,6 +101,9 @@ pub enum EventKind {
         worktree: PathBuf,
         /// Its log, relative to the run's folder.
         log: PathBuf,
+        /// Under `eager`: the tasks whose patches `base` holds, with the commits that hold them there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        built_on: Vec<(TaskId, Oid)>,
     },
     /// An attempt ended; its snapshot, if there is one, has its ref already.
     AttemptEnded {

@@ -155,6 +155,8 @@ pub struct AttemptState {
     pub worktree: PathBuf,
     /// Its log, relative to the run's folder.
     pub log: PathBuf,
+    /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
+    pub built_on: Vec<(TaskId, Oid)>,
     /// When it began.
     pub started: u64,
     /// When it ended, and how; none: it runs, or nobody saw its end.
@@ -329,7 +331,7 @@ impl RunState {
             }
             EventKind::WaveStarted { wave, base } => self.wave(*wave)?.base = Some(*base),
             EventKind::Expanded { task, units } => self.expand(task, units)?,
-            EventKind::AttemptStarted { task, attempt, base, slot, worktree, log } => {
+            EventKind::AttemptStarted { task, attempt, base, slot, worktree, log, built_on } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
                     return Err(format!("`{task}` is not waiting"));
@@ -341,6 +343,7 @@ impl RunState {
                     slot: *slot,
                     worktree: worktree.clone(),
                     log: log.clone(),
+                    built_on: built_on.clone(),
                     started: event.at,
                     ended: None,
                     salvaged: None,

@@ -43,14 +43,30 @@ pub fn units(state: &RunState, task: &TaskId) -> Vec<TaskId> {
         .collect()
 }
 
+/// A base that was made for a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The commit.
+    pub commit: Oid,
+    /// The units whose patches it holds, with the commits that hold them.
+    pub tasks: Vec<(TaskId, Oid)>,
+}
+
+impl Built {
+    /// A commit that was there.
+    pub fn plain(commit: Oid) -> Self {
+        Self { commit, tasks: Vec::new() }
+    }
+}
+
 /// Merges the patches of these units onto the run's base. Blocks.
 pub fn build(
     world: &World,
     state: &RunState,
     units: &[TaskId],
-) -> Result<Result<Oid, SkipReason>, Error> {
+) -> Result<Result<Built, SkipReason>, Error> {
     if units.is_empty() {
-        return Ok(Ok(state.base));
+        return Ok(Ok(Built::plain(state.base)));
     }
     let texts = Texts::of(state, &world.identity);
     let steps: Vec<_> = units
@@ -59,10 +75,13 @@ pub fn build(
         .map(|(place, unit)| step(state, &texts, &state.units[unit], place))
         .collect();
     let merged = merger(world, state)?.integrate(state.base, &steps, &History::default())?;
+    let mut tasks = Vec::new();
     for (task, became) in merged.steps {
-        if let Merged::Conflict(_) = became {
-            return Ok(Err(SkipReason::NeedsConflict { task }));
+        match became {
+            Merged::Conflict(_) => return Ok(Err(SkipReason::NeedsConflict { task })),
+            Merged::Commit(commit) => tasks.push((task, commit)),
+            Merged::Nothing => {}
         }
     }
-    Ok(Ok(merged.tip))
+    Ok(Ok(Built { commit: merged.tip, tasks }))
 }

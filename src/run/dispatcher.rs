@@ -23,7 +23,7 @@ use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::waiting::Waiting;
 use super::worker::Tell;
-use super::{Error, Journal, Names};
+use super::{Error, Journal, Names, base};
 
 mod start;
 
@@ -33,7 +33,7 @@ enum Message {
     Ended(TaskId, Result<Option<AttemptEnd>, Error>),
     /// The needs of a unit can't be merged with each other.
     NoBase(TaskId, SkipReason),
-    Based(Vec<TaskId>, Oid),
+    Based(Vec<TaskId>, base::Built),
     Expanded(TaskId, Result<Expansion, Error>),
     NotExpanded(TaskId, SkipReason),
     Merged(Result<Option<Merge>, Error>),
@@ -56,7 +56,7 @@ struct Dispatcher {
     locks: Locks,
     waiting: Waiting,
     durations: BTreeMap<TaskId, u64>,
-    bases: BTreeMap<Vec<TaskId>, Oid>,
+    bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
     halt: watch::Sender<Halt>,
     needed: BTreeSet<TaskId>,
@@ -220,13 +220,29 @@ impl Dispatcher {
     fn heed(&mut self, message: Message) -> Result<(), Error> {
         match message {
             Message::Worker(Tell::Progress(progress)) => self.journal.progress(&progress),
-            Message::Worker(Tell::Ready { task, attempt, base, slot, worktree, leftover, go }) => {
+            Message::Worker(Tell::Ready {
+                task,
+                attempt,
+                base,
+                slot,
+                worktree,
+                built_on,
+                leftover,
+                go,
+            }) => {
                 if let Some((label, commit)) = leftover {
                     self.note_leftover(&label, commit)?;
                 }
                 let log = Names::of(&self.world.run).log(&task, attempt);
-                let started =
-                    EventKind::AttemptStarted { task, attempt, base, slot, worktree, log };
+                let started = EventKind::AttemptStarted {
+                    task,
+                    attempt,
+                    base,
+                    slot,
+                    worktree,
+                    log,
+                    built_on,
+                };
                 self.journal.record(started)?;
                 // A worker that is gone has told its end already.
                 let _ = go.send(());
@@ -251,8 +267,8 @@ impl Dispatcher {
                 self.journal.record(EventKind::Skipped { task: unit, reason })?;
                 self.stale = true;
             }
-            Message::Based(key, commit) => {
-                self.bases.insert(key, commit);
+            Message::Based(key, built) => {
+                self.bases.insert(key, built);
             }
             Message::Expanded(task, expansion) => {
                 self.busy.expanding.remove(&task);

@@ -96,11 +96,13 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
     Step { task: id, patch, message, author: None, time: state.epoch + 1 + place as i64 }
 }
 
-/// The tasks that are on the integration branch, in the order of their commits.
-pub fn history(state: &RunState) -> History {
-    // A retried task is merged behind later waves, so the order of commits is that of the attempts'
-    // merges, which the log keeps: `merged` lists them as they came.
-    History { merged: state.merged.clone() }
+/// The tasks that are on the integration branch, in the order of their commits, and where else their
+/// changes are: in the bases that were made for tasks of this wave, which did not meet those.
+pub fn history(state: &RunState, wave: usize) -> History {
+    let mut merged = state.merged.clone();
+    let units = state.in_order().filter(|unit| unit.wave == wave);
+    merged.extend(units.filter_map(|unit| unit.attempts.last()).flat_map(|a| a.built_on.clone()));
+    History { merged }
 }
 
 /// Merges the patches of a wave in memory and gates the result. `None`: the run was stopped.
@@ -164,7 +166,7 @@ fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Err
         gates: Vec::new(),
     };
     if !steps.is_empty() {
-        let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state))?;
+        let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state, wave))?;
         (merge.to, merge.tree) = (merged.tip, merged.tree);
         for (place, (task, became)) in places.into_iter().zip(merged.steps) {
             let outcome = match became {

@@ -210,6 +210,7 @@ impl World {
             slot: 0,
             worktree: PathBuf::new(),
             log: PathBuf::new(),
+            built_on: Vec::new(),
         });
         self.busy.live.insert(task.clone());
         self.running.push((task, attempt));

@@ -60,6 +60,8 @@ pub struct Job {
     pub attempt: u32,
     /// The commit to start from.
     pub base: Oid,
+    /// The units whose patches `base` holds apart from the integration branch.
+    pub built_on: Vec<(TaskId, Oid)>,
     /// What its needs printed.
     pub needs: BTreeMap<TaskId, String>,
     /// Whether another task needs what this one prints.
@@ -89,6 +91,8 @@ pub enum Tell {
         slot: u32,
         /// Its worktree.
         worktree: PathBuf,
+        /// The units whose patches the base holds apart from the integration branch.
+        built_on: Vec<(TaskId, Oid)>,
         /// What was found in the slot: run label and commit.
         leftover: Option<(String, Option<Oid>)>,
         /// Answered when the start is recorded.
@@ -128,6 +132,7 @@ pub async fn attempt(
         base: job.base,
         slot: lease.number(),
         worktree: lease.worktree().to_owned(),
+        built_on: job.built_on.clone(),
         leftover: leftover.map(|left| (left.label, left.commit)),
         go,
     });
@@ -225,6 +230,7 @@ async fn setup_failed(
         base: job.base,
         slot: 0,
         worktree: PathBuf::new(),
+        built_on: job.built_on.clone(),
         leftover: None,
         go,
     });

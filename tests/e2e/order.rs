@@ -284,3 +284,29 @@ fn only_takes_patterns_and_leaves_the_board_its_place() {
     assert_eq!(space.status_of("b"), "not-run");
     space.run(&[]).code(2).says("todone resume");
 }
+
+#[test]
+fn an_eager_task_is_not_said_to_meet_what_it_was_built_on() {
+    let lines: String = (1..=9).map(|n| format!("{n}\n")).collect();
+    let space = Space::new(&[("f", &lines)]);
+    // `b` deletes what `a` left; that `x` changed it too is what it meets.
+    space.board(
+        r#"
+schedule = "eager"
+[[task]]
+id = "x"
+run = "sed -i 's/^8$/eight/' f"
+[[task]]
+id = "a"
+run = "sed -i 's/^2$/two/' f"
+[[task]]
+id = "b"
+needs = ["a"]
+run = "git rm -q f"
+"#,
+    );
+    space.run(&["-j4"]).code(4);
+    let conflict = space.task("b")["conflicts"][0].clone();
+    assert_eq!(conflict["kind"], "modify-delete");
+    assert_eq!(conflict["with"], serde_json::json!(["x"]), "{conflict:#}");
+}

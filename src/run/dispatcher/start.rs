@@ -8,14 +8,15 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::{Progress, RunState};
-use crate::model::{ForeachSource, Oid, Schedule, Task, TaskId};
+use crate::model::{ForeachSource, Schedule, Task, TaskId};
+use crate::run::Error;
+use crate::run::base::{self, Built};
 use crate::run::expand::expand;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::worker::{Job, Output, Tell, attempt};
-use crate::run::{Error, base};
 
 use super::{Dispatcher, Message, task_of};
 
@@ -71,6 +72,7 @@ impl Dispatcher {
             unit: unit.unit.clone(),
             attempt: unit.attempts.len() as u32 + 1,
             base: state.tip,
+            built_on: Vec::new(),
             needs: outputs(state, &task),
             output: self.output(&task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
@@ -80,7 +82,7 @@ impl Dispatcher {
             task,
         };
         let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };
-        let ready = if eager { self.ready_base(&key) } else { Some(state.tip) };
+        let ready = if eager { self.ready_base(&key) } else { Some(Built::plain(state.tip)) };
         // Only a base that is still to be built needs the whole state.
         let copy = ready.is_none().then(|| state.clone());
         self.busy.live.insert(id.clone());
@@ -92,22 +94,23 @@ impl Dispatcher {
                 let _ = to.send(message);
             };
             let mut job = job;
-            job.base = match (ready, copy) {
-                (Some(commit), _) => commit,
+            let built = match (ready, copy) {
+                (Some(built), _) => built,
                 (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
                 (None, Some(state)) => {
                     let builder = world.clone();
                     let wanted = key.clone();
                     match blocking(move || base::build(&builder, &state, &wanted)).await {
-                        Ok(Ok(commit)) => {
-                            send(Message::Based(key, commit));
-                            commit
+                        Ok(Ok(built)) => {
+                            send(Message::Based(key, built.clone()));
+                            built
                         }
                         Ok(Err(reason)) => return send(Message::NoBase(id, reason)),
                         Err(fault) => return send(Message::Ended(id, Err(fault))),
                     }
                 }
             };
+            (job.base, job.built_on) = (built.commit, built.tasks);
             let (tell, mut told) = mpsc::unbounded_channel();
             let work = attempt(world, job, tell, halt);
             tokio::pin!(work);
@@ -137,11 +140,12 @@ impl Dispatcher {
         if items { Output::Items } else { Output::Text }
     }
 
-    fn ready_base(&self, key: &Vec<TaskId>) -> Option<Oid> {
+    /// The base that these units make, if it was made already.
+    fn ready_base(&self, key: &Vec<TaskId>) -> Option<Built> {
         if key.is_empty() {
-            return Some(self.journal.state().base);
+            return Some(Built::plain(self.journal.state().base));
         }
-        self.bases.get(key).copied()
+        self.bases.get(key).cloned()
     }
 
     /// Whether the task starts as soon as its needs have patches, on what these give.
@@ -157,22 +161,23 @@ impl Dispatcher {
         let state = self.journal.state();
         let outputs = shares(state, &task);
         let key = if eager { base::units(state, &id) } else { Vec::new() };
-        let ready = if eager { self.ready_base(&key) } else { Some(state.tip) };
+        let ready = if eager { self.ready_base(&key) } else { Some(Built::plain(state.tip)) };
         let copy = ready.is_none().then(|| state.clone());
         let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
         let (lost, gone) = (self.to.clone(), id.clone());
         let work = tokio::spawn(async move {
             let message = match (ready, copy) {
                 (Some(base), _) => {
-                    Message::Expanded(id, expand(world, task, base, outputs, halt).await)
+                    Message::Expanded(id, expand(world, task, base.commit, outputs, halt).await)
                 }
                 (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
                 (None, Some(state)) => {
                     let builder = world.clone();
                     match blocking(move || base::build(&builder, &state, &key)).await {
-                        Ok(Ok(base)) => {
-                            Message::Expanded(id, expand(world, task, base, outputs, halt).await)
-                        }
+                        Ok(Ok(base)) => Message::Expanded(
+                            id,
+                            expand(world, task, base.commit, outputs, halt).await,
+                        ),
                         Ok(Err(reason)) => Message::NotExpanded(id, reason),
                         Err(fault) => Message::Expanded(id, Err(fault)),
                     }
