@@ -61,6 +61,18 @@ fn is_file(path: &Path) -> bool {
 const NAMES: [&[u8]; 8] =
     [b"new", b"a", b"line\nfeed", b"\xff\xfe", b"x.txt", b"d", b"-dash", b" space "];
 
+/// Writes a file, not through a link that an earlier deed may have put there.
+fn anew(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // `build/sub/x` and `env/tool` have directories of their own that may be links by now.
+    if path.ancestors().skip(1).take(2).any(Path::is_symlink) {
+        return Ok(());
+    }
+    if path.is_symlink() {
+        fs::remove_file(path)?;
+    }
+    fs::write(path, bytes)
+}
+
 impl Act {
     /// Does it; where it makes no sense nothing happens. `outside` is a directory beside the root.
     pub fn perform(self, root: &Path, outside: &Path) {
@@ -98,9 +110,9 @@ impl Act {
             (9, Some(leaf), _) => fs::remove_file(&leaf)
                 .and_then(|()| fs::create_dir(&leaf))
                 .and_then(|()| fs::write(leaf.join("in"), "in")),
-            (10, ..) => fs::write(place.join("made.o"), [how]),
+            (10, ..) => anew(&place.join("made.o"), &[how]),
             (11, ..) => fs::create_dir_all(place.join("build/sub"))
-                .and_then(|()| fs::write(place.join("build/sub/x"), [how])),
+                .and_then(|()| anew(&place.join("build/sub/x"), &[how])),
             (12, _, Some(dir)) => fs::remove_dir_all(dir),
             (13, _, Some(dir)) => fs::remove_dir_all(&dir).and_then(|()| symlink(outside, &dir)),
             (14, ..) if free => fs::create_dir(&target),
@@ -139,11 +151,11 @@ impl Act {
                 [&b"*.o\n"[..], b"", b"*.txt\nd/\n"][usize::from(how) % 3],
             ),
             (25, ..) => fs::create_dir_all(place.join("env"))
-                .and_then(|()| fs::write(place.join("env/.gitignore"), "*\n"))
-                .and_then(|()| fs::write(place.join("env/tool"), [how])),
-            (26, ..) => fs::write(root.join("forced.o"), [how])
+                .and_then(|()| anew(&place.join("env/.gitignore"), b"*\n"))
+                .and_then(|()| anew(&place.join("env/tool"), &[how])),
+            (26, ..) => anew(&root.join("forced.o"), &[how])
                 .map(|()| try_git(root, &["add", "-f", "forced.o"])),
-            (27, ..) => fs::write(root.join(".env"), [how; 5]),
+            (27, ..) => anew(&root.join(".env"), &[how; 5]),
             _ => Ok(()),
         };
     }

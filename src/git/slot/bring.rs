@@ -182,13 +182,16 @@ impl Memory {
     /// Removes unknown directories that hold nothing any more, inner ones first.
     fn sweep_dirs(&mut self, tools: &Tools<'_>) {
         for path in std::mem::take(&mut self.dirs).iter().rev() {
-            // One that still holds something ignored stays.
             if self.manifest.dir(path.as_bytes()).is_none() && !self.submodules.contains(path) {
                 let full = tools.root.join(path.to_path());
-                if disk::reaches(tools.root, path).is_ok_and(|there| there)
-                    && disk::remove_empty(&full)
-                {
+                if !disk::reaches(tools.root, path).is_ok_and(|there| there) {
+                    continue;
+                }
+                if disk::remove_empty(&full) {
                     disk::prune(tools.root, path);
+                } else {
+                    // It holds something ignored, and goes when that has gone.
+                    self.dirs.insert(path.clone());
                 }
             }
         }
