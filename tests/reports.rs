@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, Once};
 use todone::event::{Event, Progress, RunState};
 use todone::model::{Outcome, RunId};
 use todone::report::{
-    Fan, Folds, Json, Look, Plain, Report, Reporter, Verbosity, exit_code, explain, junit,
-    markdown, text,
+    Fan, Folds, Json, Look, Plain, Report, Reporter, Verbosity, annotations, code_quality,
+    exit_code, explain, html, junit, markdown, sarif, text,
 };
 
 fn blessed() -> bool {
@@ -377,4 +377,104 @@ fn a_conflict_explains_itself() {
     let word = marked.split("\x1b[4m").nth(1).expect("an underlined word");
     assert!(word.contains("taxes") && !word.contains("const"), "{marked:?}");
     assert!(explain(&state, conflict, &Look::default(), 10).lines().count() < 40);
+}
+
+/// How many findings a run has: a conflict's places, or its file if that has none.
+fn places(state: &RunState) -> usize {
+    let conflicts = state.units.values().filter_map(|unit| match unit.outcome() {
+        Some(Outcome::Conflicted { conflict }) => Some(conflict),
+        _ => None,
+    });
+    conflicts.flat_map(|conflict| &conflict.files).map(|file| file.hunks.len().max(1)).sum()
+}
+
+#[test]
+fn conflicts_are_findings_beside_the_code() {
+    let mut found = 0;
+    for name in names() {
+        let state = state(&name);
+        let log = sarif(&state);
+        // Types that are made from the published schema: what they don't know would be lost.
+        let typed: serde_sarif::sarif::Sarif = serde_json::from_str(&log).expect("SARIF");
+        let again = serde_json::to_value(&typed).expect("json");
+        let log: serde_json::Value = serde_json::from_str(&log).expect("json");
+        assert_eq!(again, log, "{name}");
+        let results = log["runs"][0]["results"].as_array().expect("results");
+        assert_eq!(results.len(), places(&state), "{name}");
+        found += results.len();
+
+        let list: serde_json::Value = serde_json::from_str(&code_quality(&state)).expect("json");
+        let list = list.as_array().expect("a list");
+        assert_eq!(list.len(), results.len(), "{name}");
+        let mut prints = BTreeSet::new();
+        for (one, other) in list.iter().zip(results) {
+            let place = &other["locations"][0]["physicalLocation"];
+            assert_eq!(one["location"]["lines"]["begin"], place["region"]["startLine"], "{name}");
+            assert_eq!(one["fingerprint"], other["partialFingerprints"]["todoneConflict/v1"]);
+            assert!(prints.insert(one["fingerprint"].to_string()), "{name}: twice {one}");
+            assert!(one["location"]["path"].is_string(), "{name}");
+        }
+    }
+    assert!(found > 10, "the fixtures hold conflicts");
+}
+
+#[test]
+fn a_finding_says_who_meets_whom_where() {
+    let log: serde_json::Value = serde_json::from_str(&sarif(&state("conflict"))).expect("json");
+    let result = &log["runs"][0]["results"][0];
+    let report = Report::of(&state("conflict"), None);
+    let task = report.tasks.iter().find(|task| task.status == "conflicted").expect("a conflict");
+    let file = &task.conflicts[0];
+    let text = result["message"]["text"].as_str().expect("text");
+    assert!(text.starts_with(&format!("`{}` meets `{}`: ", task.id, file.with[0])), "{text}");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], file.path.to_string());
+    assert_eq!(place["region"]["startLine"], file.hunks[0].ours.start);
+}
+
+#[test]
+fn annotations_are_few_and_name_the_place() {
+    for name in names() {
+        let state = state(&name);
+        let lines = annotations(&state);
+        for kind in ["error", "warning"] {
+            let of = |line: &&String| line.starts_with(&format!("::{kind} "));
+            assert!(lines.iter().filter(of).count() <= 10, "{name}");
+        }
+        assert!(lines.iter().all(|line| !line.contains(['\n', '\r', '\u{1b}'])), "{name}");
+        let fine = matches!(exit_code(&state), 0 | 130) || state.ended.is_none();
+        assert_eq!(lines.is_empty(), fine, "{name}: {lines:?}");
+    }
+    let lines = annotations(&state("conflict"));
+    let report = Report::of(&state("conflict"), None);
+    let task = report.tasks.iter().find(|task| task.status == "conflicted").expect("a conflict");
+    let file = &task.conflicts[0];
+    let place = format!("::warning file={},line={},", file.path, file.hunks[0].ours.start);
+    assert!(lines[0].starts_with(&place), "{lines:?}");
+}
+
+#[test]
+fn a_page_stands_alone_and_names_every_task() {
+    for name in names() {
+        let state = state(&name);
+        let id = state.units.keys().next().cloned();
+        let diff = "--- a/x\n+++ b/x\n-old <script>alert(1)</script>\n+new \u{1b}[31m\n".to_owned();
+        let diffs = id.into_iter().map(|id| (id, diff.clone())).collect();
+        let page = html(&state, &diffs);
+        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{name}");
+        for mark in ["<script", "<img", "<link", "src=", "href=", "url(", "<b>]]", "\u{1b}"] {
+            assert!(!page.contains(mark), "{name}: {mark}");
+        }
+        for task in &Report::of(&state, None).tasks {
+            assert!(page.contains(&format!("<td class=\"name\">{}", task.id)), "{name}");
+        }
+        let bars = page.matches("<rect ").count();
+        let attempts: usize = state.units.values().map(|unit| unit.attempts.len()).sum();
+        assert_eq!(bars, attempts, "{name}: a bar an attempt");
+        for mark in ["details", "table", "tr", "td", "pre", "div", "span", "svg", "p", "h3"] {
+            let open = page.matches(&format!("<{mark}>")).count()
+                + page.matches(&format!("<{mark} ")).count();
+            assert_eq!(open, page.matches(&format!("</{mark}>")).count(), "{name}: {mark}");
+        }
+    }
 }

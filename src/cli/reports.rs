@@ -2,6 +2,7 @@
 //!
 //! Knows files and forms; the words are the `report` room's.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -10,13 +11,19 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use crate::event::RunState;
-use crate::model::RunId;
+use crate::git::Repo;
+use crate::model::{RunId, TaskId};
 use crate::report;
 
 use super::Global;
 use super::error::Failure;
 use super::run::Telling;
 use super::wiring;
+
+/// The most of one task's diff in a page, in bytes.
+const ONE_DIFF: usize = 64 << 10;
+/// The most of all diffs in a page, in bytes.
+const ALL_DIFFS: usize = 4 << 20;
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,12 +32,18 @@ pub(super) enum Format {
     Json,
     Markdown,
     Junit,
+    Sarif,
+    CodeQuality,
+    Html,
 }
 
 impl Format {
     /// The report in this form.
-    pub fn render(self, state: &RunState, run_dir: &Path) -> String {
+    pub fn render(self, repo: &Repo, state: &RunState, run_dir: &Path) -> String {
         match self {
+            Self::Sarif => report::sarif(state),
+            Self::CodeQuality => report::code_quality(state),
+            Self::Html => report::html(state, &diffs(repo, state)),
             Self::Text => report::text(state, &wiring::look_of(run_dir.to_owned())),
             Self::Markdown => report::markdown(state),
             Self::Junit => report::junit(state),
@@ -40,6 +53,38 @@ impl Format {
             }
         }
     }
+}
+
+/// The names of all forms.
+fn names() -> String {
+    let all = <Format as clap::ValueEnum>::value_variants().iter();
+    let values = all.filter_map(clap::ValueEnum::to_possible_value);
+    values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// What each task changed, as git shows it. A long diff is cut, and after [`ALL_DIFFS`] bytes there are
+/// no more: the page names the files then.
+fn diffs(repo: &Repo, state: &RunState) -> BTreeMap<TaskId, String> {
+    let mut room = ALL_DIFFS;
+    let mut diffs = BTreeMap::new();
+    for (id, unit) in &state.units {
+        let Some(patch) = unit.patch().filter(|patch| !patch.changes.is_empty()) else { continue };
+        let call = repo.git().args(["diff", "--no-color", "--no-ext-diff", "--no-textconv"]);
+        let said = call.arg(patch.base.to_string()).arg(patch.commit.to_string()).run();
+        // A patch that is gone from the repository leaves the names of its files.
+        let Some(said) = said.ok().filter(|said| said.status.success()) else { continue };
+        let mut text = String::from_utf8_lossy(&said.stdout).into_owned();
+        if text.len() > ONE_DIFF {
+            let end = text[..text.floor_char_boundary(ONE_DIFF)].rfind('\n').unwrap_or(0);
+            text.truncate(end);
+            let more = format!("\n… the rest: todone diff {id} -r {}\n", state.run);
+            text.push_str(&more);
+        }
+        let Some(left) = room.checked_sub(text.len()) else { break };
+        room = left;
+        diffs.insert(id.clone(), text);
+    }
+    diffs
 }
 
 /// A report that is asked for, and its file; none: standard output.
@@ -52,8 +97,8 @@ struct Target {
 /// The reports that a verb is asked for.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Reports {
-    /// Write a report at the end, also after a failure or an interrupt: text, json, markdown or
-    /// junit; to a file, else to standard output
+    /// Write a report at the end, also after a failure or an interrupt: text, json, markdown, junit,
+    /// sarif, code-quality or html; to a file, else to standard output
     #[arg(
         long = "report",
         value_name = "FORMAT[=PATH]",
@@ -70,7 +115,7 @@ fn target(text: OsString) -> Result<Target, String> {
     };
     let name = String::from_utf8_lossy(name);
     let format = <Format as clap::ValueEnum>::from_str(&name, false)
-        .map_err(|_| format!("`{name}` is none of text, json, markdown, junit"))?;
+        .map_err(|_| format!("`{name}` is none of {}", names()))?;
     match path {
         Some(path) if path.is_empty() => Err("there is no path behind `=`".to_owned()),
         Some(path) if path == "-" => Ok(Target { format, path: None }),
@@ -119,7 +164,7 @@ impl Reports {
         let run_dir = repo.state_dir().join("runs").join(run.as_str());
         let mut faults = Vec::new();
         for target in &self.targets {
-            let text = target.format.render(&state, &run_dir);
+            let text = target.format.render(&repo, &state, &run_dir);
             let written = match &target.path {
                 None => print(target.format, &text),
                 Some(path) => save(&here.join(path), &text),

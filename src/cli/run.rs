@@ -401,6 +401,12 @@ pub(super) fn tell_end(
         let text = report::text(state, look);
         write!(anstream::stdout(), "{}", telling.folds.lines(&text))?;
     }
+    if telling.folds == report::Folds::GitHub {
+        // GitHub reads both streams; what is on standard output may be a report.
+        for line in report::annotations(state) {
+            writeln!(std::io::stderr(), "{line}")?;
+        }
+    }
     Ok(())
 }
 

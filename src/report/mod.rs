@@ -9,6 +9,8 @@
 //! | a program | [`Json`] | [`Report`] |
 //! | a pull request, a CI summary | | [`markdown`] |
 //! | a CI system's list of tests | | [`junit`] |
+//! | a code host, beside the code | | [`sarif`], [`code_quality`], [`annotations`] |
+//! | a browser | | [`html`] |
 //!
 //! [`explain`] tells one conflict, [`exit_code`] says it all in a number. Everything afterwards is a
 //! pure function of the [`RunState`](crate::event::RunState), so that `todone report` says tomorrow what `todone run` said.
@@ -20,11 +22,14 @@
 //! `fixtures/runs`.
 
 mod alike;
+mod annotations;
 mod conflict;
 pub mod escape;
 mod exit;
 mod fan;
+mod findings;
 mod folds;
+mod html;
 mod json;
 mod junit;
 mod land;
@@ -43,10 +48,13 @@ mod words;
 
 pub use crate::event::Reporter;
 
+pub use annotations::annotations;
 pub use conflict::explain;
 pub use exit::exit_code;
 pub use fan::Fan;
+pub use findings::{code_quality, sarif};
 pub use folds::Folds;
+pub use html::html;
 pub use json::Json;
 pub use junit::junit;
 pub use look::Look;

@@ -277,7 +277,7 @@ fn a_report_on_standard_output_stands_there_alone() {
         let asked = [&["resume", "--report", "junit"][..], &two].concat();
         space.todone(&asked).code(2).says("can't share standard output");
     }
-    space.run(&["--report", "pdf"]).code(2).says("none of text, json, markdown, junit");
+    space.run(&["--report", "pdf"]).code(2).says("none of text, json, markdown, junit, sarif");
     space.run(&["--report", "json="]).code(2).says("no path");
 }
 
@@ -379,7 +379,8 @@ fn ci_logs_are_folded_and_no_task_commands_the_ci() {
     let all = format!("{}\n{}", github.err, github.out);
     let commands: Vec<&str> =
         all.lines().filter(|line| line.trim_start().starts_with("::")).collect();
-    assert_eq!(commands, ["::group::what bad printed", "::endgroup::"], "{all}");
+    let error = "::error title=bad failed%3A exit status 1::## [error]y";
+    assert_eq!(commands, ["::group::what bad printed", "::endgroup::", error], "{all}");
     assert!(!all.contains("##[") && all.contains("::add-mask::x"), "{all}");
     let gitlab = space.todone_env(&run, &[("GITLAB_CI", "true")], None).code(1);
     assert!(gitlab.err.contains(":bad[collapsed=true]\r\x1b[0Kwhat bad printed"), "{gitlab:?}");
