@@ -40,6 +40,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         setup: None,
         clean: Clean::Keep,
         isolation: Isolation::Worktree,
+        review: false,
     }
 }
 

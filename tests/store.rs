@@ -71,7 +71,13 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Retried { .. } => 15,
         EventKind::RunEnded { .. } => 16,
         EventKind::LandUndone { .. } => 17,
-        EventKind::Unknown => 18,
+        EventKind::Approved { .. } => 18,
+        EventKind::Declined { .. } => 19,
+        EventKind::FixStarted { .. } => 20,
+        EventKind::FixReady { .. } => 21,
+        EventKind::FixEnded { .. } => 22,
+        EventKind::Mended { .. } => 23,
+        EventKind::Unknown => 24,
     }
 }
 
@@ -144,6 +150,19 @@ fn every_kind() -> Vec<EventKind> {
         EventKind::Retried { tasks: vec![id("a")], note: Some("again".to_owned()) },
         EventKind::RunEnded { status: RunStatus::Interrupted },
         EventKind::LandUndone { into: "refs/heads/main".to_owned(), to: oid(8) },
+        EventKind::Approved { tasks: vec![id("a")] },
+        EventKind::Declined { tasks: vec![id("a"), id("b")], text: Some("no\n".to_owned()) },
+        EventKind::FixStarted { task: id("a"), base: oid(3), worktree: "/slots/fix/tree".into() },
+        EventKind::FixReady { task: id("a") },
+        EventKind::FixEnded { task: id("a") },
+        EventKind::Mended {
+            task: id("a"),
+            attempt: 2,
+            base: oid(3),
+            worktree: "/slots/fix/tree".into(),
+            log: "logs/a.2.log".into(),
+            end: end(None),
+        },
         EventKind::Unknown,
     ]
 }
@@ -152,7 +171,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..19).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..25).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());
@@ -313,7 +332,7 @@ fn what_is_damaged_is_said_and_what_is_newer_is_kept() {
     let store = Sqlite::open(dir).expect("a store");
     let kinds: Vec<usize> =
         store.events(&a, 0).expect("events").iter().map(|event| number(&event.kind)).collect();
-    assert_eq!(kinds, [10, 18, 18, 10, 10]);
+    assert_eq!(kinds, [10, 24, 24, 10, 10]);
 
     by_hand(dir, "UPDATE events SET body = '{\"event\":\"integrated\"' WHERE seq = 4");
     let damage = |after| match store.events(&a, after).expect_err("damaged") {

@@ -50,6 +50,7 @@ fn case(work: Work) -> Case {
         setup: None,
         clean: Clean::Keep,
         isolation: Isolation::Worktree,
+        review: false,
     };
     let unit = Unit { id: id("convert"), task: id("convert"), items: None };
     Case { task, unit, profile: None, needs: BTreeMap::new(), note: None }

@@ -240,7 +240,7 @@ const TASK_KEYS: &[Key] = &[
     key("sandbox", SANDBOX, "the agent's, or the board's", "what it may write outside its directory"),
     key("branch", Later(&Filled), "none", "a branch whose commits are the work"),
     key("patch", Later(&Filled), "none", "a patch file that is the work"),
-    key("review", LaterFlag(false), "false", "whether a person must approve it"),
+    key("review", Flag, "false", "whether its patch waits until a person has approved it"),
     key("context", Later(&Table(CONTEXT)), "none", "what its agent is shown"),
     key("expect", Later(&Table(EXPECT)), "none", "what its output must be"),
     key("publish", Later(&Many(&Word)), "none", "topics that its output goes to"),

@@ -120,6 +120,7 @@ impl<'d> Decoder<'d, '_> {
                 .choice("isolation")
                 .or(profile.and_then(|profile| profile.isolation))
                 .unwrap_or(self.isolation),
+            review: view.flag("review"),
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::event::{LandState, RunState, RunStatus};
 use crate::git::{Expect, Pool, RefUpdate, Repo, SlotInfo, SlotUse, checked_out};
-use crate::model::{Oid, Outcome, RunId};
+use crate::model::{Oid, Outcome, RunId, TaskId};
 use crate::run::Names;
 use crate::store::{Sqlite, Store as _};
 
@@ -171,6 +171,8 @@ enum Held {
     Unfinished,
     Slot,
     Branch(PathBuf),
+    Fix(PathBuf, TaskId),
+    Review(usize),
     Unlanded(usize),
     Patches(usize),
 }
@@ -178,7 +180,7 @@ enum Held {
 impl Held {
     /// Whether not even `--force` may remove it.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Live(_) | Self::Slot | Self::Branch(_))
+        matches!(self, Self::Live(_) | Self::Slot | Self::Branch(_) | Self::Fix(..))
     }
 }
 
@@ -190,6 +192,18 @@ impl std::fmt::Display for Held {
             Self::Unfinished => write!(f, "it was not finished (todone resume)"),
             Self::Slot => write!(f, "a worktree holds work of it (todone resume)"),
             Self::Branch(at) => write!(f, "its branch is checked out in {}", at.display()),
+            Self::Fix(at, task) => write!(
+                f,
+                "`{task}` is being mended in {} (todone fix {task} --done, or --abandon)",
+                at.display()
+            ),
+            Self::Review(count) => {
+                write!(
+                    f,
+                    "{count} task{} for review",
+                    if *count == 1 { " waits" } else { "s wait" }
+                )
+            }
             Self::Unlanded(count) => {
                 write!(f, "{count} merged task{} landed nowhere (todone land)", s(count))
             }
@@ -216,8 +230,17 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
     if let Some(worktree) = checked_out(repo, &state.branch)? {
         return Ok(Some(Held::Branch(worktree)));
     }
+    if let Some(unit) = state.in_mending().next()
+        && let Some(fix) = &unit.fix
+    {
+        return Ok(Some(Held::Fix(fix.worktree.clone(), unit.unit.id.clone())));
+    }
     if !matches!(state.ended, Some((RunStatus::Succeeded | RunStatus::Failed, _))) {
         return Ok(Some(Held::Unfinished));
+    }
+    let waiting = state.in_review().count();
+    if waiting > 0 {
+        return Ok(Some(Held::Review(waiting)));
     }
     let landed = matches!(state.land, LandState::Landed { .. });
     if state.tip != state.base && !landed {

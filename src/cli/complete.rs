@@ -61,7 +61,7 @@ pub(super) fn runs() -> ArgValueCandidates {
 /// Names of the tasks of the latest run, and the classes.
 pub(super) fn tasks() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let mut all: Vec<String> = ["@failed", "@conflicted", "@rejected", "@skipped"]
+        let mut all: Vec<String> = ["@failed", "@conflicted", "@rejected", "@review", "@skipped"]
             .into_iter()
             .map(str::to_owned)
             .collect();

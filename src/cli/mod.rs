@@ -10,6 +10,7 @@ mod complete;
 mod diff;
 mod each;
 mod error;
+mod hand;
 mod init;
 mod land;
 mod logs;
@@ -17,6 +18,7 @@ mod plan;
 mod report;
 mod reports;
 mod resume;
+mod review;
 mod run;
 mod schema;
 mod show;
@@ -99,6 +101,10 @@ enum Verb {
     Report(report::Args),
     /// Move your branch to the result of a run
     Land(land::Args),
+    /// Take what waits for review: it is merged
+    Approve(review::ApproveArgs),
+    /// Refuse what waits for review
+    Reject(review::RejectArgs),
     /// Stop a run that is going on; it can be resumed
     Stop(stop::Args),
     /// Remove what finished runs left: refs, branches, logs, worktrees
@@ -136,6 +142,8 @@ pub fn main() -> ExitCode {
         Verb::Logs(args) => logs::logs(global, args),
         Verb::Report(args) => report::report(global, args),
         Verb::Land(args) => land::land(global, args),
+        Verb::Approve(args) => review::approve(global, args),
+        Verb::Reject(args) => review::reject(global, args),
         Verb::Stop(args) => stop::stop(global, args),
         Verb::Clean(args) => clean::clean(global, args),
         Verb::Schema => schema::schema(),

@@ -2,7 +2,7 @@
 //!
 //! Knows how to put the parts together; [`crate::run`] does the work.
 
-use crate::model::{Board, RunId};
+use crate::model::{Board, RunId, TaskId};
 use crate::run::{self, Journal, World};
 use crate::store::{Owner, Sqlite};
 
@@ -121,6 +121,14 @@ pub(super) fn retry(global: &Global, args: RetryArgs) -> Result<u8, Failure> {
     if back.is_empty() {
         let names: Vec<&str> = pick.units.iter().map(|id| id.as_str()).collect();
         let what = if names.is_empty() { "no task".to_owned() } else { names.join(", ") };
+        let waits =
+            |id: &&TaskId| !run::not_in_review(&state, std::slice::from_ref(*id)).contains(id);
+        if let Some(id) = pick.units.iter().find(waits) {
+            let run = &state.run;
+            return Err(Failure::usage(format!("`{id}` waits for review")).hint(format!(
+                "refuse it, then run it again: todone reject {id} -r {run} -m TEXT"
+            )));
+        }
         return Err(Failure::usage(format!("nothing to run again: {what} ended badly"))
             .hint(format!("see how its tasks ended: todone status {}", state.run)));
     }

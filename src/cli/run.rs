@@ -247,6 +247,16 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
             .hint(format!("finish it: todone resume {run}"))
             .hint(format!("start again: todone {verb} --new")));
     }
+    let waiting = state.in_review().count();
+    if waiting > 0 {
+        return Err(Failure::usage(format!(
+            "of the last run of this board, {run}, {waiting} task{} for review",
+            if waiting == 1 { " waits" } else { "s wait" }
+        ))
+        .hint(format!("see them: todone diff @review -r {run}"))
+        .hint(format!("take or refuse them: todone approve @review -r {run}, or todone reject"))
+        .hint(format!("start again: todone {verb} --new")));
+    }
     if unlanded {
         let merged = state.merged.len();
         return Err(Failure::usage(format!(
@@ -356,7 +366,7 @@ pub(super) fn drive(
 }
 
 /// Passes SIGINT, SIGTERM and SIGHUP on; remembers the first.
-fn signals(
+pub(super) fn signals(
     stop: mpsc::UnboundedSender<Option<i32>>,
 ) -> Result<tokio::sync::watch::Receiver<Option<i32>>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};

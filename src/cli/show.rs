@@ -66,6 +66,7 @@ fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(
         UnitStatus::Waiting => "waiting",
         UnitStatus::Running => "running",
         UnitStatus::Patched => "patched, waits to be merged",
+        UnitStatus::Review => "waiting for review",
         UnitStatus::Done(outcome) => outcome.word(),
     };
     writeln!(out, "{id}: {word} (run {}, wave {})", state.run, unit.wave + 1)?;
@@ -80,6 +81,13 @@ fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(
         Some(Outcome::Rejected { gate }) => {
             writeln!(out, "  rejected by `{gate}` with the rest of its wave")?
         }
+        Some(Outcome::Declined { text }) => match text {
+            Some(text) => {
+                let text = text.trim().replace('\n', "\n           ");
+                writeln!(out, "  rejected by the reviewer:\n           {text}")?
+            }
+            None => writeln!(out, "  rejected by the reviewer")?,
+        },
         Some(Outcome::Conflicted { conflict }) => {
             writeln!(out)?;
             write!(

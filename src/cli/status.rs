@@ -115,8 +115,14 @@ fn word(state: &RunState, live: bool) -> &'static str {
         (None, true) => "running",
         (None, false) => "unfinished",
         (Some((RunStatus::Succeeded, _)), _) => "succeeded",
-        (Some((RunStatus::Failed, _)), _) => "failed",
         (Some((RunStatus::Interrupted, _)), _) => "interrupted",
+        (Some((RunStatus::Failed, _)), _) => {
+            match report::Report::of(state, None).status.as_str() {
+                "review" => "in review",
+                "succeeded" => "succeeded",
+                _ => "failed",
+            }
+        }
     }
 }
 

@@ -196,6 +196,53 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
+    /// A reviewer took the patches of these units: they are merged next.
+    Approved {
+        /// The units.
+        tasks: Vec<TaskId>,
+    },
+    /// A reviewer refused the patches of these units.
+    Declined {
+        /// The units.
+        tasks: Vec<TaskId>,
+        /// What the reviewer said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// A worktree in which a person mends a unit is about to be made.
+    FixStarted {
+        /// The unit.
+        task: TaskId,
+        /// The commit that it is a checkout of.
+        base: Oid,
+        /// Where.
+        worktree: PathBuf,
+    },
+    /// That worktree holds what it is to hold: from now on it is the person's.
+    FixReady {
+        /// The unit.
+        task: TaskId,
+    },
+    /// That worktree is gone; what it held is kept elsewhere.
+    FixEnded {
+        /// The unit.
+        task: TaskId,
+    },
+    /// A person did what the unit was to do; the snapshot has its refs already, and is merged next.
+    Mended {
+        /// The unit.
+        task: TaskId,
+        /// The number of the attempt that this is.
+        attempt: u32,
+        /// The commit that it is based on.
+        base: Oid,
+        /// Where it was done; empty: it was brought as a commit or a patch.
+        worktree: PathBuf,
+        /// Its log, relative to the run's folder.
+        log: PathBuf,
+        /// How it ended.
+        end: Box<AttemptEnd>,
+    },
     /// The run went to its end.
     RunEnded {
         /// How.

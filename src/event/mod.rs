@@ -3,14 +3,17 @@
 //! Knows no store and no reporter. State is nothing but the fold of the events, live and on resume
 //! alike: [`RunState::apply`] is the one transition function.
 
+mod hand;
 mod kind;
 mod progress;
 mod reporter;
 mod state;
 
+pub use hand::REVIEW;
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use progress::{Holder, Progress, Wait};
 pub use reporter::Reporter;
 pub use state::{
-    AttemptState, BadEvent, LandState, PlannedMerge, RunState, UnitState, UnitStatus, WaveState,
+    AttemptState, BadEvent, FixState, LandState, PlannedMerge, RunState, UnitState, UnitStatus,
+    WaveState,
 };

@@ -127,6 +127,19 @@ pub struct UnitState {
     pub on_tip: bool,
     /// What the user adds to its prompt (`retry -m`).
     pub note: Option<String>,
+    /// The worktree in which a person mends it, if there is one.
+    pub fix: Option<FixState>,
+}
+
+/// A worktree in which a person mends a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixState {
+    /// The commit that it is a checkout of.
+    pub base: Oid,
+    /// Where it is.
+    pub worktree: PathBuf,
+    /// Whether it holds what it is to hold.
+    pub ready: bool,
 }
 
 /// Where a unit stands.
@@ -138,6 +151,8 @@ pub enum UnitStatus {
     Running,
     /// Its last attempt succeeded; the patch waits for its turn to be merged.
     Patched,
+    /// Its last attempt succeeded; the patch waits until a reviewer has taken it.
+    Review,
     /// It is through.
     Done(Outcome),
 }
@@ -163,6 +178,10 @@ pub struct AttemptState {
     pub ended: Option<(u64, AttemptEnd)>,
     /// What was found in its slot afterwards.
     pub salvaged: Option<Oid>,
+    /// Whether a person did it.
+    pub by_hand: bool,
+    /// What a reviewer said who refused it.
+    pub declined: Option<String>,
 }
 
 /// How landing stands.
@@ -347,6 +366,8 @@ impl RunState {
                     started: event.at,
                     ended: None,
                     salvaged: None,
+                    by_hand: false,
+                    declined: None,
                 });
             }
             EventKind::AttemptEnded { task, attempt, end, again } => {
@@ -404,6 +425,21 @@ impl RunState {
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,
+            EventKind::Approved { tasks } => self.approve(tasks)?,
+            EventKind::Declined { tasks, text } => self.decline(tasks, text.as_deref())?,
+            EventKind::FixStarted { task, base, worktree } => {
+                let (base, worktree, ready) = (*base, worktree.clone(), false);
+                self.unit(task)?.fix = Some(FixState { base, worktree, ready });
+            }
+            EventKind::FixReady { task } => {
+                let fix = self.unit(task)?.fix.as_mut();
+                fix.ok_or_else(|| format!("`{task}` is not being mended"))?.ready = true;
+            }
+            EventKind::FixEnded { task } => self.unit(task)?.fix = None,
+            EventKind::Mended { task, attempt, base, worktree, log, end } => {
+                let unit = self.unit(task)?;
+                unit.mended(*attempt, *base, worktree, log, end, event.at)?;
+            }
             EventKind::RunEnded { status } => self.end(*status, event.at),
             EventKind::Unknown => self.unknown += 1,
         }
@@ -414,7 +450,7 @@ impl RunState {
         self.waves.get_mut(wave).ok_or_else(|| format!("there is no wave {wave}"))
     }
 
-    fn unit(&mut self, id: &TaskId) -> Result<&mut UnitState, String> {
+    pub(super) fn unit(&mut self, id: &TaskId) -> Result<&mut UnitState, String> {
         self.units.get_mut(id).ok_or_else(|| format!("there is no unit `{id}`"))
     }
 
@@ -434,6 +470,7 @@ impl RunState {
                 forgiven: 0,
                 on_tip: false,
                 note: None,
+                fix: None,
             };
             self.units.insert(unit.id.clone(), state);
         }
@@ -448,11 +485,15 @@ impl RunState {
         again: bool,
         at: u64,
     ) -> Result<(), String> {
+        let of = self.units.get(task).and_then(|unit| self.board.task(&unit.unit.task));
+        let review = of.is_some_and(|task| task.review);
+        let changed = end.patch.as_ref().is_some_and(|patch| !patch.changes.is_empty());
         let unit = self.unit(task)?;
         let last = unit.attempts.last_mut().filter(|a| a.number == number && a.ended.is_none());
         last.ok_or_else(|| format!("attempt {number} of `{task}` is not running"))?.ended =
             Some((at, end.clone()));
         unit.status = match &end.failure {
+            None if review && changed => UnitStatus::Review,
             None => UnitStatus::Patched,
             Some(crate::model::Failure::Interrupted) => UnitStatus::Done(Outcome::Cancelled),
             Some(_) if again => UnitStatus::Waiting,

@@ -161,6 +161,11 @@ pub enum Outcome {
         /// The gate's name.
         gate: String,
     },
+    /// A reviewer refused its patch.
+    Declined {
+        /// What the reviewer said.
+        text: Option<String>,
+    },
     /// It never started, or its patch was not taken, because of others.
     Skipped {
         /// Why.
@@ -180,7 +185,7 @@ impl Outcome {
             Self::Unchanged => "unchanged",
             Self::Failed { .. } => "failed",
             Self::Conflicted { .. } => "conflicted",
-            Self::Rejected { .. } => "rejected",
+            Self::Rejected { .. } | Self::Declined { .. } => "rejected",
             Self::Skipped { .. } => "skipped",
             Self::Cancelled => "cancelled",
             Self::NotRun => "not-run",
@@ -227,6 +232,7 @@ impl fmt::Display for SkipReason {
             Self::Need { task, outcome } => match outcome.as_str() {
                 "failed" | "conflicted" => write!(f, "needs `{task}`, which {outcome}"),
                 "not-run" => write!(f, "needs `{task}`, which was not run"),
+                "review" => write!(f, "needs `{task}`, which waits for review"),
                 _ => write!(f, "needs `{task}`, which was {outcome}"),
             },
             Self::NeedsConflict { task } => {

@@ -59,6 +59,9 @@ pub struct Task {
     pub clean: Clean,
     /// How it is kept apart.
     pub isolation: Isolation,
+    /// Whether its patch is merged only when a person has approved it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
 }
 
 /// What a task does.

@@ -244,7 +244,7 @@ fn diff(base: &Side, side: &Side, look: &Look, most: usize, lines: &mut Vec<Stri
 
 fn commands(state: &RunState, conflict: &Conflict, look: &Look, lines: &mut Vec<String>) {
     let (run, task) = (&state.run, &conflict.task);
-    let all = [
+    let all = vec![
         (format!("todone show {task} -r {run}"), "the task, its attempts and all of its conflict"),
         (format!("todone diff {task} -r {run} --patch"), "what it changed; the patch is kept"),
         (format!("todone retry -r {run} {task}"), "run it again, on top of what is merged now"),

@@ -12,7 +12,7 @@ const FAILED: u8 = 1;
 /// Nothing failed, but conflicts are left.
 const CONFLICTS: u8 = 4;
 /// All that ran is merged, but it is not landed or not whole.
-const LEFT: u8 = 5;
+pub(super) const LEFT: u8 = 5;
 /// Stopped, as by SIGINT; whoever knows the signal says 128 + its number.
 const STOPPED: u8 = 130;
 
@@ -43,7 +43,7 @@ pub(super) fn stopped(state: &RunState) -> bool {
 fn weigh(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Merged { .. } | Outcome::Unchanged => WHOLE,
-        Outcome::Failed { .. } | Outcome::Rejected { .. } => FAILED,
+        Outcome::Failed { .. } | Outcome::Rejected { .. } | Outcome::Declined { .. } => FAILED,
         Outcome::Conflicted { .. } => CONFLICTS,
         Outcome::Cancelled | Outcome::NotRun => LEFT,
         Outcome::Skipped { reason } => match reason {

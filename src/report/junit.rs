@@ -109,13 +109,16 @@ fn of_task(state: &RunState, task: &TaskReport) -> Case {
     let end = match outcome {
         Some(outcome) => of_outcome(state, task, outcome, &mut before),
         None if task.status == "unchanged" => End::Good,
-        None if super::exit::stopped(state) && task.status != "patched" => {
+        None if super::exit::stopped(state)
+            && !matches!(task.status.as_str(), "patched" | "review") =>
+        {
             let message = "the run was stopped".to_owned();
             End::Error(Bad { kind: "cancelled", message, text: String::new(), millis: 0 })
         }
         None => End::Skipped(match task.status.as_str() {
             "running" => "it was still running".to_owned(),
             "patched" => "it was done and not merged yet".to_owned(),
+            "review" => "it is done and waits for review".to_owned(),
             _ => "it had not started".to_owned(),
         }),
     };
@@ -184,6 +187,10 @@ fn of_outcome(
             });
             let message = task.reason.clone().unwrap_or_default();
             End::Failure(bad("rejected", message, red.unwrap_or_default()))
+        }
+        Outcome::Declined { text } => {
+            let said = text.as_deref().map(lines).unwrap_or_default();
+            End::Failure(bad("declined", task.reason.clone().unwrap_or_default(), said))
         }
         Outcome::Skipped { reason: reason @ SkipReason::Expansion { .. } } => {
             End::Error(bad("foreach", notes::skip(reason), String::new()))

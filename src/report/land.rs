@@ -4,7 +4,7 @@
 
 use crate::event::{LandRefusal, RunState};
 
-use super::words;
+use super::{summary, words};
 
 /// A command to type, and what it is for.
 pub(super) type Step = (String, &'static str);
@@ -18,6 +18,12 @@ pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
     let into = into(state);
     match reason {
         LandRefusal::Never => "the board says land = \"never\"".to_owned(),
+        LandRefusal::NotClean if summary::waits_for_review(state) => {
+            "tasks wait for review, and the board lands only a clean run".to_owned()
+        }
+        LandRefusal::NotClean if summary::whole(state) => {
+            "not every task had succeeded when it was tried".to_owned()
+        }
         LandRefusal::NotClean => {
             "not every task succeeded, and the board lands only a clean run".to_owned()
         }
@@ -80,6 +86,9 @@ pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
     match reason {
         LandRefusal::Never => vec![land("move the branch to the result")],
         LandRefusal::NotClean if state.tip == state.base => Vec::new(),
+        LandRefusal::NotClean if summary::whole(state) => {
+            vec![land("move the branch to the result")]
+        }
         LandRefusal::NotClean => {
             vec![(format!("todone land {run} --merged"), "land what is merged, without the rest")]
         }

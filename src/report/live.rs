@@ -89,7 +89,7 @@ impl Tally {
             match &unit.status {
                 UnitStatus::Waiting => {}
                 UnitStatus::Running => tally.running += 1,
-                UnitStatus::Patched => tally.done += 1,
+                UnitStatus::Patched | UnitStatus::Review => tally.done += 1,
                 UnitStatus::Done(outcome) => {
                     tally.done += 1;
                     tally.bad += usize::from(!outcome.is_success());

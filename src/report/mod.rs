@@ -63,6 +63,6 @@ pub use notes::note;
 pub use plain::{Plain, Verbosity};
 pub use summary::{Counts, FileReport, GateReport, Land, Report, TaskReport};
 pub use terminal::Terminal;
-pub use text::{landing, text};
+pub use text::{landing, some, text};
 pub use wait::waits;
 pub use words::{duration, time};

@@ -94,6 +94,17 @@ impl News {
                     format!("not landed: {}", land::why(state, reason)),
                 )]
             }
+            EventKind::Declined { tasks, text } => {
+                let why = notes::declined(text.as_deref());
+                let all: Vec<&TaskId> = tasks.iter().collect();
+                let text = format!("✗ rejected  {}: {why}", words::names(&all, 8));
+                vec![item(Weight::Step, Ink::Odd, text)]
+            }
+            EventKind::Mended { task, end, .. } => {
+                let files = end.patch.as_ref().map_or(0, |patch| patch.changes.len());
+                let files = words::count(files, "file");
+                vec![item(Weight::Done, Ink::Faint, format!("  by hand   {task}: {files} changed"))]
+            }
             EventKind::Interrupted { .. } => {
                 let text = "stopping: running tasks are ended, what they did is kept".to_owned();
                 vec![item(Weight::Bad, Ink::Odd, text)]
@@ -116,7 +127,9 @@ impl News {
                 0 => "nothing changed".to_owned(),
                 _ => format!("{} changed", words::count(files, "file")),
             };
-            let text = format!("  done      {task}: {what}, {time}");
+            let review = state.units.get(task).is_some_and(|u| u.status == UnitStatus::Review);
+            let waits = if review { ", waits for review" } else { "" };
+            let text = format!("  done      {task}: {what}, {time}{waits}");
             return vec![item(Weight::Done, Ink::Faint, text)];
         };
         if *failure == Failure::Interrupted {

@@ -5,7 +5,7 @@
 use crate::event::{LandState, RunState};
 
 use super::land::{self, Step};
-use super::summary::Report;
+use super::summary::{self, Report};
 
 /// The commands that lead on, the most useful first.
 pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
@@ -15,10 +15,13 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
     if report.status == "interrupted" {
         steps.push((format!("todone resume {run}"), "go on where it stopped"));
     }
+    if report.status != "running" {
+        steps.extend(review(report));
+    }
     let bad = [
         (counts.failed, "@failed", "run what failed again, then what was skipped because of it"),
         (counts.conflicted, "@conflicted", "run these again, on top of what is merged now"),
-        (counts.rejected, "@rejected", "run what the gate refused again"),
+        (counts.rejected, "@rejected", "run what was refused again"),
     ];
     let kinds = bad.iter().filter(|(number, ..)| *number > 0).count();
     if kinds > 1 {
@@ -38,16 +41,40 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         }
     }
     if report.status != "interrupted" && report.status != "running" {
-        if counts.not_run > 0 || counts.cancelled > 0 {
+        let freed = !state.freed().is_empty();
+        if freed {
+            let what = "run what was skipped, now that what it needs is there";
+            steps.push((format!("todone resume {run}"), what));
+        } else if counts.not_run > 0 || counts.cancelled > 0 || counts.patched > 0 {
             steps.push((format!("todone resume {run}"), "do what is not done yet"));
+        } else if matches!(state.land, LandState::Open) && lands(state) {
+            steps.push((format!("todone resume {run}"), "land the result"));
         }
         match &state.land {
-            LandState::Refused(reason) => steps.extend(land::way_on(state, reason)),
+            LandState::Refused(reason) if !freed => steps.extend(land::way_on(state, reason)),
             LandState::Planned { .. } => {
                 steps.push((format!("todone resume {run}"), "finish landing"));
             }
-            LandState::Open | LandState::Landed { .. } => {}
+            LandState::Refused(_) | LandState::Open | LandState::Landed { .. } => {}
         }
     }
     steps
+}
+
+/// Whether the run would land if it were tried.
+fn lands(state: &RunState) -> bool {
+    summary::whole(state) && state.tip != state.base && state.into.is_some()
+}
+
+/// What to do with what waits for review.
+fn review(report: &Report) -> Vec<Step> {
+    let run = &report.run;
+    let waits: Vec<_> = report.tasks.iter().filter(|task| task.status == "review").collect();
+    let [first, rest @ ..] = &waits[..] else { return Vec::new() };
+    let who = if rest.is_empty() { first.id.as_str() } else { "@review" };
+    vec![
+        (format!("todone diff {who} -r {run}"), "see what waits for review"),
+        (format!("todone approve {who} -r {run}"), "merge it"),
+        (format!("todone reject {} -r {run} -m TEXT", first.id), "refuse it, and say why"),
+    ]
 }

@@ -36,6 +36,14 @@ pub fn note(note: &Note) -> String {
     }
 }
 
+/// That a reviewer refused a patch, and why.
+pub(super) fn declined(text: Option<&str>) -> String {
+    match text.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => format!("the reviewer refused it: {}", escape::line(text.as_bytes())),
+        None => "the reviewer refused it".to_owned(),
+    }
+}
+
 /// Why a task was skipped.
 pub(super) fn skip(reason: &SkipReason) -> String {
     match reason {
@@ -43,7 +51,8 @@ pub(super) fn skip(reason: &SkipReason) -> String {
             let how = match outcome.as_str() {
                 "failed" => "which failed",
                 "conflicted" => "which could not be merged",
-                "rejected" => "which a gate refused",
+                "rejected" => "which was refused",
+                "review" => "which waits for review",
                 "skipped" => "which was skipped",
                 "cancelled" => "which was stopped",
                 "not-run" => "which was not run",

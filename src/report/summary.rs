@@ -14,7 +14,7 @@ use crate::model::{
     ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, TaskId, Verdict,
 };
 
-use super::exit::{exit_code, stopped};
+use super::exit::{LEFT, exit_code, stopped};
 use super::{escape, land, notes, words};
 
 /// A run, as far as it is.
@@ -26,7 +26,8 @@ pub struct Report {
     pub run: RunId,
     /// The board's name.
     pub board: String,
-    /// `succeeded`, `failed`, `interrupted` or `running`.
+    /// `succeeded`, `failed`, `interrupted`, `running`, or `review`: nothing failed, but tasks wait
+    /// for review.
     pub status: String,
     /// The exit code that this state deserves.
     pub exit_code: u8,
@@ -90,7 +91,7 @@ pub struct TaskReport {
     pub wave: usize,
     /// How it ended (`merged`, `unchanged`, `failed`, `conflicted`, `rejected`, `skipped`,
     /// `cancelled`, `not-run`), or where it stands (`waiting`, `running`, `patched`: done, not
-    /// yet merged).
+    /// yet merged, `review`: done, waits for review).
     pub status: String,
     /// What the board says of it.
     pub description: Option<String>,
@@ -125,6 +126,12 @@ pub struct TaskReport {
     pub notes: Vec<String>,
     /// What its patch met, per file.
     pub conflicts: Vec<ConflictFile>,
+    /// Whether a person did its last attempt.
+    #[serde(default)]
+    pub by_hand: bool,
+    /// The worktree in which a person mends it; null: there is none.
+    #[serde(default)]
+    pub fix: Option<String>,
 }
 
 /// One path of a patch.
@@ -183,6 +190,9 @@ pub struct Counts {
     pub running: usize,
     /// Done and not merged yet.
     pub patched: usize,
+    /// Waiting for review.
+    #[serde(default)]
+    pub review: usize,
 }
 
 impl Report {
@@ -240,9 +250,25 @@ fn status(state: &RunState) -> &'static str {
     match state.ended {
         _ if stopped(state) => "interrupted",
         Some((RunStatus::Succeeded, _)) => "succeeded",
+        Some(_) if waits_for_review(state) => "review",
+        // What had failed is mended since.
+        Some(_) if whole(state) => "succeeded",
         Some(_) => "failed",
         None => "running",
     }
+}
+
+/// Whether tasks wait for review and nothing is worse than that.
+pub(super) fn waits_for_review(state: &RunState) -> bool {
+    exit_code(state) == LEFT && state.in_review().next().is_some()
+}
+
+/// Whether every task of the board went well.
+pub(super) fn whole(state: &RunState) -> bool {
+    let fine = |unit: &UnitState| unit.outcome().is_some_and(Outcome::is_success);
+    state.unexpanded.is_empty()
+        && state.expanded.len() == state.board.tasks.len()
+        && state.units.values().all(fine)
 }
 
 fn of_land(state: &RunState) -> Land {
@@ -300,9 +326,11 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Waiting => report.status = "waiting".to_owned(),
         UnitStatus::Running => report.status = "running".to_owned(),
         UnitStatus::Patched => report.status = "patched".to_owned(),
+        UnitStatus::Review => report.status = "review".to_owned(),
         UnitStatus::Done(outcome) => end(&mut report, outcome),
     }
-    if matches!(report.status.as_str(), "merged" | "unchanged" | "patched") {
+    report.fix = unit.fix.as_ref().map(|fix| fix.worktree.to_string_lossy().into_owned());
+    if matches!(report.status.as_str(), "merged" | "unchanged" | "patched" | "review") {
         report.tail = None;
     }
     report
@@ -330,10 +358,13 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         log: None,
         notes: Vec::new(),
         conflicts: Vec::new(),
+        by_hand: false,
+        fix: None,
     }
 }
 
 fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
+    report.by_hand = attempt.by_hand;
     report.started = Some(words::time(attempt.started));
     report.log = Some(attempt.log.to_string_lossy().into_owned());
     report.patch = attempt.salvaged;
@@ -370,6 +401,7 @@ fn end(report: &mut TaskReport, outcome: &Outcome) {
             report.reason =
                 Some(format!("gate `{}` was red with it", escape::line(gate.as_bytes())));
         }
+        Outcome::Declined { text } => report.reason = Some(notes::declined(text.as_deref())),
         Outcome::Skipped { reason } => report.reason = Some(notes::skip(reason)),
         Outcome::Unchanged | Outcome::Cancelled | Outcome::NotRun => {}
     }
@@ -397,6 +429,7 @@ pub(super) fn count<'t>(tasks: impl IntoIterator<Item = &'t TaskReport>) -> Coun
             "not-run" => &mut counts.not_run,
             "waiting" => &mut counts.waiting,
             "running" => &mut counts.running,
+            "review" => &mut counts.review,
             _ => &mut counts.patched,
         } += 1;
     }
@@ -410,6 +443,7 @@ impl Counts {
             (self.merged, "merged"),
             (self.unchanged, "unchanged"),
             (self.failed, "failed"),
+            (self.review, "waiting for review"),
             (self.conflicted, "conflicted"),
             (self.rejected, "rejected"),
             (self.skipped, "skipped"),

@@ -50,6 +50,27 @@ pub fn landing(state: &RunState, look: &Look) -> String {
     page.lines.join("\n").trim_start_matches('\n').to_owned()
 }
 
+/// What became of some units, and what to type next.
+pub fn some(state: &RunState, units: &[TaskId], look: &Look) -> String {
+    let report = Report::of(state, look.run_dir.as_deref());
+    let mut page = Page { state, report: &report, look, lines: Vec::new() };
+    let tasks: Vec<&TaskReport> =
+        report.tasks.iter().filter(|task| units.contains(&task.id)).collect();
+    let wide = tasks.iter().map(|task| escape::width(task.id.as_str())).max().unwrap_or(0);
+    tasks.iter().for_each(|task| page.row(task, wide));
+    let told: Vec<String> = tasks
+        .iter()
+        .filter_map(|task| Some(explain(state, page.conflict_of(&task.id)?, look, 70)))
+        .collect();
+    for text in told {
+        page.put("");
+        page.lines.extend(text.trim_end().split('\n').map(str::to_owned));
+    }
+    page.next();
+    page.lines.push(String::new());
+    page.lines.join("\n")
+}
+
 struct Page<'p> {
     state: &'p RunState,
     report: &'p Report,
@@ -64,6 +85,7 @@ pub(super) fn mark(status: &str) -> (&'static str, Ink) {
         "failed" | "rejected" => ("✗", Ink::Bad),
         "conflicted" => ("!", Ink::Bad),
         "skipped" | "cancelled" => ("-", Ink::Odd),
+        "review" => ("?", Ink::Odd),
         _ => ("·", Ink::Faint),
     }
 }
@@ -108,6 +130,7 @@ impl Page<'_> {
         let word = match &*task.status {
             "not-run" => "not run",
             "patched" => "done",
+            "review" => "in review",
             word => word,
         };
         let time = task.millis.map(words::duration).unwrap_or_default();
@@ -302,6 +325,7 @@ impl Page<'_> {
         let report = self.report;
         let word = match report.status.as_str() {
             "running" => "not finished",
+            "review" => "waiting for review",
             other => other,
         };
         let ink = match report.exit_code {
@@ -364,7 +388,8 @@ fn remark(task: &TaskReport) -> String {
         "merged" => {
             let files = words::count(task.files.len(), "file");
             let commit = task.commit.map(|commit| commit.short()).unwrap_or_default();
-            format!("{files}, {commit}")
+            let by = if task.by_hand { ", by hand" } else { "" };
+            format!("{files}, {commit}{by}")
         }
         "failed" => plain(&task.failure),
         "conflicted" => {
@@ -374,6 +399,9 @@ fn remark(task: &TaskReport) -> String {
         "cancelled" if task.attempts == 0 => "not started".to_owned(),
         "cancelled" => "stopped".to_owned(),
         "patched" => "not merged yet".to_owned(),
+        "review" => {
+            format!("{}, not merged before it is approved", words::count(task.files.len(), "file"))
+        }
         _ => plain(&task.reason),
     }
 }

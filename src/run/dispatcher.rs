@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
-use crate::git::{Expect, RefUpdate, checked_out};
 use crate::model::{AttemptEnd, Board, Oid, Outcome, Schedule, SkipReason, Task, TaskId};
 
 use crate::policy::{self, Decision};
 
+use super::apart::confirm;
 use super::expand::Expansion;
 use super::integrate::Merge;
 use super::land::{LandHow, land};
@@ -294,7 +294,7 @@ impl Dispatcher {
                 self.busy.integrating = false;
                 self.stale = true;
                 match merged {
-                    Ok(Some(merge)) => self.confirm(merge)?,
+                    Ok(Some(merge)) => confirm(&self.world, &mut self.journal, merge)?,
                     Ok(None) => {}
                     Err(fault) => self.fail(fault),
                 }
@@ -345,25 +345,6 @@ impl Dispatcher {
             *halt = (*halt).max(Halt::Gently);
             first
         });
-    }
-
-    /// Announces the merge of a wave, moves the branch, confirms.
-    fn confirm(&mut self, merge: Merge) -> Result<(), Error> {
-        for gate in merge.gates {
-            self.journal.record(EventKind::GateEnded(gate))?;
-        }
-        let Merge { wave, from, to, tree, outcomes, .. } = merge;
-        self.journal.record(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes })?;
-        if from != to {
-            let name = self.journal.state().branch.clone();
-            if let Some(worktree) = checked_out(&self.world.repo, &name)? {
-                let branch = name.trim_start_matches("refs/heads/").to_owned();
-                return Err(Error::BranchHeld { branch, worktree });
-            }
-            let update = RefUpdate { name, expect: Expect::At(from), to: Some(to) };
-            self.world.repo.update_refs(&[update], "todone: wave merged")?;
-        }
-        self.journal.record(EventKind::Integrated { wave })
     }
 
     fn interrupt(&mut self, signal: Option<i32>) -> Result<(), Error> {

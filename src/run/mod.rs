@@ -4,6 +4,7 @@
 //! what to do, appends the event, applies it, publishes it. Workers run one attempt each and answer
 //! with values. Only this room decides.
 
+mod apart;
 mod base;
 mod create;
 mod dispatcher;
@@ -17,6 +18,7 @@ mod locks;
 mod names;
 mod preflight;
 mod recover;
+mod review;
 mod schedule;
 mod seat;
 mod select;
@@ -34,7 +36,8 @@ pub use journal::{Journal, durations};
 pub use land::{LandHow, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, preflight};
-pub use recover::{confirm_land, resume, retriable, retry};
+pub use recover::{agree, confirm_land, resume, retriable, retry};
+pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use select::{Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};

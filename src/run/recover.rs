@@ -10,15 +10,23 @@ use super::land::is_ancestor;
 use super::slot::PATIENCE;
 use super::{Error, Journal, Names, World};
 
-/// Makes the state agree with the repository after an interruption, and takes charge of the run.
-pub fn resume(world: &World, journal: &mut Journal, pid: u32) -> Result<(), Error> {
+/// Makes the state agree with the repository after an interruption.
+pub fn agree(world: &World, journal: &mut Journal) -> Result<(), Error> {
     crate::git::finish_land(&world.repo)?;
     confirm_merge(world, journal)?;
     confirm_land(world, journal)?;
     // Whatever can't be gone on with stays as it ended.
-    check_branch(world, journal.state())?;
+    check_branch(world, journal.state())
+}
+
+/// Makes the state agree with the repository, and takes charge of the run. What was skipped for the
+/// sake of tasks that are well by now is put back.
+pub fn resume(world: &World, journal: &mut Journal, pid: u32) -> Result<(), Error> {
+    agree(world, journal)?;
     journal.record(EventKind::Owned { pid, version: env!("CARGO_PKG_VERSION").to_owned() })?;
-    salvage(world, journal)
+    salvage(world, journal)?;
+    let freed = journal.state().freed();
+    if freed.is_empty() { Ok(()) } else { retry(journal, freed, None) }
 }
 
 /// What attempts of this run left in their slots gets its refs, and the slots are clean again.
@@ -106,6 +114,7 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
             Outcome::Failed { .. }
                 | Outcome::Conflicted { .. }
                 | Outcome::Rejected { .. }
+                | Outcome::Declined { .. }
                 | Outcome::Cancelled
                 | Outcome::Skipped { reason: SkipReason::Expansion { .. } }
         )

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{RunState, UnitStatus};
+use crate::event::{REVIEW, RunState, UnitStatus};
 use crate::model::{OnFailure, Outcome, PlannedTask, Schedule, SkipReason, TaskId};
 
 /// One thing that can be done now.
@@ -176,7 +176,8 @@ fn look(
         match &state.units[unit].status {
             UnitStatus::Running => seen.open = true,
             UnitStatus::Patched => seen.patched = true,
-            UnitStatus::Done(_) => {}
+            // Nobody of this process waits for a person.
+            UnitStatus::Review | UnitStatus::Done(_) => {}
             UnitStatus::Waiting if busy.live.contains(unit) => seen.open = true,
             UnitStatus::Waiting if !wanted(state, id, Some(unit)) => {}
             UnitStatus::Waiting => match (needs(state, planned, eager), stopped()) {
@@ -214,7 +215,12 @@ pub fn need_bad(state: &RunState, need: &TaskId) -> Option<SkipReason> {
     }
     let units = state.expanded.get(need)?;
     let outcomes = units.iter().filter_map(|unit| state.units[unit].outcome());
-    outcomes.filter(|outcome| !outcome.is_success()).map(bad).next()
+    let ended_badly = outcomes.filter(|outcome| !outcome.is_success()).map(bad).next();
+    let in_review = |unit: &TaskId| state.units[unit].status == UnitStatus::Review;
+    ended_badly.or_else(|| {
+        let outcome = REVIEW.to_owned();
+        units.iter().any(in_review).then(|| SkipReason::Need { task: need.clone(), outcome })
+    })
 }
 
 fn need_met(state: &RunState, need: &TaskId, eager: bool) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Knows the state of a run and nothing of the command line.
 
-use crate::event::RunState;
+use crate::event::{REVIEW, RunState, UnitStatus};
 use crate::model::{Outcome, TaskId};
 
 /// One or several units, in merge order. A task that never became units stands for itself.
@@ -59,13 +59,18 @@ pub fn select(state: &RunState, arguments: &[String]) -> Result<Pick, UnknownTas
                 "skipped",
                 "cancelled",
                 "not-run",
+                REVIEW,
                 "all",
             ];
             if !known.contains(&class) {
                 return Err(unknown(state, &all, text));
             }
             let is = |id: &&TaskId| {
-                class == "all" || outcome(state, id).is_some_and(|outcome| outcome.word() == class)
+                let in_review =
+                    || state.units.get(*id).is_some_and(|unit| unit.status == UnitStatus::Review);
+                class == "all"
+                    || class == REVIEW && in_review()
+                    || outcome(state, id).is_some_and(|outcome| outcome.word() == class)
             };
             chosen.extend(all.iter().filter(is));
             continue;

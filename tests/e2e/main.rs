@@ -12,6 +12,7 @@ mod looking;
 mod order;
 mod repositories;
 mod resuming;
+mod reviewing;
 mod space;
 mod stopping;
 #[path = "../xml/mod.rs"]

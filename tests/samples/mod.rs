@@ -45,6 +45,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         setup: None,
         clean: Clean::default(),
         isolation: Isolation::default(),
+        review: false,
     }
 }
 

@@ -64,7 +64,11 @@ impl Dispatcher {
         let last = unit.last_end().and_then(|end| Some((end.failure.as_ref()?, &end.tail)));
         let failed =
             last.map(|(failure, tail)| format!("The last attempt failed: {failure}.\n{tail}"));
-        let notes: Vec<String> = failed.into_iter().chain(unit.note.clone()).collect();
+        let declined = unit
+            .declined()
+            .map(|text| format!("A reviewer refused what an earlier attempt made:\n{text}"));
+        let notes: Vec<String> =
+            failed.into_iter().chain(declined).chain(unit.note.clone()).collect();
         let note = (!notes.is_empty()).then(|| notes.join("\n\n"));
         let eager = self.is_early(&task);
         let job = Job {

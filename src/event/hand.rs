@@ -1,0 +1,143 @@
+//! What people do to a run: review, mend by hand; and what that makes possible again.
+//!
+//! Knows no command: like the rest of the state it only folds events.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::model::{AttemptEnd, Oid, Outcome, SkipReason, TaskId};
+
+use super::state::{AttemptState, RunState, UnitState, UnitStatus};
+
+/// How the outcome of a need that waits for review is called in [`SkipReason::Need`].
+pub const REVIEW: &str = "review";
+
+impl UnitState {
+    /// The attempt of a person: it counts as the last one.
+    pub(super) fn mended(
+        &mut self,
+        number: u32,
+        base: Oid,
+        worktree: &Path,
+        log: &Path,
+        end: &AttemptEnd,
+        at: u64,
+    ) -> Result<(), String> {
+        if number as usize != self.attempts.len() + 1 {
+            return Err(format!("attempt {number} of `{}` is not the next one", self.unit.id));
+        }
+        let before = self.attempts.last().filter(|last| last.base == base);
+        let built_on = before.map(|last| last.built_on.clone()).unwrap_or_default();
+        self.attempts.push(AttemptState {
+            number,
+            base,
+            slot: 0,
+            worktree: worktree.to_owned(),
+            log: log.to_owned(),
+            built_on,
+            started: at.saturating_sub(end.millis),
+            ended: Some((at, end.clone())),
+            salvaged: None,
+            by_hand: true,
+            declined: None,
+        });
+        // Its base may hold more than its needs gave: who needs it starts from the tip as well.
+        self.on_tip = true;
+        self.status = UnitStatus::Patched;
+        Ok(())
+    }
+
+    /// What the last reviewer who refused one of its attempts said.
+    pub fn declined(&self) -> Option<&str> {
+        self.attempts.iter().rev().find_map(|attempt| attempt.declined.as_deref())
+    }
+}
+
+impl RunState {
+    /// The units that wait for review, in the order in which they would be merged.
+    pub fn in_review(&self) -> impl Iterator<Item = &UnitState> {
+        self.in_order().filter(|unit| unit.status == UnitStatus::Review)
+    }
+
+    /// The units that a person mends, in the same order.
+    pub fn in_mending(&self) -> impl Iterator<Item = &UnitState> {
+        self.in_order().filter(|unit| unit.fix.is_some())
+    }
+
+    fn reviewed(&mut self, task: &TaskId) -> Result<&mut UnitState, String> {
+        let unit = self.unit(task)?;
+        match unit.status {
+            UnitStatus::Review => Ok(unit),
+            _ => Err(format!("`{task}` does not wait for review")),
+        }
+    }
+
+    pub(super) fn approve(&mut self, tasks: &[TaskId]) -> Result<(), String> {
+        for task in tasks {
+            self.reviewed(task)?.status = UnitStatus::Patched;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decline(&mut self, tasks: &[TaskId], text: Option<&str>) -> Result<(), String> {
+        let mut refused: BTreeSet<TaskId> = BTreeSet::new();
+        for task in tasks {
+            let unit = self.reviewed(task)?;
+            let text = text.map(str::to_owned);
+            if let Some(last) = unit.attempts.last_mut() {
+                last.declined = text.clone();
+            }
+            unit.status = UnitStatus::Done(Outcome::Declined { text });
+            refused.insert(unit.unit.task.clone());
+        }
+        // Who was skipped for the sake of the review is skipped for its result now.
+        let done = self.units.values_mut().filter_map(|unit| match &mut unit.status {
+            UnitStatus::Done(outcome) => Some(outcome),
+            _ => None,
+        });
+        for outcome in done.chain(self.unexpanded.values_mut()) {
+            if let Outcome::Skipped { reason: SkipReason::Need { task, outcome } } = outcome
+                && outcome == REVIEW
+                && refused.contains(task)
+            {
+                *outcome = "rejected".to_owned();
+            }
+        }
+        Ok(())
+    }
+
+    /// What was skipped for the sake of tasks that are well by now, in the order of the plan: it can
+    /// be run after all.
+    pub fn freed(&self) -> Vec<TaskId> {
+        let failed = |unit: &UnitState| matches!(unit.outcome(), Some(Outcome::Failed { .. }));
+        let any_failed = self.units.values().any(failed);
+        let mut freed: BTreeSet<TaskId> = BTreeSet::new();
+        let mut all = Vec::new();
+        for planned in self.plan.waves.iter().flatten() {
+            let well = |need: &TaskId| match (self.unexpanded.get(need), self.expanded.get(need)) {
+                (Some(_), _) => freed.contains(need),
+                (None, None) => true,
+                (None, Some(units)) => units.iter().all(|id| match &self.units[id].status {
+                    UnitStatus::Done(outcome) => outcome.is_success() || freed.contains(id),
+                    UnitStatus::Review => false,
+                    _ => true,
+                }),
+            };
+            if !planned.needs.iter().all(well) {
+                continue;
+            }
+            let free = |outcome: &Outcome| match outcome {
+                Outcome::Skipped { reason: SkipReason::Need { .. } } => true,
+                Outcome::Skipped { reason: SkipReason::Stopped { .. } } => !any_failed,
+                _ => false,
+            };
+            let units = self.expanded.get(&planned.id).into_iter().flatten();
+            let units = units.filter(|id| self.units[*id].outcome().is_some_and(free));
+            let whole = self.unexpanded.get(&planned.id).is_some_and(free);
+            let more: Vec<TaskId> = units.chain(whole.then_some(&planned.id)).cloned().collect();
+            freed.extend(more.iter().cloned());
+            all.extend(more);
+        }
+        all
+    }
+}
