@@ -107,6 +107,7 @@ fn adapter(kind: &ProfileKind) -> Option<&'static dyn Adapter> {
 pub fn launch(assignment: &Assignment<'_>) -> Launch {
     let mut values = values::Values::of(assignment);
     let start = match &assignment.task.work {
+        Work::Branch { .. } => unreachable!("BUG: nothing is run for commits that exist"),
         Work::Run { script } => Start { argv: command::script(assignment, script), input: None },
         Work::Command { argv } => {
             Start { argv: command::arguments(assignment, argv, None), input: None }

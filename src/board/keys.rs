@@ -238,7 +238,7 @@ const TASK_KEYS: &[Key] = &[
     key("clean", Choice(&["keep", "all"], &[]), "\"keep\"", "whether ignored files of the task before stay in the worktree"),
     key("isolation", ISOLATION, "the agent's, or the board's", "how it is kept apart"),
     key("sandbox", SANDBOX, "the agent's, or the board's", "what it may write outside its directory"),
-    key("branch", Later(&Filled), "none", "a branch whose commits are the work"),
+    key("branch", Filled, "none", "a branch, or any revision, whose commits are the work; nothing is run"),
     key("patch", Later(&Filled), "none", "a patch file that is the work"),
     key("review", Flag, "false", "whether its patch waits until a person has approved it"),
     key("context", Later(&Table(CONTEXT)), "none", "what its agent is shown"),

@@ -12,6 +12,9 @@ use super::template::{Hole, fill, holes};
 use super::value::{View, elements, filled_texts};
 use crate::model::{ProfileKind, Prompt, Work};
 
+/// Keys that would do nothing for commits that exist already.
+const NOT_WITH_BRANCH: &[&str] = &["foreach", "verify", "outputs", "changes"];
+
 impl Decoder<'_, '_> {
     /// What a task does.
     pub(super) fn work(
@@ -47,8 +50,21 @@ impl Decoder<'_, '_> {
                 }
                 Some(Work::Command { argv: words })
             }
+            Some("branch") => {
+                for key in NOT_WITH_BRANCH {
+                    let Some(found) = view.find(key) else { continue };
+                    let message =
+                        format!("`{key}` beside `branch`: nothing is run for such a task");
+                    let hint = match *key {
+                        "verify" => "a `gate` judges what is merged".to_owned(),
+                        _ => "leave it out".to_owned(),
+                    };
+                    self.c.sink.hinted(found.key.clone(), message, hint);
+                }
+                Some(Work::Branch { rev: view.text("branch", &self.c.vars)? })
+            }
             // Listed as not built: such a board is never run.
-            Some("branch" | "patch") => Some(Work::Command { argv: Vec::new() }),
+            Some("patch") => Some(Work::Command { argv: Vec::new() }),
             _ => self.agent_work(view, place, context),
         }
     }

@@ -10,6 +10,7 @@ use crate::model::Board;
 
 use super::Global;
 use super::error::Failure;
+use super::predict::predict;
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -19,12 +20,22 @@ pub(super) struct Args {
     /// Fill a value of [vars]
     #[arg(long, value_name = "NAME=VALUE", value_parser = wiring::key_value)]
     set: Vec<(String, String)>,
-    /// As JSON: `{"faults": […], "unbuilt": […]}`
+    /// Say which of these branches would conflict, instead of reading a board: with what they are
+    /// merged into, and with each other
+    #[arg(long, value_name = "BRANCH", num_args = 1.., conflicts_with_all = ["board", "set"])]
+    merge: Vec<String>,
+    /// What they are merged into; default HEAD
+    #[arg(long, value_name = "REV", requires = "merge")]
+    into: Option<String>,
+    /// As JSON: `{"faults": […], "unbuilt": […]}`, or `{"onto": …, "branches": […], "conflicts": […]}`
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
+    if !args.merge.is_empty() {
+        return predict(global, &args.merge, args.into.as_deref(), args.json);
+    }
     let (text, name, dir) = wiring::board_text(global, args.board.as_deref())?;
     let vars = args.set.iter().cloned().collect();
     let read = crate::board::read(&text, &name, &dir, &vars);

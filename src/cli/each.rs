@@ -86,6 +86,7 @@ pub(super) fn each(global: &Global, args: Args) -> Result<u8, Failure> {
         new: args.new,
         json: args.json,
         reports: &args.reports,
+        then: None,
     };
     start(global, board, &asked)
 }

@@ -19,6 +19,9 @@ pub const USAGE: u8 = 2;
 /// The environment: git, disk, permissions.
 pub const ENVIRONMENT: u8 = 3;
 
+/// Nothing failed, but conflicts are left.
+pub const CONFLICTS: u8 = 4;
+
 impl Failure {
     /// Bad usage.
     pub fn usage(message: impl Into<String>) -> Self {
@@ -102,6 +105,9 @@ impl From<run::Error> for Failure {
             run::Error::Unborn { .. } => {
                 Self::usage(error.to_string()).hint("make a first commit: `git commit`")
             }
+            run::Error::Unrelated { .. } => Self::environment(error.to_string()).hint(
+                "a shallow clone lacks history: git fetch --unshallow (in CI: fetch-depth: 0)",
+            ),
             run::Error::BranchMoved { ref branch, expected, .. } => {
                 let text = error.to_string();
                 Self::environment(text)

@@ -14,7 +14,9 @@ mod hand;
 mod init;
 mod land;
 mod logs;
+mod merge;
 mod plan;
+mod predict;
 mod report;
 mod reports;
 mod resume;
@@ -81,6 +83,8 @@ enum Verb {
     Run(run::Args),
     /// Run a command for each file that matches, as a board would
     Each(each::Args),
+    /// Merge branches as a queue: in order, gated, conflicts reported
+    Merge(merge::Args),
     /// Finish a run that was interrupted
     Resume(resume::ResumeArgs),
     /// Run what ended badly again, and what was skipped because of it
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Init(args) => init::init(global, args),
         Verb::Run(args) => run::run(global, args),
         Verb::Each(args) => each::each(global, args),
+        Verb::Merge(args) => merge::merge(global, args),
         Verb::Resume(args) => resume::resume(global, args),
         Verb::Retry(args) => resume::retry(global, args),
         Verb::Plan(args) => plan::plan(global, args),

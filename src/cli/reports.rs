@@ -105,6 +105,9 @@ pub(super) struct Reports {
         value_parser = OsStringValueParser::new().try_map(target)
     )]
     targets: Vec<Target>,
+    /// Whether standard output belongs to a list of names.
+    #[arg(skip)]
+    pub names: bool,
 }
 
 fn target(text: OsString) -> Result<Target, String> {
@@ -126,9 +129,16 @@ fn target(text: OsString) -> Result<Target, String> {
 impl Reports {
     /// How the run is told beside them. Refuses two texts on one standard output.
     pub fn telling(&self, global: &Global, json: bool) -> Result<Telling, Failure> {
-        let there = self.targets.iter().filter(|target| target.path.is_none()).count();
+        let reports = self.targets.iter().filter(|target| target.path.is_none()).count();
+        let there = reports + usize::from(self.names);
         if there + usize::from(json) > 1 {
-            let what = if json { "the events of --json and a report" } else { "several reports" };
+            let what = if self.names {
+                "the names of --print and another text"
+            } else if json {
+                "the events of --json and a report"
+            } else {
+                "several reports"
+            };
             return Err(Failure::usage(format!("{what} can't share standard output"))
                 .hint("give a file: `--report FORMAT=PATH`"));
         }

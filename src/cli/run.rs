@@ -63,7 +63,6 @@ pub(super) struct Telling {
 }
 
 /// What else is asked of a new run.
-#[derive(Debug)]
 pub(super) struct Asked<'a> {
     /// As it is typed, for hints.
     pub verb: &'a str,
@@ -73,6 +72,18 @@ pub(super) struct Asked<'a> {
     pub new: bool,
     pub json: bool,
     pub reports: &'a Reports,
+    /// What is done when the run is over: with its name and how it ended, for how it ends then.
+    pub then: Option<&'a Then<'a>>,
+}
+
+/// See [`Asked::then`].
+pub(super) type Then<'a> = dyn Fn(&RunId, Result<u8, Failure>) -> Result<u8, Failure> + 'a;
+
+// A closure has nothing to show.
+impl std::fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asked").field("verb", &self.verb).finish_non_exhaustive()
+    }
 }
 
 impl Telling {
@@ -96,6 +107,7 @@ pub(super) fn run(global: &Global, args: Args) -> Result<u8, Failure> {
         new: args.new,
         json: args.json,
         reports: &args.reports,
+        then: None,
     };
     start(global, board, &asked)
 }
@@ -122,6 +134,9 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
             run::Lacking::Items { .. } => {
                 failure.hint("mend the globs, or set `allow_empty = true` in the foreach")
             }
+            run::Lacking::Branch { rev, .. } => failure
+                .hint(format!("fetch it: git fetch origin {rev}:{rev}"))
+                .hint("see what there is: git branch --all"),
             run::Lacking::BranchName { .. } | run::Lacking::BranchClash { .. } => {
                 failure.hint("name another one: `--into BRANCH`, or `into` in the board")
             }
@@ -155,7 +170,11 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     };
     let mut journal = run::create(&repo, request, Box::new(store), reporter(telling), wiring::now)?;
     journal.record(owned())?;
-    asked.reports.after(global, &run, drive(world, journal, owner, durations, telling))
+    let mut ended = drive(world, journal, owner, durations, telling);
+    if let Some(then) = asked.then {
+        ended = then(&run, ended);
+    }
+    asked.reports.after(global, &run, ended)
 }
 
 /// The event of taking charge.

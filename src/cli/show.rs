@@ -115,6 +115,7 @@ fn definition(
             writeln!(out, "  run      {}", script.trim().replace('\n', "\n           "))?;
         }
         Work::Command { argv } => writeln!(out, "  command  {}", argv.join(" "))?,
+        Work::Branch { rev } => writeln!(out, "  branch   {rev}")?,
         Work::Agent { profile, prompt } => {
             writeln!(out, "  agent    {profile}")?;
             if !prompt.text.is_empty() {

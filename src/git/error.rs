@@ -28,6 +28,14 @@ pub enum Error {
         /// The text.
         rev: String,
     },
+    /// Two commits whose histories have nothing in common here.
+    #[error("{} and {} have no commit in common", one.short(), other.short())]
+    Unrelated {
+        /// One of them.
+        one: Oid,
+        /// The other.
+        other: Oid,
+    },
     /// git is missing or too old.
     #[error("{0}")]
     Git(String),

@@ -8,6 +8,7 @@
 
 mod error;
 mod guard;
+mod history;
 mod objects;
 mod refs;
 mod repo;
@@ -18,6 +19,7 @@ mod tidy;
 
 pub use error::Error;
 pub use guard::{guard_env, output};
+pub use history::merge_bases;
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use refs::{Expect, RefUpdate};
 pub use repo::{Head, Repo, Unseen};

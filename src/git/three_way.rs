@@ -124,9 +124,20 @@ impl ThreeWay {
     ) -> Result<Result<Oid, Clash>, Error> {
         // git 2.39 can't be told a base: commits that exist only here carry it.
         let base = throw_away(quarantine, base, &[], "base")?;
+        let ours = throw_away(quarantine, ours, &[base], OURS)?;
+        let theirs = throw_away(quarantine, theirs, &[base], THEIRS)?;
+        self.merge_commits(quarantine, ours, theirs)
+    }
+
+    /// Merges two commits over what git finds that their histories have in common.
+    pub fn merge_commits(
+        &self,
+        quarantine: &mut Quarantine,
+        ours: Oid,
+        theirs: Oid,
+    ) -> Result<Result<Oid, Clash>, Error> {
         let heads = self.scratch.path().join("git/refs/heads");
-        for (name, tree) in [(OURS, ours), (THEIRS, theirs)] {
-            let commit = throw_away(quarantine, tree, &[base], name)?;
+        for (name, commit) in [(OURS, ours), (THEIRS, theirs)] {
             write(&heads.join(name), format!("{commit}\n").as_bytes())?;
         }
         quarantine.flush()?;

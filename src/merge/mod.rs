@@ -36,6 +36,10 @@ pub struct Step {
     pub author: Option<Identity>,
     /// Seconds since 1970 for its commit.
     pub time: i64,
+    /// Whether the patch's commit is the end of a history of its own, such as a branch: it is merged
+    /// from where that history and the tip part, which moves with the tip, and `patch.base` is not
+    /// looked at.
+    pub history: bool,
 }
 
 /// What became of a step.
@@ -102,7 +106,12 @@ impl<'r> Merger<'r> {
         steps: &[Step],
         history: &History,
     ) -> Result<Integration, Error> {
-        queue::integrate(self, tip, steps, history)
+        queue::integrate(self, tip, steps, history, true)
+    }
+
+    /// The same without leaving anything behind: what would become of each step.
+    pub fn predict(&mut self, tip: Oid, steps: &[Step]) -> Result<Vec<(TaskId, Merged)>, Error> {
+        Ok(queue::integrate(self, tip, steps, &History::default(), false)?.steps)
     }
 
     fn three_way(&mut self) -> Result<&ThreeWay, Error> {

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::git::{Clash, CommitData, Error, Quarantine};
-use crate::model::{MergeStyle, Oid, RepoPath, TaskId};
+use crate::git::{Clash, CommitData, Error, Quarantine, merge_bases};
+use crate::model::{MergeStyle, Oid, Patch, RepoPath, TaskId};
 
 use super::splice::{self, Sides};
 use super::{History, Integration, Merged, Merger, Step, conflict};
@@ -23,6 +23,7 @@ pub(super) fn integrate(
     start: Oid,
     steps: &[Step],
     history: &History,
+    keep: bool,
 ) -> Result<Integration, Error> {
     let mut quarantine = merger.repo.quarantine()?;
     let objects = quarantine.objects();
@@ -31,8 +32,20 @@ pub(super) fn integrate(
     let mut merged: Vec<(TaskId, Oid)> = history.merged.clone();
     let mut said = Vec::new();
     for step in steps {
+        let parted = match step.history {
+            true => Some(part(merger, &mut quarantine, tip.commit, step)?),
+            false => None,
+        };
+        let (step, crossed) = parted.as_ref().map_or((step, false), |(step, many)| (step, *many));
         let base = quarantine.objects().tree_of(step.patch.base)?;
-        let came = match merge(merger, &mut quarantine, base, tip.tree, step)? {
+        let whole = match crossed {
+            true => {
+                let (ours, theirs) = (tip.commit, step.patch.commit);
+                merger.three_way()?.merge_commits(&mut quarantine, ours, theirs)?
+            }
+            false => merge(merger, &mut quarantine, base, tip.tree, step)?,
+        };
+        let came = match whole {
             Ok(tree) if tree == tip.tree => Merged::Nothing,
             Ok(tree) => {
                 tip = commit(merger, &mut quarantine, &tip, tree, step)?;
@@ -47,10 +60,29 @@ pub(super) fn integrate(
         };
         said.push((step.task.clone(), came));
     }
-    if tip.commit != start {
+    if keep && tip.commit != start {
         quarantine.keep(&[tip.commit], &[start])?;
     }
     Ok(Integration { tip: tip.commit, tree: tip.tree, steps: said })
+}
+
+/// The step with the place where its history and the tip part as its base, and whether there are
+/// several such places: then git makes one of them.
+fn part(
+    merger: &Merger,
+    quarantine: &mut Quarantine,
+    tip: Oid,
+    step: &Step,
+) -> Result<(Step, bool), Error> {
+    let bases = merge_bases(merger.repo, Some(quarantine), tip, step.patch.commit)?;
+    let Some(base) = bases.first().copied() else {
+        return Err(Error::Unrelated { one: tip, other: step.patch.commit });
+    };
+    let objects = quarantine.objects();
+    let before = objects.tree_of(base)?;
+    let changes = objects.diff(before, step.patch.tree)?;
+    let patch = Patch { base, changes, ..step.patch.clone() };
+    Ok((Step { patch, ..step.clone() }, bases.len() > 1))
 }
 
 /// The commit that a step becomes.

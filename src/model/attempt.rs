@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Conflict, Note, Oid, Patch, RepoPath, TaskId};
 
 /// Everything that is kept of an attempt when it ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEnd {
     /// None: it succeeded.
     pub failure: Option<Failure>,

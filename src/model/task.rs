@@ -79,6 +79,11 @@ pub enum Work {
         /// Program and arguments.
         argv: Vec<String>,
     },
+    /// Commits that exist already: nothing is run.
+    Branch {
+        /// The branch, or any other revision, that ends them.
+        rev: String,
+    },
     /// An agent profile with a prompt.
     Agent {
         /// The profile's name.

@@ -285,6 +285,7 @@ fn does(task: &Task) -> String {
         (Some(description), _) if !description.trim().is_empty() => description.clone(),
         (_, Work::Run { script }) => script.clone(),
         (_, Work::Command { argv }) => argv.join(" "),
+        (_, Work::Branch { rev }) => format!("merge {rev}"),
         (_, Work::Agent { prompt, .. }) => prompt.text.clone(),
     };
     let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");

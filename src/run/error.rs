@@ -36,6 +36,14 @@ pub enum Error {
         /// The branch, short.
         branch: String,
     },
+    /// A branch to be merged has nothing in common with the base.
+    #[error("`{rev}` and {base} have no commit in common here")]
+    Unrelated {
+        /// The branch.
+        rev: String,
+        /// The base.
+        base: String,
+    },
     /// The integration branch is not where the run left it.
     #[error("the integration branch {branch} of run {run} is at {found}, not at {expected}")]
     BranchMoved {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::event::{Progress, RunState, UnitState, UnitStatus};
 use crate::git::{Error as GitError, Identity};
 use crate::merge::{History, Merged, Merger, Step};
-use crate::model::{GateRun, GateScope, Oid, Outcome, TaskId};
+use crate::model::{GateRun, GateScope, MergeStyle, Oid, Outcome, TaskId, Work};
 
 use super::Error;
 use super::gate::gates;
@@ -58,7 +58,7 @@ impl Texts {
         let task = state.board.task(&unit.unit.task);
         let description = task.and_then(|task| task.description.as_deref()).unwrap_or("").trim();
         let agent = task.and_then(|task| match &task.work {
-            crate::model::Work::Agent { profile, .. } => Some(profile.as_str()),
+            Work::Agent { profile, .. } => Some(profile.as_str()),
             _ => None,
         });
         let mut text = match &self.template {
@@ -67,7 +67,13 @@ impl Texts {
                 .replace("{{ description }}", description)
                 .replace("{{ run }}", state.run.as_str())
                 .replace("{{ board }}", &state.board.name),
-            None if description.is_empty() => id.to_owned(),
+            None if description.is_empty() => match task.map(|task| &task.work) {
+                Some(Work::Branch { rev }) => match state.board.merge {
+                    MergeStyle::MergeCommits => format!("Merge branch '{rev}'"),
+                    MergeStyle::Linear => format!("Squash branch '{rev}'"),
+                },
+                _ => id.to_owned(),
+            },
             None => {
                 let (first, rest) = description.split_once('\n').unwrap_or((description, ""));
                 format!("{id}: {}\n\n{}", first.trim(), rest.trim())
@@ -93,7 +99,9 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
     let patch = unit.patch().expect("BUG: only units with a patch are merged").clone();
     let id = unit.unit.id.clone();
     let message = texts.message(state, unit);
-    Step { task: id, patch, message, author: None, time: state.epoch + 1 + place as i64 }
+    let task = state.board.task(&unit.unit.task);
+    let history = task.is_some_and(|task| matches!(task.work, Work::Branch { .. }));
+    Step { task: id, patch, message, author: None, time: state.epoch + 1 + place as i64, history }
 }
 
 /// The tasks that are on the integration branch, in the order of their commits, and where else their

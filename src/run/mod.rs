@@ -9,6 +9,7 @@ mod base;
 mod create;
 mod dispatcher;
 mod error;
+mod existing;
 mod expand;
 mod gate;
 mod integrate;

@@ -3,7 +3,7 @@
 //! Knows trees and paths; runs nothing.
 
 use crate::board::scope_set;
-use crate::git::{Head, Objects, Repo};
+use crate::git::{Head, Objects, Repo, merge_bases};
 use crate::model::{Board, ForeachSource, LandMoved, LandPolicy, Oid, RepoPath, Task, Work};
 
 use super::Error;
@@ -44,6 +44,14 @@ pub enum Lacking {
         /// The one in the way.
         other: String,
     },
+    /// A branch to be merged that there is not.
+    #[error("task `{task}` merges `{rev}`, and there is no such branch or revision")]
+    Branch {
+        /// The task.
+        task: String,
+        /// The branch.
+        rev: String,
+    },
     /// The branch to land on has commits that the base lacks.
     #[error("the branch to land on, `{name}`, holds commits that {base} lacks")]
     BranchAhead {
@@ -58,6 +66,7 @@ pub enum Lacking {
 fn program(board: &Board, task: &Task) -> Option<String> {
     let first = match &task.work {
         Work::Command { argv } => argv.first()?.as_str(),
+        Work::Branch { .. } => return None,
         Work::Agent { profile, .. } => board.agents.get(profile)?.command.first()?.as_str(),
         Work::Run { script } => {
             let word = script.split_whitespace().next()?;
@@ -98,6 +107,19 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
     let mut objects = repo.objects()?;
     let tree = objects.tree_of(base)?;
     for task in &board.tasks {
+        if let Work::Branch { rev } = &task.work {
+            match repo.commit(rev) {
+                Ok(commit) if merge_bases(repo, None, base, commit)?.is_empty() => {
+                    return Err(Error::Unrelated { rev: rev.clone(), base: board.base.clone() });
+                }
+                Ok(_) => {}
+                Err(crate::git::Error::NoCommit { .. }) => {
+                    let (task, rev) = (task.id.to_string(), rev.clone());
+                    return Ok(Err(Lacking::Branch { task, rev }));
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
         if let Some(path) = missing_program(repo, board, task, tree, &mut objects)? {
             let (task, base) = (task.id.to_string(), board.base.clone());
             return Ok(Err(Lacking::Program { task, path, base }));

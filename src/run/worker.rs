@@ -21,6 +21,7 @@ use crate::model::{
 use crate::verify;
 
 use super::Error;
+use super::existing::existing;
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
 };
@@ -109,6 +110,10 @@ pub async fn attempt(
     tell: mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
 ) -> Result<Option<AttemptEnd>, Error> {
+    if let Work::Branch { rev } = &job.task.work {
+        let rev = rev.clone();
+        return existing(world, job, rev, &tell).await;
+    }
     let begun = Instant::now();
     let names = world.names();
     let wish = Wish {
@@ -216,13 +221,8 @@ pub async fn attempt(
     Ok(Some(ended))
 }
 
-/// An attempt whose slot could not be prepared still counts as one.
-async fn setup_failed(
-    job: &Job,
-    tell: &mpsc::UnboundedSender<Tell>,
-    begun: Instant,
-    tail: String,
-) -> Result<Option<AttemptEnd>, Error> {
+/// Tells the start of an attempt that has no slot; whether it was recorded.
+pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>) -> bool {
     let (go, gone) = oneshot::channel();
     let told = tell.send(Tell::Ready {
         task: job.unit.id.clone(),
@@ -234,7 +234,17 @@ async fn setup_failed(
         leftover: None,
         go,
     });
-    if told.is_err() || gone.await.is_err() {
+    told.is_ok() && gone.await.is_ok()
+}
+
+/// An attempt whose slot could not be prepared still counts as one.
+async fn setup_failed(
+    job: &Job,
+    tell: &mpsc::UnboundedSender<Tell>,
+    begun: Instant,
+    tail: String,
+) -> Result<Option<AttemptEnd>, Error> {
+    if !begin_nowhere(job, tell).await {
         return Ok(None);
     }
     let exit = Exit { how: How::Code(1), took: begun.elapsed(), tail: Vec::new(), leaked: false };
@@ -382,13 +392,8 @@ fn failed(
     if ended.is_some() {
         return ended;
     }
-    if !job.task.scope.is_empty() {
-        let scope = scope_set(&job.task.scope);
-        let outside: Vec<RepoPath> =
-            paths().into_iter().filter(|path| !scope.contains(path.as_bytes())).collect();
-        if !outside.is_empty() {
-            return Some(Failure::Scope { paths: outside });
-        }
+    if let Some(failure) = outside(&job.task, patch) {
+        return Some(failure);
     }
     match job.task.changes {
         Changes::Required if patch.changes.is_empty() => Some(Failure::Unchanged),
@@ -397,6 +402,18 @@ fn failed(
         }
         _ => None,
     }
+}
+
+/// Whether a patch leaves the scope of its task.
+pub(super) fn outside(task: &Task, patch: &Patch) -> Option<Failure> {
+    if task.scope.is_empty() {
+        return None;
+    }
+    let scope = scope_set(&task.scope);
+    let changed = patch.changes.iter().map(|change| &change.path);
+    let paths: Vec<RepoPath> =
+        changed.filter(|path| !scope.contains(path.as_bytes())).cloned().collect();
+    (!paths.is_empty()).then_some(Failure::Scope { paths })
 }
 
 fn end(

@@ -9,6 +9,7 @@ mod exit_codes;
 mod gates;
 mod landing;
 mod looking;
+mod merging;
 mod order;
 mod repositories;
 mod resuming;

@@ -1,0 +1,284 @@
+//! `todone merge`: branches that exist already, merged as a queue: one after another, gated, what does
+//! not fit left out and named.
+//!
+//! Knows how such a board is written; it is read and run as any other.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use crate::board::{self, Vars};
+use crate::event::{LandState, RunState};
+use crate::git::{Head, Repo, merge_bases};
+use crate::model::{Outcome, RunId, Work};
+
+use super::Global;
+use super::each::quoted;
+use super::error::Failure;
+use super::reports::Reports;
+use super::run::{Asked, start};
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Branches or other revisions, such as origin/feature, in the order in which they are merged
+    #[arg(required = true, value_name = "BRANCH")]
+    branches: Vec<String>,
+    /// The branch to merge into and to land on; default the one that is checked out
+    #[arg(long, value_name = "BRANCH")]
+    into: Option<String>,
+    /// A script that must succeed on the merged tree
+    #[arg(long, value_name = "CMD")]
+    gate: Option<String>,
+    /// A script that prepares the worktree of the gate, once
+    #[arg(long, value_name = "CMD", requires = "gate")]
+    setup: Option<String>,
+    /// The order: as given, or those that change the fewest lines first
+    #[arg(long, default_value = "given")]
+    order: Order,
+    /// One commit a branch instead of a merge commit with the branch as second parent
+    #[arg(long)]
+    squash: bool,
+    /// Land only if every branch was merged; default: whatever was
+    #[arg(long)]
+    all: bool,
+    /// Push the branch when it has landed; default the remote that it belongs to, else origin
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "")]
+    push: Option<String>,
+    /// Print the board instead of running it, or afterwards the branches that ended so, one a line
+    #[arg(long, value_name = "WHAT")]
+    print: Option<Print>,
+    /// Gates at once; default the processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+    /// The name of the board, which the run is called by
+    #[arg(long, default_value = "merge")]
+    name: String,
+    /// Start a new run though the last one of this name is not finished
+    #[arg(long)]
+    new: bool,
+    /// One event per line on standard output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reports: Reports,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Order {
+    Given,
+    Smallest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Print {
+    /// The board, instead of running it
+    Board,
+    /// Those that are merged, or held nothing new
+    Merged,
+    /// Those that a gate refused
+    Rejected,
+    /// Those that met a conflict
+    Conflicted,
+    /// All that are not merged
+    Left,
+}
+
+pub(super) fn merge(global: &Global, mut args: Args) -> Result<u8, Failure> {
+    let repo = wiring::repo(global)?;
+    let here = wiring::dir(global)?;
+    let base = base(&repo, &args)?;
+    if args.order == Order::Smallest {
+        smallest_first(&repo, &base, &mut args.branches)?;
+    }
+    let text = write(&args, &base);
+    let board = board::read(text.as_bytes(), "todone merge", &here, &Vars::new())?;
+    if args.print == Some(Print::Board) {
+        write!(std::io::stdout(), "{text}")?;
+        return Ok(0);
+    }
+    args.reports.names = args.print.is_some();
+    let then = |run: &RunId, ended: Result<u8, Failure>| {
+        let (_, state) = wiring::look(&repo, Some(run.as_str()))?;
+        if let Some(print) = args.print {
+            list(&state, print)?;
+        }
+        match (&args.push, &state.land) {
+            (Some(remote), LandState::Landed { into, to }) => {
+                push(&repo, remote, into, &to.to_string())?;
+                ended
+            }
+            _ => ended,
+        }
+    };
+    let asked = Asked {
+        verb: "merge …",
+        jobs: None,
+        only: &[],
+        dry_run: false,
+        new: args.new,
+        json: args.json,
+        reports: &args.reports,
+        then: Some(&then),
+    };
+    start(global, board, &asked)
+}
+
+/// What is merged onto: the branch to land on, as it is now.
+fn base(repo: &Repo, args: &Args) -> Result<String, Failure> {
+    let Some(into) = &args.into else {
+        if let Head::Detached { .. } = repo.head()? {
+            return Err(Failure::usage("HEAD is detached, so there is no branch to merge into")
+                .hint("name one: --into BRANCH"));
+        }
+        return Ok("HEAD".to_owned());
+    };
+    let full = format!("refs/heads/{}", into.trim_start_matches("refs/heads/"));
+    Ok(if repo.ref_at(&full)?.is_some() { full } else { "HEAD".to_owned() })
+}
+
+/// By the number of lines that each changes since it left the base, equals as they were given.
+fn smallest_first(repo: &Repo, base: &str, branches: &mut [String]) -> Result<(), Failure> {
+    let base = repo.commit(base)?;
+    let mut sizes = std::collections::BTreeMap::new();
+    for branch in branches.iter() {
+        let commit = repo.commit(branch)?;
+        let from = merge_bases(repo, None, base, commit)?.first().copied().unwrap_or(base);
+        let call = repo.git().args(["diff", "--numstat", "--no-ext-diff", "--no-textconv"]);
+        let said = call.arg(from.to_string()).arg(commit.to_string());
+        let said = said.run().map_err(crate::git::Error::from)?;
+        let text = String::from_utf8_lossy(&said.stdout);
+        // A binary file has no lines: `-` counts as one.
+        let number = |word: Option<&str>| word.map_or(0, |word| word.parse::<u64>().unwrap_or(1));
+        let lines = text.lines().map(|line| {
+            let mut words = line.split('\t');
+            number(words.next()) + number(words.next())
+        });
+        sizes.insert(branch.clone(), lines.sum::<u64>());
+    }
+    branches.sort_by_key(|branch| sizes[branch]);
+    Ok(())
+}
+
+/// The board as TOML.
+fn write(args: &Args, base: &str) -> String {
+    let mut lines =
+        vec![format!("name = {}", quoted(&args.name)), format!("base = {}", quoted(base))];
+    lines.extend(args.into.as_ref().map(|into| format!("into = {}", quoted(into))));
+    lines.push(format!("merge = {}", quoted(if args.squash { "linear" } else { "merge-commits" })));
+    lines.push(format!("land = {}", quoted(if args.all { "clean" } else { "merged" })));
+    lines.extend(args.gate.as_ref().map(|gate| format!("gate = {}", quoted(gate))));
+    lines.extend(args.jobs.map(|jobs| format!("jobs = {jobs}")));
+    if let Some(setup) = &args.setup {
+        lines.push(format!("\n[defaults]\nsetup = {}", quoted(setup)));
+    }
+    let mut taken = BTreeSet::new();
+    for branch in &args.branches {
+        let id = id_of(branch, &mut taken);
+        lines.push(format!("\n[[task]]\nid = {}\nbranch = {}", quoted(&id), quoted(branch)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The id of the task that merges a branch: what no id may hold becomes `-`, and what is taken gets a
+/// number.
+fn id_of(branch: &str, taken: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let mut id: String = branch.chars().map(plain).collect();
+    while id.contains("..") {
+        id = id.replace("..", ".");
+    }
+    id = id.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    id.truncate(56);
+    id.truncate(id.trim_end_matches('.').len());
+    if id.is_empty() {
+        id.push_str("branch");
+    }
+    if let Some(stem) = id.strip_suffix(".lock") {
+        id = format!("{stem}-lock");
+    }
+    let (stem, mut number) = (id.clone(), 1);
+    while !taken.insert(id.to_ascii_lowercase()) {
+        number += 1;
+        id = format!("{stem}-{number}");
+    }
+    id
+}
+
+/// The branches that ended so, in the order in which they were to be merged.
+fn list(state: &RunState, print: Print) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for unit in state.in_order() {
+        let wanted = match (print, unit.outcome()) {
+            (Print::Board, _) => false,
+            (Print::Merged, outcome) => outcome.is_some_and(Outcome::is_success),
+            (Print::Left, outcome) => !outcome.is_some_and(Outcome::is_success),
+            (Print::Rejected, outcome) => matches!(outcome, Some(Outcome::Rejected { .. })),
+            (Print::Conflicted, outcome) => matches!(outcome, Some(Outcome::Conflicted { .. })),
+        };
+        let task = state.board.task(&unit.unit.task);
+        if let (true, Some(Work::Branch { rev })) = (wanted, task.map(|task| &task.work)) {
+            writeln!(out, "{rev}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Publishes what has landed, with the user's own configuration, credentials and hooks.
+fn push(repo: &Repo, remote: &str, into: &str, commit: &str) -> Result<(), Failure> {
+    let short = into.trim_start_matches("refs/heads/");
+    let configured = || -> Option<String> {
+        let key = format!("branch.{short}.remote");
+        let said = repo.git().args(["config", "--get", &key]).run().ok()?;
+        let name = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        (!name.is_empty()).then_some(name)
+    };
+    let remote = match remote {
+        "" => configured().unwrap_or_else(|| "origin".to_owned()),
+        named => named.to_owned(),
+    };
+    let ended = std::process::Command::new("git")
+        .current_dir(repo.checkout().unwrap_or_else(|| repo.common_dir()))
+        .args(["push", "--", &remote, &format!("{commit}:{into}")])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|fault| Failure::environment(format!("git can't be started: {fault}")))?;
+    match ended.success() {
+        true => Ok(()),
+        false => Err(Failure::environment(format!(
+            "`{short}` has landed here, but {remote} did not take it (git push: {ended})"
+        ))
+        .hint(format!("push it yourself: git push {remote} {short}"))
+        .hint("or take the landing back: todone land --undo")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TaskId;
+
+    #[test]
+    fn every_branch_has_an_id_of_its_own() {
+        let mut taken = BTreeSet::new();
+        let long = "x".repeat(300);
+        let branches = [
+            ("feature-x", "feature-x"),
+            ("origin/feature-x", "origin-feature-x"),
+            ("origin-feature-x", "origin-feature-x-2"),
+            ("Feature-X", "Feature-X-2"),
+            ("HEAD~2..", "HEAD-2"),
+            ("@{u}", "u-"),
+            ("/", "branch"),
+            ("é", "branch-2"),
+            ("a.lock", "a-lock"),
+            (&long, &long[..56]),
+            (&long, &format!("{}-2", &long[..56])),
+        ];
+        for (branch, id) in branches {
+            let made = id_of(branch, &mut taken);
+            assert_eq!(made, id, "{branch}");
+            made.parse::<TaskId>().expect("an id");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Branches that exist already, merged as a queue.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::space::{Ran, Space};
+
+/// Starts a branch at a revision with one change of `path` and goes back to `main`.
+fn branch(space: &Space, name: &str, from: &str, path: &str, text: &str) -> String {
+    space.git(&["checkout", "-q", "-b", name, from]);
+    space.write(path, text);
+    let commit = space.commit(&format!("work of {name}"));
+    space.git(&["checkout", "-q", "main"]);
+    commit
+}
+
+const TEXT: &str = "one\n2\n3\n4\n5\n6\nseven\n";
+
+/// `a` and `c` change the same line, `b` another one, `d` stands on `a`.
+fn four() -> Space {
+    let space = Space::new(&[("text", TEXT)]);
+    branch(&space, "a", "main", "text", &TEXT.replace("one", "ONE"));
+    branch(&space, "b", "main", "text", &TEXT.replace("seven", "SEVEN"));
+    branch(&space, "c", "main", "text", &TEXT.replace("one", "uno"));
+    branch(&space, "d", "a", "other", "d\n");
+    space
+}
+
+fn merge(space: &Space, args: &[&str]) -> Ran {
+    space.todone_landing(&[&["merge"], args].concat(), "main")
+}
+
+#[test]
+fn branches_are_merged_in_order_with_their_tips_as_second_parents() {
+    let space = four();
+    let ran = merge(&space, &["a", "b", "c", "d", "--gate", "test -f text"]);
+    ran.code(4).says("conflict: `c` meets `a` in `text`").says("landed: `main`");
+    assert_eq!(space.read("text"), "ONE\n2\n3\n4\n5\n6\nSEVEN\n");
+    assert_eq!(space.read("other"), "d\n");
+    let log = space.git(&["log", "--first-parent", "--format=%s", "main"]);
+    assert_eq!(log, "Merge branch 'd'\nMerge branch 'b'\nMerge branch 'a'\nstart");
+    for (commit, tip) in [("main^2", "d"), ("main~1^2", "b"), ("main~2^2", "a")] {
+        assert_eq!(space.git(&["rev-parse", commit]), space.git(&["rev-parse", tip]));
+    }
+    // What was merged already holds nothing new; what conflicted is tried with its new commits.
+    space.git(&["checkout", "-q", "c"]);
+    space.write("text", TEXT);
+    space.commit("take it back");
+    space.git(&["checkout", "-q", "main"]);
+    let ran = merge(&space, &["b", "c", "--new"]);
+    ran.code(0);
+    assert_eq!(space.status_of("b"), "unchanged");
+}
+
+#[test]
+fn what_is_left_is_printed_a_line_each() {
+    let space = four();
+    let ran = merge(&space, &["a", "b", "c", "--print", "left"]);
+    assert_eq!(ran.code(4).out, "c\n");
+    let space = four();
+    let ran = merge(&space, &["a", "b", "c", "--print", "merged"]);
+    assert_eq!(ran.code(4).out, "a\nb\n");
+    let ran = merge(&space, &["a", "--print", "merged", "--json"]);
+    ran.code(2).says("can't share standard output");
+}
+
+#[test]
+fn a_printed_board_merges_the_same() {
+    let space = four();
+    let board = space.todone(&["merge", "a", "b", "--print", "board"]).code(0).out;
+    space.board(&board);
+    space.run(&[]).code(0);
+    let tree = space.git(&["rev-parse", "main^{tree}"]);
+    let other = four();
+    merge(&other, &["a", "b"]).code(0);
+    assert_eq!(other.git(&["rev-parse", "main^{tree}"]), tree);
+}
+
+#[test]
+fn squashed_branches_are_one_commit_each() {
+    let space = four();
+    merge(&space, &["a", "d", "--squash"]).code(0);
+    let log = space.git(&["log", "--format=%s", "main"]);
+    assert_eq!(log, "Squash branch 'd'\nSquash branch 'a'\nstart");
+    assert_eq!(space.git(&["rev-list", "--merges", "--count", "main"]), "0");
+    assert_eq!(space.read("other"), "d\n");
+}
+
+#[test]
+fn the_smallest_may_go_first() {
+    let space = four();
+    branch(&space, "big", "main", "text", "one\nall\nof\nit\nis\nnew\n");
+    let ran = space.todone(&["merge", "big", "a", "--order", "smallest", "--print", "board"]);
+    let board = ran.code(0).out;
+    assert!(board.find("branch = \"a\"") < board.find("branch = \"big\""), "{board}");
+}
+
+/// Two branches that took each other's first commit over: git makes one base of two.
+#[test]
+fn crossed_histories_are_merged_as_git_merges_them() {
+    let space = Space::new(&[("text", TEXT)]);
+    let left = branch(&space, "left", "main", "text", &TEXT.replace("one", "ONE"));
+    let right = branch(&space, "right", "main", "text", &TEXT.replace("seven", "SEVEN"));
+    for (here, there) in [("left", right), ("right", left)] {
+        space.git(&["checkout", "-q", here]);
+        space.git(&["merge", "-q", "--no-edit", &there]);
+        space.write(here, "more\n");
+        space.commit("more");
+    }
+    let bases = space.git(&["merge-base", "--all", "left", "right"]);
+    assert_eq!(bases.lines().count(), 2, "the histories cross");
+    space.git(&["checkout", "-q", "main"]);
+    space.git(&["reset", "-q", "--hard", "left"]);
+    let tree = space.git(&["merge-tree", "--write-tree", "main", "right"]);
+    merge(&space, &["right"]).code(0);
+    assert_eq!(space.git(&["rev-parse", "main^{tree}"]), tree);
+}
+
+#[test]
+fn a_branch_is_taken_from_where_it_left_not_from_the_base() {
+    let space = Space::new(&[("text", TEXT)]);
+    branch(&space, "old", "main", "text", &TEXT.replace("seven", "SEVEN"));
+    space.write("text", &TEXT.replace("one", "ONE"));
+    space.commit("main went on");
+    merge(&space, &["old"]).code(0);
+    assert_eq!(space.read("text"), "ONE\n2\n3\n4\n5\n6\nSEVEN\n");
+    assert_eq!(space.task("old")["files"][0]["path"], "text");
+}
+
+#[test]
+fn a_red_gate_keeps_a_branch_off() {
+    let space = four();
+    let gate = "! grep -q SEVEN text";
+    let ran = merge(&space, &["b", "--gate", gate, "--print", "rejected"]);
+    assert_eq!(ran.code(1).out, "b\n");
+    assert_eq!(space.read("text"), TEXT);
+}
+
+#[test]
+fn a_branch_that_is_not_there_is_told_before_anything_is_made() {
+    let space = four();
+    let ran = space.todone(&["merge", "a", "nowhere"]).code(2);
+    ran.says("merges `nowhere`").says("git fetch origin nowhere:nowhere");
+    assert!(!space.repo().join(".git/todone/store.db").exists());
+    space.board("[[task]]\nid = \"x\"\nbranch = \"a\"\nverify = \"true\"\n");
+    space.run(&[]).code(2).says("`verify` beside `branch`").says("`gate`");
+    space.git(&["checkout", "-q", "--detach"]);
+    space.todone(&["merge", "a"]).code(2).says("--into BRANCH");
+}
+
+#[test]
+fn histories_without_a_common_commit_are_never_merged() {
+    let space = four();
+    space.git(&["checkout", "-q", "--orphan", "island"]);
+    space.commit("alone");
+    space.git(&["checkout", "-q", "main"]);
+    space.todone(&["merge", "island"]).code(3).says("no commit in common").says("--unshallow");
+    space.todone(&["check", "--merge", "island"]).code(3).says("no commit in common");
+}
+
+/// How many objects the repository holds, packed or not.
+fn objects(space: &Space) -> String {
+    space.git(&["count-objects", "-v"])
+}
+
+#[test]
+fn a_prediction_names_pairs_and_changes_nothing() {
+    let space = four();
+    let before = objects(&space);
+    let ran = space.todone(&["check", "--merge", "a", "b", "c", "d"]).code(4);
+    let ran = ran.says("`c` conflicts with `a` in `text`").says("`d` conflicts with `c`");
+    ran.says("3 of 4 branches can be merged into `HEAD`, in this order").says("text: line 1");
+    space.todone(&["check", "--merge", "a", "b", "--into", "main"]).code(0).says("in any order");
+    let page = space.todone(&["check", "--json", "--merge", "a", "c"]).code(4).json();
+    assert_eq!(page["conflicts"][0]["earlier"], "a");
+    assert_eq!(page["conflicts"][0]["files"][0]["path"], "text");
+    assert_eq!(page["conflicts"].as_array().map(Vec::len), Some(1));
+    space.write("text", &TEXT.replace("one", "first"));
+    space.commit("main went on");
+    space.todone(&["check", "--merge", "a"]).code(4).says("`a` conflicts with `HEAD`");
+    space.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    space.todone(&["check", "--merge", "nowhere"]).code(2);
+    let count = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with("size")).map(str::to_owned).collect()
+    };
+    // The commit of the middle is the test's own: three objects.
+    let (mut was, now) = (count(&before), count(&objects(&space)));
+    let number: u32 = was[0].rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    was[0] = format!("count: {}", number + 3);
+    assert_eq!(was, now);
+}
+
+/// A bare repository that `main` belongs to.
+fn remote(space: &Space) {
+    let path = space.path("remote.git");
+    let path = path.to_str().expect("a name");
+    space.git(&["init", "-q", "--bare", path]);
+    space.git(&["remote", "add", "upstream", path]);
+    space.git(&["push", "-q", "-u", "upstream", "main"]);
+}
+
+#[test]
+fn what_has_landed_is_pushed_if_asked_for() {
+    let space = four();
+    remote(&space);
+    // git itself moves the branch that follows the remote, so that no fingerprint is taken.
+    space.todone_quiet(&["merge", "a", "b", "--push"]).code(0);
+    let there = space.git_in(&space.path("remote.git"), &["rev-parse", "main"]);
+    assert_eq!(there, space.git(&["rev-parse", "main"]));
+}
+
+#[test]
+fn a_remote_that_refuses_is_told_and_the_way_back() {
+    let space = four();
+    remote(&space);
+    let hook = space.path("remote.git/hooks/pre-receive");
+    std::fs::write(&hook, "#!/bin/sh\necho only on Mondays >&2\nexit 1\n").expect("written");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&hook, mode).expect("allowed");
+    let ran = space.todone_env(&["merge", "a", "--push", "upstream"], &[], Some("main"));
+    ran.code(3).says("only on Mondays").says("upstream did not take it").says("land --undo");
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    assert_eq!(space.read("text"), TEXT);
+}
+
+#[test]
+fn a_shallow_clone_says_what_it_lacks() {
+    let space = four();
+    let clone = space.path("clone");
+    let from = format!("file://{}", space.repo().display());
+    let to = clone.to_str().expect("a name");
+    space.git(&["clone", "-q", "--depth", "1", "--no-single-branch", &from, to]);
+    let ran = space.todone_quiet(&["-C", to, "merge", "origin/a"]);
+    ran.code(3).says("no commit in common").says("fetch-depth: 0");
+}
+
+/// The branch moves while the gate judges the queue: what was merged is merged again onto its tip.
+#[test]
+fn a_branch_that_moves_meanwhile_gets_the_histories_too() {
+    let space = four();
+    let repo = space.repo();
+    let gate = format!(
+        "if test -e {0}/once; then exit 0; fi; touch {0}/once; cd {1} && echo x > late && \
+         git add late && git -c user.name=E -c user.email=e@x commit -qm late",
+        space.path("home").display(),
+        repo.display(),
+    );
+    merge(&space, &["a", "b", "--gate", &gate]).code(0);
+    let log = space.git(&["log", "--first-parent", "--format=%s", "main"]);
+    assert_eq!(log, "Merge branch 'b'\nMerge branch 'a'\nlate\nstart");
+    assert_eq!(space.git(&["rev-parse", "main^2"]), space.git(&["rev-parse", "b"]));
+    assert_eq!(space.read("text"), "ONE\n2\n3\n4\n5\n6\nSEVEN\n");
+}
+
+/// The shell steps of the workflow in the README, but for the one that installs todone.
+fn steps_of_the_readme() -> Vec<String> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme = readme.expect("the README");
+    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut steps: Vec<String> = Vec::new();
+    let mut block = None;
+    for line in yaml.expect("a workflow").lines() {
+        let indent = line.len() - line.trim_start().len();
+        match (line.trim_start().split_once("run: "), block) {
+            (Some((_, "|")), _) => {
+                block = Some(indent + 2);
+                steps.push(String::new());
+            }
+            (Some((_, command)), _) => {
+                block = None;
+                steps.push(command.to_owned());
+            }
+            (None, Some(deep)) if indent >= deep => {
+                let step = steps.last_mut().expect("a step");
+                step.extend([&line[deep..], "\n"]);
+            }
+            _ => block = None,
+        }
+    }
+    steps.retain(|step| !step.contains("cargo install"));
+    steps
+}
+
+#[test]
+fn the_workflow_of_the_readme_merges_what_it_is_given() {
+    let space = four();
+    let remote = space.path("remote.git");
+    let clone = space.path("clone");
+    let (there, here) = (remote.to_str().expect("a name"), clone.to_str().expect("a name"));
+    space.git(&["clone", "-q", "--bare", ".", there]);
+    // As actions/checkout leaves it: one commit, one branch.
+    space.git(&[
+        "clone",
+        "-q",
+        "--depth",
+        "1",
+        "--branch",
+        "main",
+        &format!("file://{there}"),
+        here,
+    ]);
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_todone")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").expect("a PATH"));
+    let summary = space.path("summary.md");
+    let steps = steps_of_the_readme();
+    assert!(steps.len() >= 2, "{steps:?}");
+    let mut codes = Vec::new();
+    for step in &steps {
+        let mut bash = space.command("bash");
+        bash.args(["-e", "-o", "pipefail", "-c", step]).current_dir(&clone);
+        bash.env("PATH", &path).env("BRANCHES", "a b c d").env("GATE", "test -f text");
+        bash.env("GITHUB_ACTIONS", "true").env("CI", "true");
+        bash.env("GITHUB_STEP_SUMMARY", &summary);
+        let ran = crate::space::ran(bash.output().expect("bash runs"));
+        assert!(matches!(ran.code, 0 | 4), "{step}\n{}\n{}", ran.out, ran.err);
+        codes.push((ran.code, ran.out, ran.err));
+    }
+    let (code, out, err) = codes.last().expect("a step");
+    assert_eq!((*code, out.trim()), (4, "origin/c"), "{err}");
+    assert!(err.contains("::warning file=text,line=1,"), "{err}");
+    let text = space.git_in(&remote, &["show", "main:text"]);
+    assert_eq!(text, "ONE\n2\n3\n4\n5\n6\nSEVEN");
+    assert_eq!(space.git_in(&remote, &["rev-parse", "main^2"]), space.git(&["rev-parse", "d"]));
+    assert!(std::fs::read_to_string(summary).expect("written").contains("origin-c"));
+    assert!(clone.join("junit.xml").exists());
+}
