@@ -108,20 +108,18 @@ impl Fresh {
             paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect::<Vec<_>>()
         };
         assert!(wrong.is_empty(), "not of this commit: {:?}", shown(&wrong));
-        // A directory must hold something that may stay.
-        for dir in extra.iter().filter(|path| matches!(found[*path], Thing::Dir(_))) {
-            let holds =
-                |path: &&Vec<u8>| path.starts_with(dir) && path.get(dir.len()) == Some(&b'/');
-            let named = |name: &&&str| name.as_bytes().starts_with(dir);
-            let empty_but_ignored = !all && self.ignored(&[[&dir[..], b"/"].concat()]).len() == 1;
-            // Known to be imperfect: a directory that hid itself by rules of its own may stay behind when
-            // all in it is gone. git sees none of it.
-            let hid_itself = dir.rsplit(|b| *b == b'/').next() == Some(b"env");
+        // A directory must hold something that may stay, be it an empty directory that rules ignore.
+        let dirs: Vec<&Vec<u8>> =
+            extra.iter().filter(|path| matches!(found[*path], Thing::Dir(_))).collect();
+        let asked: Vec<Vec<u8>> = dirs.iter().map(|dir| [&dir[..], b"/"].concat()).collect();
+        let may_stay = if all { BTreeSet::new() } else { self.ignored(&asked) };
+        for dir in dirs {
+            let start = [&dir[..], b"/"].concat();
+            let holds = |path: &[u8]| path.starts_with(&start);
             assert!(
-                hid_itself
-                    || leaves.iter().any(|path| holds(&path))
-                    || besides.iter().any(|name| named(&name))
-                    || empty_but_ignored,
+                leaves.iter().any(|path| holds(path))
+                    || besides.iter().any(|name| holds(name.as_bytes()))
+                    || may_stay.iter().any(|path| holds(path)),
                 "empty directory {}",
                 String::from_utf8_lossy(dir)
             );
@@ -131,12 +129,21 @@ impl Fresh {
 
 /// Which of these paths git would not add in this directory.
 pub fn check_ignore(dir: &Path, paths: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
+    asked(Command::new("git").arg("-C").arg(dir), paths)
+}
+
+/// The same in a worktree whose own `.git` may be broken.
+pub fn ignored_in(ground: &Ground, root: &Path, paths: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
+    let mut git = Command::new("git");
+    git.current_dir(root).env("GIT_DIR", ground.repo.join(".git")).env("GIT_WORK_TREE", root);
+    asked(&mut git, paths)
+}
+
+fn asked(git: &mut Command, paths: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
     if paths.is_empty() {
         return BTreeSet::new();
     }
-    let mut child = Command::new("git")
-        .arg("-C")
-        .arg(dir)
+    let mut child = git
         .args(["check-ignore", "-z", "--stdin", "--no-index"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

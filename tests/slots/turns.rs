@@ -4,12 +4,12 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use todone::git::{Lease, Pool, Prepare};
+use todone::git::{Harvest, Lease, Pool, Prepare};
 use todone::model::{Clean, Oid};
 
 use crate::acts::{ALL, Act, act};
 use crate::ground::{Ground, alone, git, harvest, how, lease, once, put, ready, settle};
-use crate::oracle::{Fresh, walk};
+use crate::oracle::{Fresh, ignored_in, walk};
 
 /// Two commits that differ in every way.
 fn ground() -> (Ground, [Oid; 2]) {
@@ -106,7 +106,17 @@ fn whatever_a_task_did_the_next_gets_just_its_base() {
                 if let Some(act) = turn.check {
                     act.perform(&root, &outside);
                     lease.undo_since_harvest().expect("undone");
-                    assert_eq!(harvest(&mut lease).patch.tree, found.patch.tree, "undone whole");
+                    let again = harvest(&mut lease);
+                    // What rules ignore, the task's too, stays as the check left it.
+                    let of = |found: &Harvest| found.patch.changes.clone();
+                    let (mut one, mut other) = (of(&again), of(&found));
+                    let new = one.iter().chain(&other).filter(|change| change.old.is_none());
+                    let new: Vec<_> = new.map(|change| change.path.as_bytes().to_vec()).collect();
+                    let mut ignored = fresh[turn.base].ignored(&new);
+                    ignored.extend(ignored_in(&ground, &root, &new));
+                    one.retain(|change| !ignored.contains(change.path.as_bytes()));
+                    other.retain(|change| !ignored.contains(change.path.as_bytes()));
+                    assert_eq!(one, other, "undone whole");
                 }
                 assert_eq!(walk(&outside), before);
                 if found.incomplete.is_empty() {
@@ -172,6 +182,27 @@ fn rights_that_a_task_took_away_are_given_back() {
         fresh.assert_held_by(&root, true, &[]);
         let there = std::fs::metadata(&root).expect("there");
         assert_eq!(there.permissions().mode() & 0o700, 0o700);
+        settle(lease);
+    });
+}
+
+#[test]
+fn a_directory_that_stays_with_what_rules_ignore_is_open_to_the_next() {
+    alone("turns::a_directory_that_stays_with_what_rules_ignore_is_open_to_the_next", || {
+        use std::os::unix::fs::PermissionsExt as _;
+        let ground = Ground::new(&[(".gitignore", "build/\n"), ("f", "1")]);
+        let pool = ground.pool();
+        let lease = ready(&pool, ground.head());
+        let new = lease.worktree().join("new");
+        put(lease.worktree(), "new/build/x", "kept");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o555)).expect("set");
+        let mut lease = lease;
+        harvest(&mut lease);
+        settle(lease);
+        let lease = ready(&pool, ground.head());
+        assert!(new.join("build/x").is_file(), "ignored files stay");
+        let mode = std::fs::metadata(&new).expect("there").permissions().mode();
+        assert_eq!(mode & 0o700, 0o700);
         settle(lease);
     });
 }

@@ -79,7 +79,7 @@ impl Memory {
         self.raw.clear();
         self.put(&targets, &self.tree_attributes(), tools)?;
         self.pending.clear();
-        self.sweep_dirs(tools);
+        self.sweep_dirs(tools)?;
         if clean == Clean::All {
             self.drop_ignored(tools)?;
         }
@@ -93,7 +93,7 @@ impl Memory {
                 setup_lost = true;
             }
             self.dirs.extend(found.dirs);
-            self.sweep_dirs(tools);
+            self.sweep_dirs(tools)?;
             if clean == Clean::All {
                 self.drop_ignored(tools)?;
             }
@@ -180,7 +180,7 @@ impl Memory {
     }
 
     /// Removes unknown directories that hold nothing any more, inner ones first.
-    fn sweep_dirs(&mut self, tools: &Tools<'_>) {
+    fn sweep_dirs(&mut self, tools: &Tools<'_>) -> Result<(), Error> {
         for path in std::mem::take(&mut self.dirs).iter().rev() {
             if self.manifest.dir(path.as_bytes()).is_none() && !self.submodules.contains(path) {
                 let full = tools.root.join(path.to_path());
@@ -190,11 +190,14 @@ impl Memory {
                 if disk::remove_empty(&full) {
                     disk::prune(tools.root, path);
                 } else {
-                    // It holds something ignored, and goes when that has gone.
+                    // It holds something ignored, and goes when that has gone. Until then nobody is to
+                    // be hindered by its rights.
+                    disk::open_up(&full)?;
                     self.dirs.insert(path.clone());
                 }
             }
         }
+        Ok(())
     }
 
     fn drop_ignored(&mut self, tools: &mut Tools<'_>) -> Result<(), Error> {
