@@ -47,6 +47,7 @@ fn end(failure: Option<Failure>) -> Box<AttemptEnd> {
         tail: "one\ntwo\n".to_owned(),
         output: Some("[1, 2]".to_owned()),
         leaked: true,
+        usage: None,
     })
 }
 

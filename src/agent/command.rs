@@ -10,7 +10,7 @@ use crate::model::Profile;
 use super::{Adapter, Asked, Assignment, Start, fill};
 
 /// The longest prompt that is passed as an argument. Linux takes none of 128 KiB or more.
-const MOST_ARGUMENT: usize = 100 * 1024;
+pub(super) const MOST_ARGUMENT: usize = 100 * 1024;
 
 /// Any program.
 pub(super) struct Plain;
@@ -20,6 +20,7 @@ impl Adapter for Plain {
         Start {
             argv: arguments(assignment, &profile.command, Some(prompt)),
             input: profile.stdin_prompt.then(|| prompt.text.clone()),
+            ..Start::default()
         }
     }
 }

@@ -76,12 +76,40 @@ pub fn base_env(
         .filter(|(name, _)| name != "PWD" && name != "OLDPWD")
         .collect();
     env.extend(SET.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    set_config(&mut env, config);
+    env.into_iter().collect()
+}
+
+/// A scheme that git has no program for: an address with it refuses, and says why.
+const REFUSED: &str = "no-push-for-agents://push-is-off-for-this-agent/";
+
+/// The environment of an agent that may not publish: git asks nobody for a password, and every address
+/// that it would push to is replaced by one that it can't speak to. `pushed` are addresses for pushing
+/// alone, which the first rule does not reach.
+pub fn no_push(env: &mut Vec<(OsString, OsString)>, pushed: &[String]) {
+    let mut all: BTreeMap<OsString, OsString> = std::mem::take(env).into_iter().collect();
+    let mut config = inherited_config(&all);
+    all.retain(|name, _| !is_config(name));
+    let mut add = |key: String, value: &str| config.push((key.into(), value.into()));
+    // An empty one empties the list of those before.
+    add("credential.helper".to_owned(), "");
+    add(format!("url.{REFUSED}.pushInsteadOf"), "");
+    for address in pushed {
+        add(format!("url.{REFUSED}.insteadOf"), address);
+    }
+    for name in ["GIT_ASKPASS", "SSH_ASKPASS"] {
+        all.insert(name.into(), "false".into());
+    }
+    set_config(&mut all, config);
+    *env = all.into_iter().collect();
+}
+
+fn set_config(env: &mut BTreeMap<OsString, OsString>, config: Vec<(OsString, OsString)>) {
     env.insert("GIT_CONFIG_COUNT".into(), config.len().to_string().into());
     for (number, (key, value)) in config.into_iter().enumerate() {
         env.insert(format!("GIT_CONFIG_KEY_{number}").into(), key);
         env.insert(format!("GIT_CONFIG_VALUE_{number}").into(), value);
     }
-    env.into_iter().collect()
 }
 
 fn names(pattern: &str, name: &OsStr) -> bool {

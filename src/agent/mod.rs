@@ -1,4 +1,5 @@
-//! How an agent talks: what is to be done becomes program, arguments and environment.
+//! How an agent talks: what is to be done becomes program, arguments and environment; what it prints
+//! becomes steps and an end.
 //!
 //! Knows nothing of processes; no input or output happens here.
 //!
@@ -8,24 +9,42 @@
 //! | file | holds |
 //! |---|---|
 //! | `command.rs` | the adapter of plain programs |
+//! | `claude.rs`, `codex.rs`, `gemini.rs`, `opencode.rs`, `copilot.rs`, `qwen.rs`, `aider.rs` | an adapter each |
+//! | `listen.rs` | what the lines of an agent add up to, and how it ended |
+//! | `trouble.rs` | what troubles an agent, read out of its words |
+//! | `result.rs` | the file in which a plain program may say what it used |
+//! | `json.rs` | questions to a JSON value |
 //! | `values.rs` | the variables and files that every task gets |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
 //! | `environment.rs` | what a task inherits from the caller |
 //!
 //! To add one: write a file with a type that implements [`Adapter`], and give it a row in `adapter`.
 
+mod aider;
+mod claude;
+mod codex;
 mod command;
+mod copilot;
 mod environment;
 mod fill;
+mod gemini;
+mod json;
+mod listen;
+mod opencode;
+mod qwen;
+mod result;
+mod trouble;
 mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Profile, ProfileKind, RunId, Task, TaskId, Unit, Work};
+use crate::model::{Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work};
 
-pub use environment::base_env;
+pub use environment::{base_env, no_push};
+pub use listen::{Ended, Heard, Listener, Step, Transcript};
+pub use result::Result as ResultFile;
 pub use values::MOST_INLINE;
 
 /// One attempt at one unit, with everything that it may be told.
@@ -75,6 +94,27 @@ pub trait Adapter: Sync {
     /// How an agent of this profile is started with this prompt. The environment and the files that
     /// every task gets are added by [`launch`].
     fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start;
+
+    /// Whether what it prints tells how it goes; if not, its exit status is all there is.
+    fn speaks(&self) -> bool {
+        false
+    }
+
+    /// Whether its standard output is text, in which any word may stand: what its lines did not say
+    /// can't be guessed from it.
+    fn plain(&self) -> bool {
+        false
+    }
+
+    /// Reads a line of its standard output. What can't be understood is passed over.
+    fn line(&self, _so_far: &mut Transcript, _line: &str) -> Option<Step> {
+        None
+    }
+
+    /// What an exit status of its own means.
+    fn exit(&self, _code: i32) -> Option<Trouble> {
+        None
+    }
 }
 
 /// A prompt, ready to be handed over.
@@ -93,24 +133,42 @@ pub struct Start {
     pub argv: Vec<OsString>,
     /// What it reads from standard input.
     pub input: Option<Vec<u8>>,
+    /// What is set for it; goes before what the profile sets.
+    pub env: Vec<(OsString, OsString)>,
+    /// Files below the scratch directory.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// The table of adapters. None: a kind that this version does not know.
 fn adapter(kind: &ProfileKind) -> Option<&'static dyn Adapter> {
     match kind {
         ProfileKind::Command => Some(&command::Plain),
+        ProfileKind::Claude => Some(&claude::Claude),
+        ProfileKind::Codex => Some(&codex::Codex),
+        ProfileKind::Gemini => Some(&gemini::Gemini),
+        ProfileKind::Opencode => Some(&opencode::Opencode),
+        ProfileKind::Copilot => Some(&copilot::Copilot),
+        ProfileKind::Qwen => Some(&qwen::Qwen),
+        ProfileKind::Aider => Some(&aider::Aider),
         ProfileKind::Other(_) => None,
     }
+}
+
+/// Somebody who listens to an agent of this kind; none: its exit status is all there is.
+pub fn listener(kind: &ProfileKind) -> Option<Listener> {
+    adapter(kind).filter(|adapter| adapter.speaks()).map(Listener::new)
 }
 
 /// How this attempt is started.
 pub fn launch(assignment: &Assignment<'_>) -> Launch {
     let mut values = values::Values::of(assignment);
-    let start = match &assignment.task.work {
+    let mut start = match &assignment.task.work {
         Work::Branch { .. } => unreachable!("BUG: nothing is run for commits that exist"),
-        Work::Run { script } => Start { argv: command::script(assignment, script), input: None },
+        Work::Run { script } => {
+            Start { argv: command::script(assignment, script), ..Start::default() }
+        }
         Work::Command { argv } => {
-            Start { argv: command::arguments(assignment, argv, None), input: None }
+            Start { argv: command::arguments(assignment, argv, None), ..Start::default() }
         }
         Work::Agent { profile: name, prompt } => {
             let profile =
@@ -126,9 +184,61 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
     if let Some(profile) = assignment.profile {
         values.all_of(&profile.env);
     }
+    values.more(std::mem::take(&mut start.env), std::mem::take(&mut start.files));
     values.all_of(&assignment.task.env);
     let (env, files) = values.into_parts();
     Launch { argv: start.argv, env, input: start.input, files }
+}
+
+/// The program of an agent with the arguments that the user gives it: by default its kind's name.
+fn program(profile: &Profile) -> Vec<OsString> {
+    match profile.command.as_slice() {
+        [] => vec![profile.kind.word().into()],
+        command => command.iter().map(Into::into).collect(),
+    }
+}
+
+/// The commands that an agent may run without asking: those of `allow`, and what its work is held to.
+fn allowed(profile: &Profile, assignment: &Assignment<'_>) -> Vec<String> {
+    let mut all = profile.allow.clone();
+    if profile.permissions == Permissions::Edit
+        && let Some(verify) = &assignment.task.verify
+    {
+        let verify = verify.run.trim();
+        if !verify.is_empty() && !verify.contains('\n') && !all.iter().any(|known| known == verify)
+        {
+            all.push(verify.to_owned());
+        }
+    }
+    all
+}
+
+/// The prompt of an agent that has no flag for a system prompt: `system` stands before it.
+fn with_system(profile: &Profile, prompt: &Asked) -> Vec<u8> {
+    match &profile.system {
+        None => prompt.text.clone(),
+        Some(system) => [system.trim_end().as_bytes(), b"\n\n", &prompt.text].concat(),
+    }
+}
+
+/// A prompt as an argument that no program takes for a flag. One that no argument can hold comes by
+/// standard input, which these programs put before what stands in the argument.
+fn argument(text: Vec<u8>) -> (OsString, Option<Vec<u8>>) {
+    use std::os::unix::ffi::OsStringExt as _;
+    if text.len() > command::MOST_ARGUMENT || text.contains(&0) {
+        return ("Do all of the task above.".into(), Some(text));
+    }
+    let text = if text.first() == Some(&b'-') { [b"\n", &text[..]].concat() } else { text };
+    (OsString::from_vec(text), None)
+}
+
+/// A line as a JSON object; none: it is something else, such as a warning.
+fn parsed(line: &str) -> Option<serde_json::Value> {
+    let line = line.trim_start();
+    if !line.starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(line).ok().filter(serde_json::Value::is_object)
 }
 
 #[cfg(test)]

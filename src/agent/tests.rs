@@ -67,17 +67,9 @@ fn command(argv: &[&str]) -> Case {
 fn agent(argv: &[&str], text: &str) -> Case {
     let prompt = Prompt { text: text.to_owned() };
     let mut case = case(Work::Agent { profile: "helper".into(), prompt });
-    case.profile = Some(Profile {
-        name: "helper".into(),
-        kind: ProfileKind::Command,
-        command: argv.iter().map(|word| (*word).to_owned()).collect(),
-        stdin_prompt: false,
-        max: None,
-        retry: None,
-        env: BTreeMap::new(),
-        env_pass: None,
-        isolation: None,
-    });
+    let mut profile = Profile::new("helper", ProfileKind::Command);
+    profile.command = argv.iter().map(|word| (*word).to_owned()).collect();
+    case.profile = Some(profile);
     case
 }
 

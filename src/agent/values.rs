@@ -12,6 +12,7 @@
 //! | `TODONE_NEEDS_<ID>_OUTPUT` | what a needed task printed |
 //! | `TODONE_NEEDS_<ID>_OUTPUT_FILE` | a file with the same |
 //! | `TODONE_PROMPT_FILE` | a file with the prompt |
+//! | `TODONE_RESULT_FILE` | where an agent with a command of its own may say what it used |
 //! | `TODONE_SLOT` | a small number, unique among live tasks |
 //! | `TODONE_PORT` | the first of 20 leased ports |
 //! | `TODONE_BOARD_DIR` | the board's folder |
@@ -112,6 +113,7 @@ impl Values {
         }
         let file = self.file("prompt", text.clone());
         self.set("TODONE_PROMPT_FILE", &file);
+        self.set("TODONE_RESULT_FILE", super::result::path(assignment.scratch));
         Asked { text, file }
     }
 
@@ -120,6 +122,12 @@ impl Values {
         for (name, value) in env {
             self.set(name, value);
         }
+    }
+
+    /// Adds variables and files; they win over those before.
+    pub(super) fn more(&mut self, env: Vec<Variable>, files: Vec<File>) {
+        self.env.extend(env);
+        self.files.extend(files);
     }
 
     /// The variables, sorted by name, and the files.

@@ -128,25 +128,27 @@ const ON_REJECT: Shape = Choice(&["report"], &["retry"]);
 const ISOLATION: Shape = Choice(&["worktree"], &["clone"]);
 const SANDBOX: Shape = Choice(&["none"], &["write", "strict"]);
 
+/// The kinds of agents that there are.
+const KINDS: &[&str] =
+    &["command", "claude", "codex", "gemini", "opencode", "copilot", "qwen", "aider"];
 /// The kinds of agents that later versions drive.
-pub(super) const LATER_KINDS: &[&str] =
-    &["claude", "codex", "gemini", "opencode", "copilot", "qwen", "aider", "acp"];
+const LATER_KINDS: &[&str] = &["acp"];
 
 /// `[agent.NAME]`.
 #[rustfmt::skip]
 pub(super) const AGENT: &Section = &Section::new(
     "agent",
     &[
-        key("kind", Choice(&["command"], LATER_KINDS), "\"command\"", "how it talks"),
-        key("command", Filling(&Arg(IN_AGENT_ARGV), NO_WORDS), "none", "program and arguments; the element `{{ prompt }}` becomes the prompt"),
+        key("kind", Choice(KINDS, LATER_KINDS), "\"command\"", "how it talks"),
+        key("command", Filling(&Arg(IN_AGENT_ARGV), NO_WORDS), "none; the kind's program", "program and arguments; the element `{{ prompt }}` becomes the prompt. Of a coding agent: what stands before todone's arguments"),
         key("stdin", Choice(&["none", "prompt"], &[]), "\"none\"", "what its standard input is"),
-        key("model", Later(&Filled), "the agent's own", "the model"),
-        key("fallback", Later(&Many(&Word)), "none", "models or profiles that take over"),
-        key("system", Later(&Filled), "none", "what its system prompt gains"),
-        key("permissions", Later(&Choice(&["read", "edit", "all"], &[])), "\"edit\"", "what it may do without asking"),
-        key("allow", Later(&Many(&Filled)), "none", "commands that it may run"),
-        key("push", LaterFlag(false), "false", "whether it may publish"),
-        key("max", COUNT, "no bound", "the most tasks it works on at once, in all your runs on this machine"),
+        key("model", Filled, "the agent's own", "the model"),
+        key("fallback", Many(&Word), "none", "models of its own, or other profiles, that take over, in this order"),
+        key("system", Filled, "none", "what its system prompt gains"),
+        key("permissions", Choice(&["read", "edit", "all"], &[]), "\"edit\"", "what it may do without asking: look; change files of its worktree and run `allow` and `verify`; anything"),
+        key("allow", Many(&Filled), "none", "commands that it may run"),
+        key("push", Flag, "false", "whether it may publish"),
+        key("max", COUNT, "no bound; 4 for coding agents", "the most tasks it works on at once, in all your runs on this machine"),
         key("pool", Later(&COUNT), "none", "how many are kept warm"),
         key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
         key("budget", Later(&Table(BUDGET)), "none", "what it may spend"),
@@ -227,8 +229,8 @@ const TASK_KEYS: &[Key] = &[
     key("verify", Either(&[Script, Table(CHECK)]), "none", "what must succeed in its worktree before its patch is taken"),
     key("outputs", Many(&Glob), "none", "paths that are part of its patch even if ignored"),
     key("env", Map(Naming::Env, &ENV_VALUE), "none", "environment variables for it"),
-    key("timeout", Duration, "no limit", "the longest time an attempt may take"),
-    key("idle_timeout", Duration, "no limit", "the longest time an attempt may be silent"),
+    key("timeout", Duration, "no limit; `60m` with a coding agent", "the longest time an attempt may take"),
+    key("idle_timeout", Duration, "no limit; `15m` with a coding agent", "the longest time an attempt may be silent"),
     key("retry", RETRY, "the agent's, or 1", "how often it is tried"),
     key("priority", Whole(i64::MIN, i64::MAX), "0", "higher starts earlier among those that can start"),
     key("changes", Choice(&["optional", "required", "forbidden"], &[]), "\"optional\"", "whether a patch is expected"),

@@ -9,11 +9,13 @@
 //! | `shape` | the language of those tables, and the JSON Schema of them |
 //! | `check`, `strings` | a parsed file held against the tables |
 //! | `value`, `settings`, `tasks`, `work` | a checked file decoded |
+//! | `agents` | agent profiles decoded, and those that need no declaration |
 //! | `graph` | ids and needs |
 //! | `template` | `{{ name }}` |
 //! | `glob`, `items` | what a `foreach` becomes |
 //! | `fault`, `near` | complaints, their places, and what was probably meant |
 
+mod agents;
 mod check;
 mod fault;
 mod glob;
@@ -173,6 +175,9 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
     graph::check(&heads, c);
     settings::stray(root, &locks, set, c);
     board.tasks = done;
+    let declared = table("agent").into_iter().flatten();
+    let declared = declared.map(|(name, _)| name.get_ref().to_string()).collect();
+    agents::keep_used(board, &declared);
 }
 
 /// Complains of values that were set for no var.

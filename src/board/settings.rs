@@ -9,12 +9,12 @@ use toml::de::DeTable;
 
 use super::check::Checker;
 use super::fault::{Span, quote};
-use super::keys::{AGENT, BOARD, LATER_KINDS};
+use super::keys::BOARD;
 use super::shape::{Section, Shape};
 use super::template::var_env;
-use super::value::{View, count, elements, filled_texts, scalar};
+use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
-use crate::model::{Board, CommitStyle, Gate, Jobs, LandPolicy, Profile, ProfileKind, Retry};
+use crate::model::{Board, CommitStyle, Gate, Jobs, LandPolicy, Retry};
 
 /// The value of `[vars]`, overridden by what the caller set.
 pub(super) fn vars(root: &DeTable<'_>, set: &Vars) -> Vars {
@@ -103,7 +103,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
         env_pass: env_pass(&view, c),
         limits: limits(&view),
-        agents: agents(&view, c),
+        agents: super::agents::agents(&view, c),
         tasks: Vec::new(),
         unbuilt: Vec::new(),
     }
@@ -209,7 +209,7 @@ fn no_vars(script: &str, span: Span, c: &mut Checker<'_>) {
     }
 }
 
-fn env_pass(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Vec<String>> {
+pub(super) fn env_pass(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Vec<String>> {
     view.value("env_pass")?;
     let words = view.words("env_pass");
     for (span, name) in &words {
@@ -254,44 +254,6 @@ pub(super) fn stray(root: &DeTable<'_>, locks: &BTreeSet<&str>, set: &Vars, c: &
             }
         }
     }
-}
-
-fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<String, Profile> {
-    let table = board.value("agent").and_then(|value| value.get_ref().as_table());
-    let mut agents = BTreeMap::new();
-    for (name, value) in table.into_iter().flatten() {
-        let Some(table) = value.get_ref().as_table() else { continue };
-        let view = View::new(table, AGENT);
-        let name_text = name.get_ref().to_string();
-        let kind = match view.raw("kind") {
-            Some(kind) if kind != "command" => ProfileKind::Other(kind),
-            _ => ProfileKind::Command,
-        };
-        if kind == ProfileKind::Command && view.find("command").is_none() {
-            let message = format!("agent {} has no `command`", quote(&name_text));
-            let hint = if LATER_KINDS.contains(&name_text.as_str()) {
-                format!("give it a `command`, or `kind = {name_text:?}`")
-            } else {
-                "such as `command = [\"my-agent\", \"{{ prompt }}\"]`".to_owned()
-            };
-            c.sink.hinted(name.span(), message, hint);
-        }
-        let command = view.value("command");
-        first_word(command, c);
-        let profile = Profile {
-            name: name_text.clone(),
-            kind,
-            command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
-            stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
-            max: view.count("max"),
-            retry: retry(&view),
-            env: view.map("env", &c.vars),
-            env_pass: env_pass(&view, c),
-            isolation: view.choice("isolation"),
-        };
-        agents.insert(name_text, profile);
-    }
-    agents
 }
 
 /// A program has a name.

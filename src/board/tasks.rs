@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -20,6 +21,10 @@ use crate::model::{
 
 /// The keys that say what a task does: one of them.
 pub(super) const WAYS: [&str; 6] = ["prompt", "prompt_file", "run", "command", "branch", "patch"];
+
+/// How long a coding agent may take, and be silent, if nothing is said.
+const TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What tasks are decoded against.
 pub(super) struct Decoder<'d, 't> {
@@ -72,6 +77,7 @@ impl<'d> Decoder<'d, '_> {
             Some(Work::Agent { profile, .. }) => self.agents.get(profile),
             _ => None,
         };
+        let llm = profile.is_some_and(|profile| profile.kind.is_llm());
         let vars = self.c.vars.clone();
         let (locks, shared_locks) = self.locks(view);
         let mut env = self.vars_env.clone();
@@ -100,8 +106,8 @@ impl<'d> Decoder<'d, '_> {
             verify: script(view, "verify").map(|run| Check { run }),
             outputs: view.texts("outputs", &vars),
             env,
-            timeout: view.duration("timeout", &vars),
-            idle_timeout: view.duration("idle_timeout", &vars),
+            timeout: view.duration("timeout", &vars).or(llm.then_some(TIMEOUT)),
+            idle_timeout: view.duration("idle_timeout", &vars).or(llm.then_some(IDLE_TIMEOUT)),
             retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),
             priority: view.value("priority").and_then(super::value::integer).unwrap_or_default(),
             changes: view.choice("changes").unwrap_or_default(),

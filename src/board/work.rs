@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::fault::{Span, quote};
-use super::keys::{IN_PROMPT, LATER_KINDS};
+use super::keys::IN_PROMPT;
 use super::settings::first_word;
 use super::tasks::{Context, Decoder, Shares, WAYS};
 use super::template::{Hole, fill, holes};
@@ -129,13 +129,18 @@ impl Decoder<'_, '_> {
 
     /// Complains of an agent that there is not.
     pub(super) fn unknown_agent(&mut self, name: &str, span: Span) {
-        let hint = self.c.near.ask(name, self.agents.keys().map(String::as_str)).unwrap_or_else(|| {
-            if LATER_KINDS.contains(&name) {
-                format!("declare it: `[agent.{name}]` with `command = [{name:?}, …, \"{{{{ prompt }}}}\"]`")
-            } else {
-                format!("declare it: `[agent.{}]` with a `command`", quote(name).trim_matches('`'))
-            }
-        });
+        let hint =
+            self.c.near.ask(name, self.agents.keys().map(String::as_str)).unwrap_or_else(|| {
+                match ProfileKind::named(name) {
+                    kind if ProfileKind::AGENTS.contains(&kind) => {
+                        format!("declare it: `[agent.{name}]` with `kind = {name:?}`")
+                    }
+                    _ => format!(
+                        "declare it: `[agent.{}]` with a `command`",
+                        quote(name).trim_matches('`')
+                    ),
+                }
+            });
         self.c.sink.hinted(span, format!("unknown agent {}", quote(name)), hint);
     }
 

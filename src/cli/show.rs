@@ -149,6 +149,15 @@ fn attempt(
         Some((_, end)) => {
             let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
             writeln!(out, "{how}, {}", report::duration(end.millis))?;
+            if let Some(usage) = &end.usage {
+                let model = usage.model.as_deref().unwrap_or("model unknown");
+                let who = format!("{} ({model})", usage.profile);
+                let who = report::escape::line(who.as_bytes());
+                writeln!(out, "    agent {who}: {}", report::usage(usage))?;
+                if let Some(session) = &usage.session {
+                    writeln!(out, "    session {}", report::escape::line(session.as_bytes()))?;
+                }
+            }
             if let Some(patch) = &end.patch {
                 writeln!(
                     out,

@@ -10,6 +10,7 @@ mod error;
 mod guard;
 mod history;
 mod objects;
+mod push;
 mod refs;
 mod repo;
 mod scratch;

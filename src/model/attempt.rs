@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conflict, Note, Oid, Patch, RepoPath, TaskId};
+use super::{Conflict, Note, Oid, Patch, RepoPath, TaskId, Trouble, Usage};
 
 /// Everything that is kept of an attempt when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct AttemptEnd {
     pub output: Option<String>,
     /// Whether a process it left behind held its output open.
     pub leaked: bool,
+    /// What it used; none: nobody who could tell worked on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<Usage>>,
 }
 
 /// Why an attempt failed.
@@ -87,6 +90,19 @@ pub enum Failure {
         /// The last lines of its output.
         tail: String,
     },
+    /// The agent failed and said how.
+    Agent {
+        /// What troubled it.
+        kind: Trouble,
+        /// Its own words.
+        message: String,
+        /// In how many milliseconds it may be asked again, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        /// When it may be asked again, in milliseconds since 1970, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
     /// The run was interrupted while it ran.
     Interrupted,
     /// Its supervisor was gone before it reported an end.
@@ -129,6 +145,8 @@ impl fmt::Display for Failure {
                 most >> 20
             ),
             Self::Setup { .. } => write!(f, "setup failed"),
+            Self::Agent { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
+            Self::Agent { kind, message, .. } => write!(f, "{kind}: {message}"),
             Self::Interrupted => write!(f, "interrupted"),
             Self::Lost => write!(f, "its supervisor died"),
         }
@@ -219,6 +237,13 @@ pub enum SkipReason {
         /// That task.
         task: TaskId,
     },
+    /// No agent that could do it may be asked any more.
+    Agent {
+        /// The profile of the task.
+        profile: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// Its `foreach` found no items, could not be expanded, or its output was no list.
     Expansion {
         /// What went wrong.
@@ -241,6 +266,7 @@ impl fmt::Display for SkipReason {
             Self::Stopped { task } => {
                 write!(f, "`{task}` failed and on_failure = \"stop\"")
             }
+            Self::Agent { profile, reason } => write!(f, "agent `{profile}` was stopped: {reason}"),
             Self::Expansion { reason } => write!(f, "{reason}"),
         }
     }

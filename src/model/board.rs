@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Oid, Retry, Task, TaskId};
+use super::{Oid, Permissions, ProfileKind, Retry, Task, TaskId};
 
 /// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,16 +246,47 @@ pub struct Profile {
     pub env_pass: Option<Vec<String>>,
     /// How its tasks are kept apart; none: the board's.
     pub isolation: Option<Isolation>,
+    /// The model; none: the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Models of its own, or other profiles, that take over, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
+    /// What its system prompt gains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// What it may do without asking.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
+    /// Commands that it may run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Whether it may publish.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub push: bool,
 }
 
-/// How an agent talks (`kind`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProfileKind {
-    /// Any program: the exit status is the answer.
-    Command,
-    /// A kind that a later version drives, by its name.
-    Other(String),
+impl Profile {
+    /// A profile of this kind about which nothing else is said.
+    pub fn new(name: &str, kind: ProfileKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            command: Vec::new(),
+            stdin_prompt: false,
+            max: None,
+            retry: None,
+            env: BTreeMap::new(),
+            env_pass: None,
+            isolation: None,
+            model: None,
+            fallback: Vec::new(),
+            system: None,
+            permissions: Permissions::default(),
+            allow: Vec::new(),
+            push: false,
+        }
+    }
 }
 
 /// What stays in a slot between tasks (`clean`).

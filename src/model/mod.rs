@@ -14,6 +14,7 @@
 //! | [`Verdict`] | what a verify command or a gate said |
 //! | [`Outcome`] | how a task ended in this run |
 
+mod agent;
 mod attempt;
 mod board;
 mod conflict;
@@ -25,10 +26,11 @@ mod plan;
 mod task;
 mod verdict;
 
+pub use agent::{Permissions, ProfileKind, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Isolation, Jobs, LandAs, LandMoved, LandPolicy,
-    MergeStyle, OnConflict, OnFailure, Profile, ProfileKind, Schedule, Unbuilt,
+    MergeStyle, OnConflict, OnFailure, Profile, Schedule, Unbuilt,
 };
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
 pub use id::{IdFault, RunId, TaskId};

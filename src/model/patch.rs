@@ -154,6 +154,11 @@ pub enum Note {
         /// What is kept, in bytes.
         most: u64,
     },
+    /// The file in which an agent says what it used can't be read.
+    BadResult {
+        /// Why.
+        reason: String,
+    },
     /// A submodule that is not initialised in the worktree.
     SubmoduleAbsent {
         /// Where.

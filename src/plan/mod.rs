@@ -7,8 +7,10 @@
 //! | `mod.rs` | waves, ranks, the critical path |
 //! | `globs.rs` | whether two globs can match one path |
 //! | `overlaps.rs` | which tasks of a wave may change the same path |
+//! | `agents.rs` | the agents with the defaults in force |
 //! | `render.rs` | a plan as table, JSON, Graphviz, Mermaid |
 
+mod agents;
 mod globs;
 mod overlaps;
 mod render;
@@ -21,6 +23,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Plan, PlannedTask, Task, TaskId};
 
+pub use agents::PlanPageAgent;
 pub use globs::may_meet;
 pub use overlaps::MOST_OVERLAPS;
 pub use render::{PlanPage, PlanPageOverlap, PlanPageTask, dot, json, mermaid, table};

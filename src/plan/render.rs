@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::model::{Board, ForeachSource, Plan, PlannedTask, Task, TaskId, Work};
 
 use super::MOST_OVERLAPS;
+use super::agents::{self, PlanPageAgent};
 
 /// How much of what a task does stands in a table or a graph.
 const SHORT: usize = 60;
@@ -31,6 +32,8 @@ pub struct PlanPage {
     pub width: usize,
     /// Pairs of tasks of one wave whose scopes may meet, at most [`MOST_OVERLAPS`].
     pub overlaps: Vec<PlanPageOverlap>,
+    /// The agent profiles, with the defaults in force.
+    pub agents: Vec<PlanPageAgent>,
 }
 
 /// A task in a [`PlanPage`].
@@ -103,6 +106,7 @@ pub fn table(plan: &Plan, board: &Board) -> String {
         ),
     );
     overlaps(&mut out, plan);
+    agents::lines(&mut out, board);
     out
 }
 
@@ -153,6 +157,7 @@ pub fn json(plan: &Plan, board: &Board) -> serde_json::Value {
         waves: plan.waves.iter().map(|wave| page_tasks(wave, &tasks)).collect(),
         critical_path: plan.critical_path.clone(),
         width: plan.width,
+        agents: agents::page(board),
         overlaps: plan
             .overlaps
             .iter()
@@ -250,7 +255,7 @@ fn by_id(board: &Board) -> Tasks<'_> {
     board.tasks.iter().map(|task| (&task.id, task)).collect()
 }
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("BUG: a string takes any text");
 }
 
@@ -300,7 +305,7 @@ fn does(task: &Task) -> String {
 }
 
 /// The text without what a terminal would obey.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let fold = |c: char| match c {
         '\t' => ' '.to_string(),
         c if c.is_control() => c.escape_default().to_string(),

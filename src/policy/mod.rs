@@ -37,6 +37,7 @@ pub fn after(failure: &Failure, tried: usize, retry: Retry) -> Decision {
         Failure::Start { .. }
         | Failure::Setup { .. }
         | Failure::Output { .. }
+        | Failure::Agent { .. }
         | Failure::Interrupted => false,
     };
     if may_differ && tried < retry.attempts as usize {

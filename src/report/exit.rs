@@ -55,7 +55,9 @@ fn weigh(outcome: &Outcome) -> u8 {
                 "failed" | "rejected" => FAILED,
                 _ => LEFT,
             },
-            SkipReason::Stopped { .. } | SkipReason::Expansion { .. } => FAILED,
+            SkipReason::Stopped { .. }
+            | SkipReason::Agent { .. }
+            | SkipReason::Expansion { .. } => FAILED,
         },
     }
 }

@@ -218,6 +218,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Incomplete { .. } => "incomplete",
         Failure::Output { .. } => "output",
         Failure::Setup { .. } => "setup",
+        Failure::Agent { kind, .. } => kind.word(),
         Failure::Interrupted => "interrupted",
         Failure::Lost => "lost",
     }

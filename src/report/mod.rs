@@ -24,6 +24,7 @@
 mod alike;
 mod annotations;
 mod conflict;
+mod cost;
 pub mod escape;
 mod exit;
 mod fan;
@@ -50,6 +51,7 @@ pub use crate::event::Reporter;
 
 pub use annotations::annotations;
 pub use conflict::explain;
+pub use cost::{UsageReport, usage};
 pub use exit::exit_code;
 pub use fan::Fan;
 pub use findings::{code_quality, sarif};

@@ -30,6 +30,9 @@ pub fn note(note: &Note) -> String {
         Note::OutputCut { most } => {
             format!("it printed more than the {} KiB that are handed over", most >> 10)
         }
+        Note::BadResult { reason } => {
+            format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
+        }
         Note::SubmoduleAbsent { path } => {
             format!("submodule `{path}` is not initialised in the task's worktree")
         }
@@ -65,6 +68,9 @@ pub(super) fn skip(reason: &SkipReason) -> String {
         }
         SkipReason::Stopped { task } => {
             format!("`{task}` failed, and the board says on_failure = \"stop\"")
+        }
+        SkipReason::Agent { profile, reason } => {
+            format!("agent `{profile}` was stopped: {}", escape::line(reason.as_bytes()))
         }
         SkipReason::Expansion { reason } => format!("foreach: {}", escape::line(reason.as_bytes())),
     }

@@ -14,6 +14,7 @@ use crate::model::{
     ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, TaskId, Verdict,
 };
 
+use super::cost::UsageReport;
 use super::exit::{LEFT, exit_code, stopped};
 use super::{escape, land, notes, words};
 
@@ -61,6 +62,9 @@ pub struct Report {
     pub finished: Option<String>,
     /// From its beginning to its end, or to the last event; in milliseconds.
     pub millis: u64,
+    /// What all agents used together; null: none that could tell worked.
+    #[serde(default)]
+    pub usage: Option<UsageReport>,
     /// Changed files of the checkout that no task saw.
     pub unseen_files: u64,
     /// Events that a newer todone wrote and this one does not understand.
@@ -114,7 +118,9 @@ pub struct TaskReport {
     /// Why its last attempt failed, for people.
     pub failure: Option<String>,
     /// The same in one word: `exit`, `signal`, `start`, `timeout`, `idle`, `verify`, `scope`,
-    /// `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`.
+    /// `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`; of an agent `rate-limit`,
+    /// `overloaded`, `server`, `network`, `context`, `model`, `auth`, `quota`, `permission`, `bound`,
+    /// `no-result`, `stopped`, `other`.
     pub failure_kind: Option<String>,
     /// Why it was skipped or rejected, for people.
     pub reason: Option<String>,
@@ -122,6 +128,9 @@ pub struct TaskReport {
     pub tail: Option<String>,
     /// The log of its last attempt, relative to the run's folder.
     pub log: Option<String>,
+    /// What its agents used in all attempts; null: it had none that could tell.
+    #[serde(default)]
+    pub usage: Option<UsageReport>,
     /// What else was noticed, for people.
     pub notes: Vec<String>,
     /// What its patch met, per file.
@@ -239,6 +248,7 @@ impl Report {
             started: words::time(state.started),
             finished: end.map(words::time),
             millis: end.unwrap_or(state.updated).saturating_sub(state.started),
+            usage: UsageReport::of_run(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,
             folder: run_dir.map(|dir| dir.to_string_lossy().into_owned()),
@@ -319,6 +329,7 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
     let mut report = blank(state, &unit.unit.id, &unit.unit.task, unit.wave);
     report.items = unit.unit.items.clone();
     report.attempts = unit.attempts.len();
+    report.usage = UsageReport::of_unit(unit);
     if let Some(attempt) = unit.attempts.last() {
         of_attempt(&mut report, attempt);
     }
@@ -356,6 +367,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         reason: None,
         tail: None,
         log: None,
+        usage: None,
         notes: Vec::new(),
         conflicts: Vec::new(),
         by_hand: false,
@@ -409,6 +421,9 @@ fn end(report: &mut TaskReport, outcome: &Outcome) {
 
 /// The word that the event log uses.
 fn kind_of(failure: &crate::model::Failure) -> Option<String> {
+    if let crate::model::Failure::Agent { kind, .. } = failure {
+        return Some(kind.word().to_owned());
+    }
     let value = serde_json::to_value(failure).ok()?;
     value.get("why")?.as_str().map(str::to_owned)
 }

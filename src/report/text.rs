@@ -335,6 +335,9 @@ impl Page<'_> {
         };
         let time = words::duration(report.millis);
         self.head(ink, &format!("{word} after {time}: {}", report.counts.words()));
+        if let Some(usage) = &report.usage {
+            self.put(format!("  agents used {}", usage.words()));
+        }
         let branch = words::branch(&report.branch);
         if report.head == report.base {
             self.put(format!(

@@ -8,6 +8,7 @@ mod apart;
 mod base;
 mod create;
 mod dispatcher;
+mod ear;
 mod error;
 mod existing;
 mod expand;

@@ -116,7 +116,9 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
                 | Outcome::Rejected { .. }
                 | Outcome::Declined { .. }
                 | Outcome::Cancelled
-                | Outcome::Skipped { reason: SkipReason::Expansion { .. } }
+                | Outcome::Skipped {
+                    reason: SkipReason::Expansion { .. } | SkipReason::Agent { .. }
+                }
         )
     };
     let mut back: Vec<TaskId> = Vec::new();

@@ -238,6 +238,7 @@ impl World {
             tail: String::new(),
             output: None,
             leaked: false,
+            usage: None,
         });
         self.put(EventKind::AttemptEnded { task, attempt, end, again });
     }

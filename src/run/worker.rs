@@ -9,18 +9,19 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Assignment, Launch};
+use crate::agent::{self, Assignment, Heard, Launch, ResultFile};
 use crate::board::scope_set;
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Changes, Check, Failure, Note, Oid, Patch, RepoPath, Task, TaskId, Unit,
-    Verdict, Work,
+    AttemptEnd, Board, Changes, Check, Failure, Note, Oid, Patch, Profile, RepoPath, Task, TaskId,
+    Trouble, Unit, Usage, Verdict, Work,
 };
 use crate::verify;
 
 use super::Error;
+use super::ear::{self, Ear};
 use super::existing::existing;
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
@@ -57,6 +58,8 @@ pub struct Job {
     pub task: Task,
     /// The unit of it.
     pub unit: Unit,
+    /// The agent that does it, with the model that it is to use.
+    pub profile: Option<Profile>,
     /// The attempt's number.
     pub attempt: u32,
     /// The commit to start from.
@@ -152,21 +155,35 @@ pub async fn attempt(
     }
     let mut place = Place::of(&lease, &seat);
     place.locks.extend(job.locks.iter().cloned());
-    let (launch, _scratch) = brief(&world, &job, &place)?;
-    let exit = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await;
+    let (launch, scratch) = brief(&world, &job, &place)?;
+    let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
+    let mut notes = notes;
+    let result = match (&job.profile, &heard) {
+        (Some(profile), None) => ear::result(&scratch.0, profile, &mut notes),
+        _ => None,
+    };
+    drop(scratch);
+    let said = Said::of(heard, result);
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
-        return Ok(Some(end(&job, Some(Failure::Interrupted), None, notes, &exit)));
+        let mut ended = end(&job, Some(Failure::Interrupted), None, notes, &exit);
+        ended.usage = said.usage.map(Box::new);
+        return Ok(Some(ended));
     }
     let (mut lease, harvest) = capture(&world, &job, lease).await?;
-    let mut notes = notes;
     notes.extend(harvest.notes);
     let patch = harvest.patch;
-    let mut failure = failed(&exit, &job, &patch, harvest.incomplete);
+    let mut failure = failed(&exit, &said, &job, &patch, harvest.incomplete);
     let mut printed = None;
     if job.output != Output::Unused {
-        let path = world.dir.join(names.output(&job.unit.id, job.attempt));
-        let mut bytes = std::fs::read(&path).unwrap_or_default();
+        let bytes = match said.output {
+            Some(text) => text.into_bytes(),
+            None => {
+                let path = world.dir.join(names.output(&job.unit.id, job.attempt));
+                std::fs::read(&path).unwrap_or_default()
+            }
+        };
+        let mut bytes = bytes;
         let most = job.output.cap();
         // One byte more than the cap is asked for, to tell a full text from one that was cut.
         if bytes.len() as u64 > most {
@@ -217,6 +234,7 @@ pub async fn attempt(
     .await?;
     let mut ended = end(&job, failure, Some(patch), notes, &exit);
     ended.raw = harvest.raw;
+    ended.usage = said.usage.map(Box::new);
     ended.output = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Ok(Some(ended))
 }
@@ -267,15 +285,11 @@ impl Drop for Scratch {
 /// What the attempt is told: its command, and the environment that `verify` gets too.
 fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
-    let profile = match &job.task.work {
-        Work::Agent { profile, .. } => job.board.agents.get(profile),
-        _ => None,
-    };
     let launch = agent::launch(&Assignment {
         run: &world.run,
         task: &job.task,
         unit: &job.unit,
-        profile,
+        profile: job.profile.as_ref(),
         attempt: job.attempt,
         slot: place.seat,
         port: place.port,
@@ -286,6 +300,14 @@ fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), E
         note: job.note.as_deref(),
     });
     let scratch = Scratch(scratch);
+    if job.profile.is_some() {
+        // An agent may write its result file there.
+        std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
+            doing: "making",
+            path: scratch.0.clone(),
+            source,
+        })?;
+    }
     for (path, bytes) in &launch.files {
         write(path, bytes)?;
     }
@@ -299,7 +321,7 @@ async fn run_command(
     launch: &Launch,
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
-) -> Exit {
+) -> Result<(Exit, Option<Heard>), Error> {
     let names = world.names();
     let dir = place.dir(&job.task.dir);
     let log = world.dir.join(names.log(&job.unit.id, job.attempt));
@@ -307,11 +329,57 @@ async fn run_command(
     command.input = launch.input.clone();
     command.timeout = job.task.timeout;
     command.idle_timeout = job.task.idle_timeout;
+    let output = world.dir.join(names.output(&job.unit.id, job.attempt));
     if job.output != Output::Unused {
-        command.stdout = Some(world.dir.join(names.output(&job.unit.id, job.attempt)));
+        command.stdout = Some(output.clone());
         command.stdout_cap = job.output.cap() + 1;
     }
-    world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await
+    let Some(profile) = &job.profile else {
+        let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await;
+        return Ok((exit, None));
+    };
+    if profile.kind.is_llm() && !profile.push {
+        let repo = world.repo.clone();
+        let pushed = blocking(move || Ok(repo.push_addresses()?)).await?;
+        agent::no_push(&mut command.env, &pushed);
+    }
+    let mut ear = Ear::new(profile, &output, &mut command);
+    let hear = |line: Vec<u8>| match &mut ear {
+        None => send_line(tell, &job.unit.id, line),
+        Some(ear) => {
+            if let Some(words) = ear.hear(&line) {
+                send_line(tell, &job.unit.id, words);
+            }
+        }
+    };
+    let mut exit = world.watch(command, halt, hear).await;
+    let heard = ear.map(|ear| ear.finish(&mut exit, profile));
+    Ok((exit, heard))
+}
+
+/// What an agent told of its attempt.
+#[derive(Default)]
+struct Said {
+    /// Whether it speaks, so that its exit status alone decides nothing.
+    speaks: bool,
+    failure: Option<Failure>,
+    output: Option<String>,
+    usage: Option<Usage>,
+    refused: Vec<String>,
+}
+
+impl Said {
+    fn of(heard: Option<Heard>, result: Option<ResultFile>) -> Self {
+        match (heard, result) {
+            (Some(Heard { failure, text, usage, refused }), _) => {
+                Self { speaks: true, failure, output: Some(text), usage: Some(usage), refused }
+            }
+            (None, Some(ResultFile { output, usage, failure })) => {
+                Self { failure, output, usage: Some(usage), ..Self::default() }
+            }
+            (None, None) => Self::default(),
+        }
+    }
 }
 
 fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
@@ -371,6 +439,7 @@ async fn run_verify(
 /// Why the attempt failed, before `verify` is asked.
 fn failed(
     exit: &Exit,
+    said: &Said,
     job: &Job,
     patch: &Patch,
     incomplete: Vec<(RepoPath, String)>,
@@ -386,6 +455,12 @@ fn failed(
         How::Stopped => Some(Failure::Interrupted),
         How::Lost => Some(Failure::Lost),
     };
+    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
+    let ended = match by_itself {
+        true if said.speaks => said.failure.clone(),
+        true => said.failure.clone().or(ended),
+        false => ended,
+    };
     if !incomplete.is_empty() {
         return Some(Failure::Incomplete { paths: incomplete });
     }
@@ -394,6 +469,10 @@ fn failed(
     }
     if let Some(failure) = outside(&job.task, patch) {
         return Some(failure);
+    }
+    if patch.changes.is_empty() && !said.refused.is_empty() {
+        let message = format!("it was refused {}", said.refused.join(", "));
+        return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }
     match job.task.changes {
         Changes::Required if patch.changes.is_empty() => Some(Failure::Unchanged),
@@ -433,6 +512,7 @@ fn end(
         tail: clip(&String::from_utf8_lossy(&exit.tail)),
         output: None,
         leaked: exit.leaked,
+        usage: None,
     }
 }
 

@@ -164,6 +164,7 @@ impl Log {
             tail: what.tail.to_owned(),
             output: None,
             leaked: false,
+            usage: None,
         };
         self.wait(what.millis);
         let unit = self.state().units[&id(what.task)].unit.task.clone();

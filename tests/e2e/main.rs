@@ -3,6 +3,7 @@
 mod agents;
 mod beside;
 mod boards;
+mod coding;
 mod conflicts;
 mod everyday;
 mod exit_codes;

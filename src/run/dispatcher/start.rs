@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::{Progress, RunState};
-use crate::model::{ForeachSource, Schedule, Task, TaskId};
+use crate::model::{ForeachSource, Schedule, Task, TaskId, Work};
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
@@ -74,6 +74,10 @@ impl Dispatcher {
         let job = Job {
             board: self.board.clone(),
             unit: unit.unit.clone(),
+            profile: match &task.work {
+                Work::Agent { profile, .. } => self.board.agents.get(profile).cloned(),
+                _ => None,
+            },
             attempt: unit.attempts.len() as u32 + 1,
             base: state.tip,
             built_on: Vec::new(),

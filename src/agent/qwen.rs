@@ -1,0 +1,39 @@
+//! Qwen Code: `qwen -o stream-json`, whose lines are shaped as Claude Code's.
+//!
+//! Knows flags of this program alone. Seen with 0.24.4.
+
+use crate::model::{Permissions, Profile};
+
+use super::listen::{Step, Transcript};
+use super::{Adapter, Asked, Assignment, Start, argument, claude, parsed, program};
+
+pub(super) struct Qwen;
+
+impl Adapter for Qwen {
+    fn start(&self, profile: &Profile, _: &Assignment<'_>, prompt: &Asked) -> Start {
+        let mut argv = program(profile);
+        let mode = match profile.permissions {
+            Permissions::Read => "default",
+            Permissions::Edit => "auto-edit",
+            Permissions::All => "yolo",
+        };
+        argv.extend(["-o", "stream-json", "--approval-mode", mode].map(Into::into));
+        if let Some(model) = &profile.model {
+            argv.extend(["-m".into(), model.into()]);
+        }
+        if let Some(system) = &profile.system {
+            argv.extend(["--append-system-prompt".into(), system.into()]);
+        }
+        let (word, input) = argument(prompt.text.clone());
+        argv.push(word);
+        Start { argv, input, ..Start::default() }
+    }
+
+    fn speaks(&self) -> bool {
+        true
+    }
+
+    fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
+        claude::read(so_far, &parsed(line)?)
+    }
+}

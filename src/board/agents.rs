@@ -1,0 +1,138 @@
+//! Decodes agent profiles, `[agent.NAME]`, and gives those that need no declaration.
+//!
+//! Knows no task, but for which of the profiles are used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::Checker;
+use super::fault::quote;
+use super::keys::AGENT;
+use super::settings::{env_pass, first_word, retry};
+use super::value::{View, elements, filled_texts};
+use crate::model::{Board, Permissions, Profile, ProfileKind, Work};
+
+/// The profiles that exist without being declared.
+const GIVEN: [ProfileKind; 4] =
+    [ProfileKind::Claude, ProfileKind::Codex, ProfileKind::Gemini, ProfileKind::Opencode];
+
+/// How many agents of one profile work at once if it does not say.
+const AT_ONCE: u32 = 4;
+
+/// Every profile that a task may name.
+pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<String, Profile> {
+    let table = board.value("agent").and_then(|value| value.get_ref().as_table());
+    let mut agents = BTreeMap::new();
+    for kind in GIVEN {
+        let profile = Profile { max: Some(AT_ONCE), ..Profile::new(kind.word(), kind.clone()) };
+        agents.insert(kind.word().to_owned(), profile);
+    }
+    let mut fallbacks = Vec::new();
+    for (name, value) in table.into_iter().flatten() {
+        let Some(table) = value.get_ref().as_table() else { continue };
+        let view = View::new(table, AGENT);
+        let name_text = name.get_ref().to_string();
+        let kind = view.raw("kind").map_or(ProfileKind::Command, |kind| ProfileKind::named(&kind));
+        if kind == ProfileKind::Command && view.find("command").is_none() {
+            let message = format!("agent {} has no `command`", quote(&name_text));
+            let named = ProfileKind::named(&name_text);
+            let hint = if ProfileKind::AGENTS.contains(&named) {
+                format!("give it a `command`, or `kind = {name_text:?}`")
+            } else {
+                "such as `command = [\"my-agent\", \"{{ prompt }}\"]`".to_owned()
+            };
+            c.sink.hinted(name.span(), message, hint);
+        }
+        let command = view.value("command");
+        first_word(command, c);
+        let profile = Profile {
+            command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
+            stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
+            max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
+            retry: retry(&view),
+            env: view.map("env", &c.vars),
+            env_pass: env_pass(&view, c),
+            isolation: view.choice("isolation"),
+            model: view.text("model", &c.vars),
+            fallback: view.texts("fallback", &c.vars),
+            system: view.text("system", &c.vars),
+            permissions: view.choice("permissions").unwrap_or_default(),
+            allow: view.texts("allow", &c.vars),
+            push: view.flag("push"),
+            ..Profile::new(&name_text, kind)
+        };
+        lacking(&view, &profile, c);
+        fallbacks.extend(view.words("fallback").into_iter().map(|found| (profile.clone(), found)));
+        agents.insert(name_text, profile);
+    }
+    for (profile, (span, word)) in fallbacks {
+        if word == profile.name || (!profile.kind.is_llm() && !agents.contains_key(word)) {
+            let known = agents.keys().map(String::as_str).filter(|name| *name != profile.name);
+            let hint = c.near.ask(word, known).unwrap_or_else(|| match profile.kind.is_llm() {
+                true => "name another profile, or a model".to_owned(),
+                false => "a command has no models: name another profile".to_owned(),
+            });
+            let name = quote(&profile.name);
+            let message = format!("agent {name} can't fall back to {}", quote(word));
+            c.sink.hinted(span, message, hint);
+        }
+    }
+    agents
+}
+
+/// Complains of keys that mean nothing to this kind, so that nobody counts on them.
+fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
+    let kind = &profile.kind;
+    if matches!(kind, ProfileKind::Other(_)) {
+        return;
+    }
+    let mut refuse = |key: &str, why: &str, hint: &str| {
+        if let Some(found) = view.find(key) {
+            let message = format!("{} of agent {}: {why}", quote(key), quote(&profile.name));
+            c.sink.hinted(found.key.clone(), message, hint.to_owned());
+        }
+    };
+    if !kind.is_llm() {
+        for key in ["model", "system", "permissions", "allow", "push"] {
+            let hint = "put it into the `command`, or name the `kind` of a coding agent";
+            refuse(key, "todone does not know how to tell it to a command", hint);
+        }
+        return;
+    }
+    let how = format!("todone knows how {} takes its prompt", kind.word());
+    refuse("stdin", &how, "leave it out");
+    if !kind.can_allow() {
+        let why = match kind {
+            ProfileKind::Codex => "codex has no list of commands: it runs any in its own sandbox",
+            _ => "it has no flag for single commands",
+        };
+        refuse("allow", why, "leave it out, or use `permissions = \"all\"`");
+    }
+    if profile.permissions == Permissions::Read && !kind.can_only_read() {
+        let why = format!("{} can't be kept from writing", kind.word());
+        refuse("permissions", &why, "use another kind, or `changes = \"forbidden\"` in the task");
+    }
+    for value in view.value("command").map(elements).unwrap_or_default() {
+        if value.get_ref().as_str().is_some_and(|word| word.contains("{{ prompt }}")) {
+            let message = format!("{how}: `{{{{ prompt }}}}` has no place in its `command`");
+            c.sink.hinted(value.span(), message, "leave it out".to_owned());
+        }
+    }
+}
+
+/// Profiles that nobody declared stay only if a task or a fallback names them.
+pub(super) fn keep_used(board: &mut Board, declared: &BTreeSet<String>) {
+    let mut used: BTreeSet<String> = board
+        .tasks
+        .iter()
+        .filter_map(|task| match &task.work {
+            Work::Agent { profile, .. } => Some(profile.clone()),
+            _ => None,
+        })
+        .collect();
+    for profile in board.agents.values() {
+        if declared.contains(&profile.name) {
+            used.extend(profile.fallback.iter().cloned());
+        }
+    }
+    board.agents.retain(|name, _| declared.contains(name) || used.contains(name));
+}

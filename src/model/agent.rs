@@ -1,0 +1,243 @@
+//! What an agent may do, what it used, and what troubled it.
+//!
+//! Knows no agent's language; the `agent` room does.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How an agent talks (`kind`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileKind {
+    /// Any program: the exit status is the answer.
+    Command,
+    /// Claude Code.
+    Claude,
+    /// Codex.
+    Codex,
+    /// Gemini CLI.
+    Gemini,
+    /// opencode.
+    Opencode,
+    /// GitHub Copilot CLI.
+    Copilot,
+    /// Qwen Code.
+    Qwen,
+    /// aider.
+    Aider,
+    /// A kind that a later version drives, by its name.
+    Other(String),
+}
+
+impl ProfileKind {
+    /// The coding agents that this version drives.
+    pub const AGENTS: [Self; 7] = [
+        Self::Claude,
+        Self::Codex,
+        Self::Gemini,
+        Self::Opencode,
+        Self::Copilot,
+        Self::Qwen,
+        Self::Aider,
+    ];
+
+    /// As a board spells it; also the program that is started.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Command => "command",
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+            Self::Copilot => "copilot",
+            Self::Qwen => "qwen",
+            Self::Aider => "aider",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(word: &str) -> Self {
+        let known = Self::AGENTS.into_iter().find(|kind| kind.word() == word);
+        known.unwrap_or_else(|| match word {
+            "command" => Self::Command,
+            other => Self::Other(other.to_owned()),
+        })
+    }
+
+    /// Whether a language model works behind it.
+    pub fn is_llm(&self) -> bool {
+        *self != Self::Command
+    }
+
+    /// Whether it has a flag for single commands that it may run (`allow`).
+    pub fn can_allow(&self) -> bool {
+        matches!(self, Self::Claude | Self::Opencode | Self::Copilot)
+    }
+
+    /// Whether it can be kept from writing (`permissions = "read"`).
+    pub fn can_only_read(&self) -> bool {
+        *self != Self::Aider
+    }
+}
+
+/// What an agent may do without asking (`permissions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permissions {
+    /// Look.
+    Read,
+    /// Change files of the worktree, and run what `allow` and the task's `verify` name.
+    #[default]
+    Edit,
+    /// Anything.
+    All,
+}
+
+impl Permissions {
+    /// Whether it is what is meant if nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What an attempt of an agent used. What is not known is none, never zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The profile that worked.
+    pub profile: String,
+    /// The model, as the agent named it, or as it was asked for.
+    pub model: Option<String>,
+    /// The agent's own name for the conversation.
+    pub session: Option<String>,
+    /// Tokens read that came out of no cache.
+    pub input: Option<u64>,
+    /// Tokens written.
+    pub output: Option<u64>,
+    /// Tokens read out of a cache.
+    pub cache_read: Option<u64>,
+    /// Tokens written into a cache.
+    pub cache_write: Option<u64>,
+    /// Dollars, as the agent reported them.
+    pub usd: Option<f64>,
+    /// How often the model was asked.
+    pub turns: Option<u64>,
+}
+
+/// What troubled an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Too many requests or tokens in too short a time.
+    RateLimit,
+    /// The model has no room at the moment.
+    Overloaded,
+    /// The service failed.
+    Server,
+    /// The service could not be reached, or the line was cut.
+    Network,
+    /// More text than the model can hold.
+    Context,
+    /// There is no such model, or not for this account.
+    Model,
+    /// Nobody is signed in, or the key is wrong.
+    Auth,
+    /// The money or the plan is used up.
+    Quota,
+    /// It was refused what it needed, and changed nothing.
+    Permission,
+    /// It came to a bound that was set for it: turns or money.
+    Bound,
+    /// It ended without saying that it was through.
+    NoResult,
+    /// It was told to stop.
+    Stopped,
+    /// Something else, in its own words.
+    Other,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::RateLimit,
+        Self::Overloaded,
+        Self::Server,
+        Self::Network,
+        Self::Context,
+        Self::Model,
+        Self::Auth,
+        Self::Quota,
+        Self::Permission,
+        Self::Bound,
+        Self::NoResult,
+        Self::Stopped,
+        Self::Other,
+    ];
+
+    /// In one word, as logs and reports spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate-limit",
+            Self::Overloaded => "overloaded",
+            Self::Server => "server",
+            Self::Network => "network",
+            Self::Context => "context",
+            Self::Model => "model",
+            Self::Auth => "auth",
+            Self::Quota => "quota",
+            Self::Permission => "permission",
+            Self::Bound => "bound",
+            Self::NoResult => "no-result",
+            Self::Stopped => "stopped",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether it passes by waiting.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::RateLimit | Self::Overloaded | Self::Server | Self::Network)
+    }
+
+    /// Whether it would meet every task of the same account alike until a person mends it.
+    pub fn stops_account(self) -> bool {
+        matches!(self, Self::Auth | Self::Quota)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RateLimit => "rate limit",
+            Self::Overloaded => "the model is overloaded",
+            Self::Server => "the service failed",
+            Self::Network => "the service can't be reached",
+            Self::Context => "context overflow",
+            Self::Model => "no such model",
+            Self::Auth => "not signed in",
+            Self::Quota => "quota used up",
+            Self::Permission => "permission refused",
+            Self::Bound => "a bound was reached",
+            Self::NoResult => "no result",
+            Self::Stopped => "it was stopped",
+            Self::Other => "the agent failed",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_troubles_are_spelt_one_way() {
+        for kind in ProfileKind::AGENTS {
+            assert_eq!(ProfileKind::named(kind.word()), kind);
+            assert_eq!(serde_json::to_value(&kind).expect("json"), kind.word());
+        }
+        assert_eq!(ProfileKind::named("acp"), ProfileKind::Other("acp".into()));
+        for trouble in Trouble::ALL {
+            assert_eq!(serde_json::to_value(trouble).expect("json"), trouble.word());
+        }
+    }
+}

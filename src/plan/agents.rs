@@ -1,0 +1,98 @@
+//! The agents of a board in a plan: how each is started and limited, defaults filled in.
+//!
+//! Knows no program of an agent.
+
+use serde::Serialize;
+
+use crate::model::{Board, Permissions, Profile, Work};
+
+use super::render::{line, plain};
+
+/// An agent profile in a [`PlanPage`](super::PlanPage).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanPageAgent {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// The model; null: the agent's own.
+    pub model: Option<String>,
+    /// What it may do without asking: `read`, `edit`, `all`; null for a command.
+    pub permissions: Option<Permissions>,
+    /// Whether it may publish; null for a command, which is not held back.
+    pub push: Option<bool>,
+    /// The most that work at once; null: no bound.
+    pub max: Option<u32>,
+    /// Models and profiles that take over.
+    pub fallback: Vec<String>,
+    /// How many tasks name it.
+    pub tasks: usize,
+}
+
+/// Every profile that a task may come to.
+pub(super) fn page(board: &Board) -> Vec<PlanPageAgent> {
+    board.agents.values().map(|profile| of(board, profile)).collect()
+}
+
+fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
+    let llm = profile.kind.is_llm();
+    let does =
+        |work: &Work| matches!(work, Work::Agent { profile: name, .. } if *name == profile.name);
+    PlanPageAgent {
+        name: profile.name.clone(),
+        kind: profile.kind.word().to_owned(),
+        model: profile.model.clone(),
+        permissions: llm.then_some(profile.permissions),
+        push: llm.then_some(profile.push),
+        max: profile.max,
+        fallback: profile.fallback.clone(),
+        tasks: board.tasks.iter().filter(|task| does(&task.work)).count(),
+    }
+}
+
+/// A line for each coding agent. Commands are what they are written as.
+pub(super) fn lines(out: &mut String, board: &Board) {
+    let agents = page(board).into_iter().filter(|agent| agent.permissions.is_some());
+    for agent in agents {
+        let PlanPageAgent { name, kind, model, permissions, push, max, fallback, .. } = agent;
+        let mut parts = vec![match model {
+            Some(model) => format!("{kind} with {}", plain(&model)),
+            None => format!("{kind} with its own model"),
+        }];
+        parts.push(match permissions.unwrap_or_default() {
+            Permissions::Read => "may look".to_owned(),
+            Permissions::Edit => "may edit".to_owned(),
+            Permissions::All => "may do anything".to_owned(),
+        });
+        if push != Some(true) {
+            parts.push("can't push".to_owned());
+        }
+        if let Some(max) = max {
+            parts.push(format!("at most {max} at once"));
+        }
+        let limits = limits(board, &name);
+        parts.extend(limits);
+        if !fallback.is_empty() {
+            parts.push(format!("then {}", plain(&fallback.join(", "))));
+        }
+        line(out, format_args!("agent {name}: {}", parts.join(", ")));
+    }
+}
+
+/// The timeouts of its tasks, where they are alike.
+fn limits(board: &Board, name: &str) -> Option<String> {
+    let own = |work: &Work| matches!(work, Work::Agent { profile, .. } if profile == name);
+    let mut tasks = board.tasks.iter().filter(|task| own(&task.work));
+    let first = tasks.next()?;
+    let alike =
+        tasks.all(|task| (task.timeout, task.idle_timeout) == (first.timeout, first.idle_timeout));
+    let minutes = |time: std::time::Duration| format!("{}m", time.as_secs().div_ceil(60));
+    match (first.timeout, first.idle_timeout) {
+        _ if !alike => Some("timeouts as its tasks say".to_owned()),
+        (Some(all), Some(idle)) => {
+            Some(format!("timeout {}, {} when silent", minutes(all), minutes(idle)))
+        }
+        (Some(all), None) => Some(format!("timeout {}", minutes(all))),
+        _ => None,
+    }
+}

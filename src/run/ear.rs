@@ -1,0 +1,111 @@
+//! Listens to an agent while it works: whole lines of its standard output, not the last of them.
+//!
+//! Knows files; what a line means is the agent room's.
+//!
+//! The supervisor tells of a line at most ten times a second and cuts it. An agent's lines are long
+//! and each may matter, so its standard output goes into a file, and every sign of life is a reason to
+//! read on there. The file goes when the attempt is over: the log has it too.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::agent::{self, Ended, Heard, Listener, ResultFile};
+use crate::executor::{CommandSpec, Exit, How};
+use crate::model::{Note, Profile};
+
+/// The most that an agent may print on its standard output.
+const MOST: u64 = 1 << 30;
+/// So many of the last steps are kept.
+const STEPS: usize = 12;
+/// From this length on the end of an output lacks its beginning.
+const TAIL: usize = 8 * 1024;
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+
+/// Listens to one attempt.
+pub struct Ear {
+    listener: Listener,
+    path: PathBuf,
+    file: Option<File>,
+    /// The last steps, in words.
+    steps: VecDeque<String>,
+}
+
+impl Ear {
+    /// For an agent of this profile, if it speaks; its standard output will stand in this file.
+    pub fn new(profile: &Profile, path: &Path, command: &mut CommandSpec) -> Option<Self> {
+        let listener = agent::listener(&profile.kind)?;
+        command.stdout = Some(path.to_owned());
+        command.stdout_cap = MOST;
+        Some(Self { listener, path: path.to_owned(), file: None, steps: VecDeque::new() })
+    }
+
+    /// Something was printed: the last step that it tells, in words.
+    pub fn hear(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let last = self.read();
+        // What is no line of the stream, such as a complaint on standard error, is shown as it is.
+        let plain = || (!line.starts_with(b"{")).then(|| line.to_vec());
+        last.map(String::into_bytes).or_else(plain)
+    }
+
+    fn read(&mut self) -> Option<String> {
+        if self.file.is_none() {
+            // It is there as soon as the supervisor has begun.
+            self.file = File::open(&self.path).ok();
+        }
+        let file = self.file.as_mut()?;
+        let mut piece = vec![0; PIECE];
+        let mut any = false;
+        while let Ok(count @ 1..) = file.read(&mut piece) {
+            for step in self.listener.take(&piece[..count]) {
+                let words = step.words();
+                if !words.is_empty() {
+                    any = true;
+                    self.steps.truncate(STEPS - 1);
+                    self.steps.push_front(words);
+                }
+            }
+        }
+        self.steps.front().filter(|_| any).cloned()
+    }
+
+    /// It is over: what came of it, and its last lines for people instead of those of its stream.
+    pub fn finish(mut self, exit: &mut Exit, profile: &Profile) -> Heard {
+        self.read();
+        // What can't be removed now goes with the run's folder.
+        let _ = std::fs::remove_file(&self.path);
+        let ended = match exit.how {
+            How::Code(code) => Ended::Code(code),
+            How::Signal(signal) => Ended::Signal(signal),
+            How::Timeout => Ended::TimedOut,
+            How::Idle => Ended::Idle,
+            How::NotStarted(_) | How::Stopped | How::Lost => Ended::Otherwise,
+        };
+        let tail = String::from_utf8_lossy(&exit.tail).into_owned();
+        let heard = self.listener.finish(ended, &tail, &profile.name, profile.model.as_deref());
+        // The first line of what is kept may be the end of one of the stream.
+        let from = if tail.len() < TAIL { 0 } else { 1 };
+        let plain = tail.lines().skip(from).filter(|line| !line.starts_with('{'));
+        let plain: Vec<&str> = plain.filter(|line| !line.trim().is_empty()).collect();
+        let mut lines: Vec<&str> = self.steps.iter().rev().map(String::as_str).collect();
+        // Where a step is the line itself, it is there already.
+        lines
+            .extend(plain.iter().filter(|line| !self.steps.iter().any(|step| step == line.trim())));
+        exit.tail = lines.join("\n").into_bytes();
+        heard
+    }
+}
+
+/// What an agent with a command of its own wrote into its result file, if it wrote one.
+pub fn result(scratch: &Path, profile: &Profile, notes: &mut Vec<Note>) -> Option<ResultFile> {
+    let bytes = std::fs::read(ResultFile::path(scratch)).ok()?;
+    match ResultFile::read(&bytes, &profile.name) {
+        Ok(result) => Some(result),
+        Err(reason) => {
+            notes.push(Note::BadResult { reason });
+            None
+        }
+    }
+}

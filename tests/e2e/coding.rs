@@ -1,0 +1,219 @@
+//! Coding agents: small programs that speak the streams of the real ones.
+
+use crate::space::Space;
+
+/// The argv of an agent that replays these turns, each `CASE:STATUS`, and writes `file` when it succeeds.
+fn replay(file: &str, turns: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/agents/replay.sh");
+    let words: Vec<String> = ["sh", script, file]
+        .iter()
+        .chain(turns)
+        .chain(&["--"])
+        .map(|word| format!("{word:?}"))
+        .collect();
+    format!("command = [{}]", words.join(", "))
+}
+
+/// A board with one agent of this kind and one task for it.
+fn one(space: &Space, kind: &str, agent: &str, task: &str) {
+    space.board(&format!(
+        "[agent.a]\nkind = {kind:?}\n{agent}\n[[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n{task}\n"
+    ));
+}
+
+#[test]
+fn every_kind_of_agent_works_and_tells_what_it_used() {
+    for (kind, case, tokens, usd, model) in [
+        ("claude", "claude-success", Some(41_484), Some(0.124_857), Some("claude-sonnet-4-5")),
+        ("codex", "codex-success-apply-patch", Some(17_412), None, None),
+        ("gemini", "gemini-success", Some(22_082), None, Some("gemini-2.5-flash")),
+        ("opencode", "opencode-success", Some(13_820), Some(0.013_88), None),
+        ("copilot", "copilot-success", None, None, Some("fake-model")),
+        ("qwen", "qwen-success", Some(36_811), None, Some("fake-model")),
+        ("aider", "aider-success", Some(2600), Some(0.0067), Some("openai/gpt-4o")),
+    ] {
+        let space = Space::new(&[("x", "")]);
+        one(&space, kind, &replay("hello.txt", &[&format!("{case}:0")]), "");
+        space.run(&[]).code(0);
+        assert_eq!(space.read("hello.txt"), "made by t\n", "{kind}");
+        let task = space.task("t");
+        let used = &task["usage"];
+        assert_eq!(used["input_tokens"].as_u64(), tokens, "{kind}: {used}");
+        let near = |known: f64| used["usd"].as_f64().is_some_and(|usd| (usd - known).abs() < 1e-9);
+        assert!(usd.map_or(used["usd"].is_null(), near), "{kind}: {used}");
+        assert_eq!(used["models"].get(0).and_then(|m| m.as_str()), model, "{kind}: {used}");
+        assert_eq!(space.report()["usage"]["input_tokens"].as_u64(), tokens, "{kind}");
+        let shown = space.todone(&["show", "t"]).code(0);
+        match usd {
+            Some(usd) => shown.says(&format!("${usd:.4}")),
+            None => shown.says("cost unknown"),
+        };
+    }
+}
+
+#[test]
+fn the_last_words_of_an_agent_are_what_it_hands_on() {
+    let space = Space::new(&[("x", "")]);
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\n{}\n[[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n\
+         [[task]]\nid = \"after\"\nneeds = [\"t\"]\nrun = 'printf %s \"$TODONE_NEEDS_T_OUTPUT\" > got'\n",
+        replay("hello.txt", &["claude-success:0"])
+    ));
+    space.run(&[]).code(0);
+    assert_eq!(space.read("got"), "Done: hello.txt is written.");
+}
+
+#[test]
+fn a_failure_that_the_agent_tells_is_a_failure_of_its_kind() {
+    for (kind, case, status, wanted) in [
+        // The status says success, the stream does not.
+        ("claude", "claude-sigint", 0, "stopped"),
+        ("claude", "claude-auth", 1, "auth"),
+        ("aider", "aider-auth", 0, "auth"),
+        ("codex", "codex-no-model", 1, "model"),
+        ("gemini", "gemini-context", 144, "context"),
+        ("opencode", "opencode-context", 0, "context"),
+        // Nothing was said.
+        ("codex", "gemini-overloaded", 0, "overloaded"),
+        ("codex", "claude-success", 0, "no-result"),
+    ] {
+        let space = Space::new(&[("x", "")]);
+        one(&space, kind, &replay("-", &[&format!("{case}:{status}")]), "");
+        let ran = space.run(&[]).code(1);
+        let task = space.task("t");
+        assert_eq!(task["failure_kind"], wanted, "{kind} {case}: {task:#}\n{}", ran.err);
+        // What is shown of it are words and no JSON.
+        let tail = task["tail"].as_str().expect("a tail");
+        assert!(!tail.contains("{\"type\""), "{kind} {case}: {tail}");
+    }
+}
+
+#[test]
+fn an_agent_that_was_refused_what_it_needed_did_not_leave_things_unchanged() {
+    let space = Space::new(&[("x", "")]);
+    one(&space, "codex", &replay("-", &["codex-mcp-declined:0"]), "");
+    space.run(&[]).code(1).says("permission refused: it was refused create_agent");
+    assert_eq!(space.task("t")["failure_kind"], "permission");
+    // The same without a refusal is no failure, and with a change neither.
+    one(&space, "codex", &replay("-", &["codex-mcp:0"]), "");
+    space.run(&["--new"]).code(0);
+    assert_eq!(space.status_of("t"), "unchanged");
+    one(&space, "codex", &replay("made", &["codex-mcp-declined:0"]), "");
+    space.run(&["--new"]).code(0);
+    assert_eq!(space.status_of("t"), "merged");
+}
+
+#[test]
+fn flags_prompt_and_system_text_reach_the_agent() {
+    let space = Space::new(&[("x", "")]);
+    let seen = space.path("seen");
+    let agent = format!(
+        "{}\nmodel = \"opus\"\nsystem = \"Be brief.\"\nallow = [\"cargo fmt\"]\nenv = {{ REPLAY_SEEN = {seen:?} }}",
+        replay("made", &["claude-success:0"])
+    );
+    one(&space, "claude", &agent, "verify = \"test -f made\"");
+    space.run(&[]).code(0);
+    let claude = std::fs::read_to_string(space.path("seen.t.1")).expect("what it saw");
+    assert_eq!(
+        claude.lines().collect::<Vec<_>>().join(" "),
+        "-p --allowedTools Bash(cargo fmt) Bash(cargo fmt:*) Bash(test -f made) Bash(test -f made:*) \
+         --permission-mode acceptEdits --output-format stream-json --verbose --model opus \
+         --append-system-prompt Be brief. stdin: Do it."
+    );
+    let agent = format!(
+        "{}\nsystem = \"Be brief.\"\npermissions = \"read\"\nenv = {{ REPLAY_SEEN = {seen:?} }}",
+        replay("made", &["codex-success-shell:0"])
+    );
+    one(&space, "codex", &agent, "");
+    space.run(&["--new"]).code(0);
+    let codex = std::fs::read_to_string(space.path("seen.t.1")).expect("what it saw");
+    assert!(
+        codex.starts_with("exec\n--json\n-s\nread-only\n-c\napproval_policy=\"never\"\n"),
+        "{codex}"
+    );
+    assert!(codex.ends_with("-\nstdin:\nBe brief.\n\nDo it."), "{codex}");
+}
+
+#[test]
+fn an_agent_can_not_publish_unless_it_may() {
+    let space = Space::new(&[("x", "")]);
+    let remote = space.path("remote.git");
+    let (remote, other) = (remote.to_str().expect("a name"), space.path("other.git"));
+    let other = other.to_str().expect("a name");
+    space.git(&["init", "-q", "--bare", remote]);
+    space.git(&["init", "-q", "--bare", other]);
+    space.git(&["remote", "add", "origin", remote]);
+    space.git(&["remote", "add", "apart", remote]);
+    space.git(&["config", "remote.apart.pushurl", other]);
+    let script = format!(
+        "for to in origin apart {remote}; do git push $to HEAD:refs/heads/out && echo pushed $to >> made; done; \
+         git fetch origin || exit 9; git config --get-all credential.helper > helpers; echo x >> made; \
+         cat {}/fixtures/transcripts/claude-success/stdout",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let agent = |push: &str| format!("command = [\"sh\", \"-c\", '{script}', \"agent\"]\n{push}");
+    one(&space, "claude", &agent(""), "");
+    space.run(&[]).code(0);
+    assert_eq!(space.read("made"), "x\n");
+    assert_eq!(space.read("helpers"), "\n");
+    for bare in [remote, other] {
+        assert_eq!(space.git(&["--git-dir", bare, "for-each-ref"]), "");
+    }
+    space.todone(&["logs", "t"]).code(0).says("no-push-for-agents");
+    one(&space, "claude", &agent("push = true"), "");
+    let board = space.path("board.toml");
+    space.todone_quiet(&["run", board.to_str().expect("a name"), "--new"]).code(0);
+    assert!(space.read("made").contains("pushed origin\npushed apart\n"), "{}", space.read("made"));
+}
+
+#[test]
+fn profiles_of_the_known_agents_need_no_declaration_and_their_defaults_are_told() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"t\"\nagent = \"codex\"\nprompt = \"Do it.\"\n");
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone(&["plan", board]).code(0).says(
+        "agent codex: codex with its own model, may edit, can't push, at most 4 at once, \
+         timeout 60m, 15m when silent",
+    );
+    let plan = space.todone(&["plan", board, "--json"]).code(0).json();
+    assert_eq!(plan["agents"][0]["permissions"], "edit");
+    assert_eq!(plan["agents"][0]["max"], 4);
+    // The program is not there: that is said, and nothing else happened.
+    let path = std::env::var("PATH").expect("a PATH");
+    let bare: Vec<&str> =
+        path.split(':').filter(|dir| !std::path::Path::new(dir).join("codex").exists()).collect();
+    let ran = space.todone_env(&["run", board], &[("PATH", &bare.join(":"))], Some("main"));
+    ran.code(1).says("could not be started").says("codex");
+}
+
+#[test]
+fn a_command_may_say_in_a_file_what_it_used_and_how_it_failed() {
+    let space = Space::new(&[("x", "")]);
+    let board = |json: &str, status: u32| {
+        space.board(&format!(
+            "[agent.own]\ncommand = [\"sh\", \"-c\", '''\necho noise; echo x >> made\n\
+             cat > \"$TODONE_RESULT_FILE\" <<'END'\n{json}\nEND\nexit {status}''']\n\
+             [[task]]\nid = \"t\"\nagent = \"own\"\n\
+             [[task]]\nid = \"after\"\nneeds = [\"t\"]\nrun = 'printf %s \"$TODONE_NEEDS_T_OUTPUT\" > got'\n"
+        ));
+    };
+    board(
+        r#"{"output": "clean", "model": "m", "usage": {"input_tokens": 7, "output_tokens": 3, "usd": 0.5}}"#,
+        0,
+    );
+    space.run(&[]).code(0);
+    assert_eq!(space.read("got"), "clean");
+    let used = space.task("t")["usage"].clone();
+    assert_eq!((used["usd"].as_f64(), used["input_tokens"].as_u64()), (Some(0.5), Some(7)));
+    assert!(used["cache_read_tokens"].is_null() && used["turns"].is_null(), "{used}");
+    // It may tell a failure whatever its status is.
+    for status in [0, 3] {
+        board(r#"{"failure": {"kind": "context", "message": "too long"}}"#, status);
+        space.run(&["--new"]).code(1).says("context overflow: too long");
+    }
+    // What can't be read is noticed, and the exit status decides.
+    board("{ no json", 0);
+    space.run(&["--new"]).code(0).says("its result file can't be read");
+    assert_eq!(space.read("got"), "noise\n");
+}
