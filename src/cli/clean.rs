@@ -255,7 +255,9 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
     }
     let mut lost = 0;
     let mut objects = repo.objects()?;
-    for (_, commit) in repo.refs(&format!("{}attempt/", Names::of(&state.run).refs()))? {
+    let refs = Names::of(&state.run).refs();
+    let attempts = repo.refs(&format!("{refs}attempt/"))?;
+    for (_, commit) in attempts.into_iter().chain(repo.refs(&format!("{refs}saved/"))?) {
         if merged.contains(&commit) {
             continue;
         }

@@ -58,6 +58,20 @@ pub(super) fn runs() -> ArgValueCandidates {
     })
 }
 
+/// Names of the tasks of the latest run that a person can mend.
+pub(super) fn bad_tasks() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let state = open().and_then(|store| {
+            let run = wiring::find_run(&store, None).ok()?;
+            wiring::state(&store, &run).ok()
+        });
+        let Some(state) = state else { return Vec::new() };
+        let units = state.in_order().map(|unit| &unit.unit.id);
+        let bad = units.filter(|id| crate::run::fixable(&state, id).is_ok());
+        bad.map(|id| CompletionCandidate::new(id.as_str())).collect()
+    })
+}
+
 /// Names of the tasks of the latest run, and the classes.
 pub(super) fn tasks() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {

@@ -14,6 +14,8 @@ pub struct Failure {
     code: u8,
 }
 
+/// A task failed, or was rejected by a gate or rule.
+pub const REFUSED: u8 = 1;
 /// Bad usage or a bad board: nothing was created.
 pub const USAGE: u8 = 2;
 /// The environment: git, disk, permissions.
@@ -31,6 +33,18 @@ impl Failure {
     /// Something outside todone.
     pub fn environment(message: impl Into<String>) -> Self {
         Self { message: message.into(), hints: Vec::new(), code: ENVIRONMENT }
+    }
+
+    /// A task, or what was made of it, is not taken.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hints: Vec::new(), code: REFUSED }
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
     }
 
     /// One more way out.

@@ -10,6 +10,7 @@ mod complete;
 mod diff;
 mod each;
 mod error;
+mod fix;
 mod hand;
 mod init;
 mod land;
@@ -105,6 +106,8 @@ enum Verb {
     Report(report::Args),
     /// Move your branch to the result of a run
     Land(land::Args),
+    /// Mend a task by hand: make a worktree for it and print its path
+    Fix(fix::Args),
     /// Take what waits for review: it is merged
     Approve(review::ApproveArgs),
     /// Refuse what waits for review
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Verb::Logs(args) => logs::logs(global, args),
         Verb::Report(args) => report::report(global, args),
         Verb::Land(args) => land::land(global, args),
+        Verb::Fix(args) => fix::fix(global, args),
         Verb::Approve(args) => review::approve(global, args),
         Verb::Reject(args) => review::reject(global, args),
         Verb::Stop(args) => stop::stop(global, args),

@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// The run; default the latest
     #[arg(short, long, value_name = "RUN", add = super::complete::runs())]
     run: Option<String>,
+    /// Only the directory in which the task runs now, or in which it is being mended
+    #[arg(long, conflicts_with = "json")]
+    path: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -30,6 +33,9 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (_, state) = wiring::look(&repo, args.run.as_deref())?;
     let pick = select(&state, &args.tasks)?;
+    if args.path {
+        return path(&state, &pick.units);
+    }
     let mut out = anstream::stdout();
     if args.json {
         let wanted: Vec<_> = report::Report::of(&state, None)
@@ -50,6 +56,32 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
         }
         one(&mut out, &state, id)?;
     }
+    Ok(0)
+}
+
+/// Prints the directory of the one task that is meant, and nothing else.
+fn path(state: &RunState, units: &[TaskId]) -> Result<u8, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let [id] = units else {
+        return Err(Failure::usage("--path takes one task"));
+    };
+    let unit = state.units.get(id);
+    let mending = unit.and_then(|unit| unit.fix.as_ref()).filter(|fix| fix.ready);
+    let running = || {
+        let unit = unit.filter(|unit| unit.status == UnitStatus::Running)?;
+        Some(&unit.attempts.last()?.worktree)
+    };
+    let Some(path) = mending.map(|fix| &fix.worktree).or_else(running) else {
+        let run = &state.run;
+        let failure = Failure::usage(format!("`{id}` does not run and is not being mended"));
+        return Err(match crate::run::fixable(state, id) {
+            Ok(()) => failure.hint(format!("mend it: todone fix {id} -r {run}")),
+            Err(_) => failure.hint(format!("see what it did: todone show {id} -r {run}")),
+        });
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(path.as_os_str().as_bytes())?;
+    out.write_all(b"\n")?;
     Ok(0)
 }
 
@@ -97,6 +129,15 @@ fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(
             )?;
         }
         _ => {}
+    }
+    if let Some(fix) = &unit.fix {
+        writeln!(out, "  being mended in {}", fix.worktree.display())?;
+    }
+    if matches!(
+        unit.outcome(),
+        Some(Outcome::Failed { .. } | Outcome::Rejected { .. } | Outcome::Declined { .. })
+    ) {
+        writeln!(out, "  mend it: cd \"$(todone fix {id} -r {})\"", state.run)?;
     }
     Ok(())
 }
@@ -148,7 +189,8 @@ fn attempt(
         },
         Some((_, end)) => {
             let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
-            writeln!(out, "{how}, {}", report::duration(end.millis))?;
+            let by = if attempt.by_hand { "by hand, " } else { "" };
+            writeln!(out, "{by}{how}, {}", report::duration(end.millis))?;
             if let Some(usage) = &end.usage {
                 let model = usage.model.as_deref().unwrap_or("model unknown");
                 let who = format!("{} ({model})", usage.profile);

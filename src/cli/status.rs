@@ -58,6 +58,10 @@ pub(super) fn status(global: &Global, args: Args) -> Result<u8, Failure> {
         } else {
             write!(out, "{}", wiring::folds().lines(&report::text(&state, &wiring::look_of(dir))))?;
             write!(out, "{}", report::waits(&run, &waiting))?;
+            for unit in state.in_mending() {
+                let Some(fix) = &unit.fix else { continue };
+                writeln!(out, "being mended: {} in {}", unit.unit.id, fix.worktree.display())?;
+            }
             if let Some((pid, since)) = owner {
                 writeln!(out, "going on: process {pid}, since {since}")?;
             }
@@ -130,6 +134,10 @@ fn word(state: &RunState, live: bool) -> &'static str {
 fn tale(state: &RunState) -> String {
     let counts = report::Report::of(state, None).counts;
     let mut parts = vec![counts.words()];
+    let mending: Vec<&str> = state.in_mending().map(|unit| unit.unit.id.as_str()).collect();
+    if !mending.is_empty() {
+        parts.push(format!("being mended: {}", mending.join(" ")));
+    }
     if let LandState::Landed { into, .. } = &state.land {
         parts.push(format!("landed on {}", into.trim_start_matches("refs/heads/")));
     }

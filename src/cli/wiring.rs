@@ -42,9 +42,15 @@ pub fn dir(global: &Global) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The repository that the user works in.
+/// The repository that the user works in. Whoever stands in a worktree of todone's own works in the
+/// checkout that it was made for, as far as boards, copies and landing go.
 pub fn repo(global: &Global) -> Result<Repo, Failure> {
-    Ok(Repo::discover(&dir(global)?)?)
+    let repo = Repo::discover(&dir(global)?)?;
+    let own = repo.checkout().is_some_and(Pool::owns);
+    match own.then(|| repo.main_worktree()).transpose()?.flatten() {
+        Some(main) => Ok(Repo::discover(&main)?),
+        None => Ok(repo),
+    }
 }
 
 /// The text of the board that was named, or of the one that is found from here up to the checkout's

@@ -6,6 +6,7 @@
 //! `fast` asks libgit2 where it can open the repository. `TODONE_PLUMBING=1` in the environment
 //! forces the first.
 
+mod brought;
 mod error;
 mod guard;
 mod history;

@@ -137,6 +137,13 @@ impl Repo {
         self.checkout.as_deref()
     }
 
+    /// The main worktree, or the bare repository that has none.
+    pub fn main_worktree(&self) -> Result<Option<PathBuf>, Error> {
+        let said = output(self.git().args(["worktree", "list", "--porcelain", "-z"]))?;
+        let first = said.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(first.strip_prefix(b"worktree ").map(path))
+    }
+
     /// Where todone keeps its store: `<common dir>/todone`. Not made by this.
     pub fn state_dir(&self) -> PathBuf {
         self.common.join("todone")

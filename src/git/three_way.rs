@@ -136,8 +136,34 @@ impl ThreeWay {
         ours: Oid,
         theirs: Oid,
     ) -> Result<Result<Oid, Clash>, Error> {
+        self.merge_named(quarantine, [(OURS, ours), (THEIRS, theirs)], "merge")
+    }
+
+    /// Merges the trees `ours` and `theirs` over the commit `base` for people: the markers show what was
+    /// before as well, and call the sides by the names given here.
+    pub fn merge_for_people(
+        &self,
+        quarantine: &mut Quarantine,
+        base: Oid,
+        ours: (&str, Oid),
+        theirs: (&str, Oid),
+    ) -> Result<Result<Oid, Clash>, Error> {
+        // Nothing before the base matters, and in a shallow clone nothing is there.
+        let shallow = self.scratch.path().join("git/shallow");
+        write(&shallow, format!("{base}\n").as_bytes())?;
+        let one = throw_away(quarantine, ours.1, &[base], ours.0)?;
+        let other = throw_away(quarantine, theirs.1, &[base], theirs.0)?;
+        self.merge_named(quarantine, [(ours.0, one), (theirs.0, other)], "diff3")
+    }
+
+    fn merge_named(
+        &self,
+        quarantine: &mut Quarantine,
+        sides: [(&str, Oid); 2],
+        style: &str,
+    ) -> Result<Result<Oid, Clash>, Error> {
         let heads = self.scratch.path().join("git/refs/heads");
-        for (name, commit) in [(OURS, ours), (THEIRS, theirs)] {
+        for (name, commit) in sides {
             write(&heads.join(name), format!("{commit}\n").as_bytes())?;
         }
         quarantine.flush()?;
@@ -145,7 +171,8 @@ impl ThreeWay {
         for (key, value) in quarantine.env() {
             call = call.env(key, value);
         }
-        let call = call.args(["merge-tree", "--write-tree", "-z", OURS, THEIRS]);
+        let call = call.arg("-c").arg(format!("merge.conflictStyle={style}"));
+        let call = call.args(["merge-tree", "--write-tree", "-z", sides[0].0, sides[1].0]);
         let shown = call.shown();
         let said = call.run()?;
         let mut records = said.stdout.split(|byte| *byte == 0);

@@ -124,6 +124,14 @@ pub(super) fn plain_words(task: &TaskId, file: &ConflictFile) -> String {
     }
 }
 
+/// The files of a conflict, a line each: what happened to it.
+pub fn conflicting(conflict: &Conflict) -> Vec<String> {
+    let line = |file: &ConflictFile| {
+        format!("{}: {}", escape::line(file.path.as_bytes()), plain_words(&conflict.task, file))
+    };
+    conflict.files.iter().map(line).collect()
+}
+
 fn explain_file(
     task: &TaskId,
     file: &ConflictFile,
@@ -244,11 +252,12 @@ fn diff(base: &Side, side: &Side, look: &Look, most: usize, lines: &mut Vec<Stri
 
 fn commands(state: &RunState, conflict: &Conflict, look: &Look, lines: &mut Vec<String>) {
     let (run, task) = (&state.run, &conflict.task);
-    let all = vec![
+    let mut all = vec![
         (format!("todone show {task} -r {run}"), "the task, its attempts and all of its conflict"),
         (format!("todone diff {task} -r {run} --patch"), "what it changed; the patch is kept"),
         (format!("todone retry -r {run} {task}"), "run it again, on top of what is merged now"),
     ];
+    all.extend(super::next::mend(state, task));
     steps(&all, look, lines);
 }
 

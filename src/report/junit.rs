@@ -167,7 +167,10 @@ fn of_outcome(
             let mut found = last.unwrap_or_else(|| bad(kind(failure), message, String::new()));
             if !task.log.as_deref().unwrap_or_default().is_empty() {
                 let more = if found.text.is_empty() { "" } else { "\n\n" };
-                let log = format!("{more}log: todone logs {} -r {}", task.id, state.run);
+                let (id, run) = (&task.id, &state.run);
+                let log = format!(
+                    "{more}log: todone logs {id} -r {run}\nmend it by hand: todone fix {id} -r {run}"
+                );
                 found.text.push_str(&log);
             }
             match failure {

@@ -189,7 +189,10 @@ fn table(report: &Report, page: &mut Page) {
         let commit = task.commit.map(|commit| format!("`{}`", commit.short())).unwrap_or_default();
         let why =
             task.failure.as_ref().filter(|_| task.status == "failed").or(task.reason.as_ref());
-        let why = why.map(|why| inline(&escape::cut(why, 200))).unwrap_or_default();
+        let mut why = why.map(|why| inline(&escape::cut(why, 200))).unwrap_or_default();
+        if task.by_hand && why.is_empty() {
+            why.push_str("by hand");
+        }
         page.add(&format!(
             "| {} | {} | {} | {time} | {commit} | {why} |\n",
             inline(task.id.as_str()),

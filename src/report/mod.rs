@@ -50,7 +50,7 @@ mod words;
 pub use crate::event::Reporter;
 
 pub use annotations::annotations;
-pub use conflict::explain;
+pub use conflict::{conflicting, explain};
 pub use cost::{UsageReport, usage};
 pub use exit::exit_code;
 pub use fan::Fan;

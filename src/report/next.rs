@@ -3,6 +3,7 @@
 //! Knows the commands by name, not what they do.
 
 use crate::event::{LandState, RunState};
+use crate::model::TaskId;
 
 use super::land::{self, Step};
 use super::summary::{self, Report};
@@ -38,6 +39,9 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         steps.push((format!("todone show {name} -r {run}"), "see one of them closely"));
         if !task.files.is_empty() {
             steps.push((format!("todone diff {name} -r {run}"), "see what it changed"));
+        }
+        if report.status != "running" {
+            steps.extend(mend(state, name));
         }
     }
     if report.status != "interrupted" && report.status != "running" {
@@ -76,5 +80,19 @@ fn review(report: &Report) -> Vec<Step> {
         (format!("todone diff {who} -r {run}"), "see what waits for review"),
         (format!("todone approve {who} -r {run}"), "merge it"),
         (format!("todone reject {} -r {run} -m TEXT", first.id), "refuse it, and say why"),
+    ]
+}
+
+/// How a person takes a unit that ended badly into their own hands.
+pub(super) fn mend(state: &RunState, task: &TaskId) -> Vec<Step> {
+    let run = &state.run;
+    let under_way = state.units.get(task).is_some_and(|unit| unit.fix.is_some());
+    let (first, then) = match under_way {
+        true => ("go back to what you are mending", "take what you made of it"),
+        false => ("or mend it by hand", "then take what you made of it"),
+    };
+    vec![
+        (format!("cd \"$(todone fix {task} -r {run})\""), first),
+        (format!("todone fix {task} -r {run} --done"), then),
     ]
 }

@@ -25,7 +25,7 @@ use super::waiting::Waiting;
 use super::worker::Tell;
 use super::{Error, Journal, Names, base};
 
-mod start;
+pub(super) mod start;
 
 /// What the loop is told.
 enum Message {

@@ -12,6 +12,7 @@ mod ear;
 mod error;
 mod existing;
 mod expand;
+mod fix;
 mod gate;
 mod integrate;
 mod journal;
@@ -34,6 +35,9 @@ pub use create::{Request, create};
 pub use dispatcher::drive;
 pub use error::Error;
 pub use expand::glob;
+pub use fix::{
+    Abandoned, Brought, Done, NotFixable, Started, abandon, bring, done, fixable, start,
+};
 pub use journal::{Journal, durations};
 pub use land::{LandHow, land, undo};
 pub use names::Names;

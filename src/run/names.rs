@@ -48,6 +48,16 @@ impl Names {
         format!("{}raw/{task}/{number}", self.refs())
     }
 
+    /// Keeps what a person gave up who had begun to mend a task.
+    pub fn saved(&self, task: &TaskId, number: u32) -> String {
+        format!("{}saved/{task}/{number}", self.refs())
+    }
+
+    /// What the worktree is called in which a person mends a task. No name holds a `+`.
+    pub fn mending(&self, task: &TaskId) -> String {
+        format!("{}+{task}", self.run)
+    }
+
     /// Keeps what the user's branch pointed to before landing.
     pub fn before_land(&self) -> String {
         format!("{}before-land", self.refs())

@@ -154,6 +154,19 @@ pub enum NotReady {
     Halted,
 }
 
+/// How `setup` went.
+#[derive(Debug)]
+pub(super) enum SetUp {
+    /// It need not run.
+    Before,
+    /// It ran, and well.
+    Ran,
+    /// It failed: the last lines of its output.
+    Failed(String),
+    /// The run is being stopped.
+    Halted,
+}
+
 /// Runs blocking work on the blocking pool.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -202,30 +215,18 @@ impl World {
         .await?;
         let mut setup_ran = false;
         if let Some(setup) = &wish.setup {
-            let key = self.setup_key(setup, wish.base)?;
-            if lease.setup_key() != Some(key.as_str()) {
-                lease.set_setup_key(None)?;
-                setup_ran = true;
-                let log = self.dir.join("logs").join(format!(
-                    "setup.{}-{}.log",
-                    if wish.purpose == Purpose::Gate { "gate" } else { "task" },
-                    lease.number()
-                ));
-                let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
-                let place = Place::of(&lease, &seat);
-                let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
-                let command = CommandSpec { timeout: setup.timeout, ..command };
-                let exit = self.watch(command, halt.clone(), |_| {}).await;
-                if exit.how == How::Stopped {
-                    blocking(move || Ok(lease.settle()?)).await?;
-                    return Ok(Err(NotReady::Halted));
+            let not_ready = match self.set_up(&mut lease, &seat, setup, &wish, halt).await? {
+                SetUp::Before => None,
+                SetUp::Ran => {
+                    setup_ran = true;
+                    None
                 }
-                if exit.how != How::Code(0) {
-                    let tail = String::from_utf8_lossy(&exit.tail).into_owned();
-                    blocking(move || Ok(lease.settle()?)).await?;
-                    return Ok(Err(NotReady::Setup(tail)));
-                }
-                lease.set_setup_key(Some(&key))?;
+                SetUp::Failed(tail) => Some(NotReady::Setup(tail)),
+                SetUp::Halted => Some(NotReady::Halted),
+            };
+            if let Some(not_ready) = not_ready {
+                blocking(move || Ok(lease.settle()?)).await?;
+                return Ok(Err(not_ready));
             }
         }
         let (lease, notes) = blocking(move || {
@@ -234,6 +235,36 @@ impl World {
         })
         .await?;
         Ok(Ok(Ready { lease, seat, notes, leftover }))
+    }
+
+    /// Runs `setup` in a prepared slot, unless it succeeded there before and nothing undid it.
+    pub(super) async fn set_up(
+        &self,
+        lease: &mut Lease,
+        seat: &Seat,
+        setup: &Setup,
+        wish: &Wish,
+        halt: &watch::Receiver<Halt>,
+    ) -> Result<SetUp, Error> {
+        let key = self.setup_key(setup, wish.base)?;
+        if lease.setup_key() == Some(key.as_str()) {
+            return Ok(SetUp::Before);
+        }
+        lease.set_setup_key(None)?;
+        let name = format!("setup.{}-{}.log", wish.purpose.word(), lease.number());
+        let log = self.dir.join("logs").join(name);
+        let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
+        let place = Place::of(lease, seat);
+        let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
+        let command = CommandSpec { timeout: setup.timeout, ..command };
+        let exit = self.watch(command, halt.clone(), |_| {}).await;
+        match exit.how {
+            How::Stopped => return Ok(SetUp::Halted),
+            How::Code(0) => {}
+            _ => return Ok(SetUp::Failed(String::from_utf8_lossy(&exit.tail).into_owned())),
+        }
+        lease.set_setup_key(Some(&key))?;
+        Ok(SetUp::Ran)
     }
 
     /// A command in a leased slot, with todone's environment; limits are still open.

@@ -30,7 +30,7 @@ use super::slot::{
 /// The most of a log that goes into an event.
 const TAIL: usize = 4096;
 /// Files larger than this are not captured.
-const LARGEST: u64 = 50 << 20;
+pub(super) const LARGEST: u64 = 50 << 20;
 
 /// Who needs what a task prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,7 +273,7 @@ async fn setup_failed(
 }
 
 /// Files of values that are handed over, gone when the attempt is over.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -283,7 +283,7 @@ impl Drop for Scratch {
 }
 
 /// What the attempt is told: its command, and the environment that `verify` gets too.
-fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), Error> {
+pub(super) fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
     let launch = agent::launch(&Assignment {
         run: &world.run,
@@ -411,9 +411,9 @@ async fn capture(world: &World, job: &Job, lease: Lease) -> Result<(Lease, Harve
 }
 
 /// The verify command was stopped with the run.
-struct Stopped;
+pub(super) struct Stopped;
 
-async fn run_verify(
+pub(super) async fn run_verify(
     world: &World,
     job: &Job,
     place: Place,
@@ -444,7 +444,6 @@ fn failed(
     patch: &Patch,
     incomplete: Vec<(RepoPath, String)>,
 ) -> Option<Failure> {
-    let paths = || -> Vec<RepoPath> { patch.changes.iter().map(|c| c.path.clone()).collect() };
     let ended = match &exit.how {
         How::Code(0) => None,
         How::Code(code) => Some(Failure::Exit { code: *code }),
@@ -474,7 +473,16 @@ fn failed(
         let message = format!("it was refused {}", said.refused.join(", "));
         return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }
-    match job.task.changes {
+    bounds(&job.task, patch)
+}
+
+/// What the board allows the task to change, and this patch does not keep to.
+pub(super) fn bounds(task: &Task, patch: &Patch) -> Option<Failure> {
+    let paths = || -> Vec<RepoPath> { patch.changes.iter().map(|c| c.path.clone()).collect() };
+    if let Some(failure) = outside(task, patch) {
+        return Some(failure);
+    }
+    match task.changes {
         Changes::Required if patch.changes.is_empty() => Some(Failure::Unchanged),
         Changes::Forbidden if !patch.changes.is_empty() => {
             Some(Failure::Changed { paths: paths() })

@@ -7,6 +7,7 @@ mod coding;
 mod conflicts;
 mod everyday;
 mod exit_codes;
+mod fixing;
 mod gates;
 mod landing;
 mod looking;

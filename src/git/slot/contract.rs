@@ -12,6 +12,8 @@ pub enum Purpose {
     Task,
     /// A gate.
     Gate,
+    /// A person who mends what a task left. No slot: see [`super::Pool::mending`].
+    Mending,
 }
 
 impl Purpose {
@@ -20,6 +22,7 @@ impl Purpose {
         match self {
             Self::Task => "task",
             Self::Gate => "gate",
+            Self::Mending => "fix",
         }
     }
 }

@@ -75,7 +75,8 @@ impl Site {
         self.dir.join("todone-slot")
     }
 
-    fn mark(&self) -> PathBuf {
+    /// The dirty mark's file.
+    pub fn mark(&self) -> PathBuf {
         self.dir.join("mark")
     }
 

@@ -52,6 +52,7 @@ mod lock;
 mod manifest;
 mod mark;
 mod memory;
+mod mending;
 mod pool;
 mod prepare;
 mod private;

@@ -146,7 +146,7 @@ impl Pool {
 
 impl Inner {
     /// Whether the slot is of this repository; an empty directory becomes so.
-    fn claim(&self, site: &Site) -> Result<bool, Error> {
+    pub(super) fn claim(&self, site: &Site) -> Result<bool, Error> {
         let ours = self.repo.common_dir().as_os_str().as_bytes();
         if let Some(there) = disk::read(&site.owner())? {
             return Ok(there == ours);
@@ -159,7 +159,7 @@ impl Inner {
         Ok(true)
     }
 
-    fn take(
+    pub(super) fn take(
         self: Arc<Self>,
         purpose: Purpose,
         number: u32,

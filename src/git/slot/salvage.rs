@@ -66,7 +66,7 @@ impl Lease {
     }
 
     /// A slot of which only the base is known: every file must be read.
-    fn unknown(&mut self, tree: Oid) -> Result<Memory, Error> {
+    pub(super) fn unknown(&mut self, tree: Oid) -> Result<Memory, Error> {
         let (mut tools, _) = self.parts();
         let leaves = tools.objects.leaves(tree)?;
         let record = |entry| Record { stamp: Stamp::default(), entry, racy: true };

@@ -245,6 +245,6 @@ fn shares(state: &RunState, task: &Task) -> BTreeMap<TaskId, Vec<String>> {
 }
 
 /// The same with the shares of each one after another.
-fn outputs(state: &RunState, task: &Task) -> BTreeMap<TaskId, String> {
+pub(in crate::run) fn outputs(state: &RunState, task: &Task) -> BTreeMap<TaskId, String> {
     shares(state, task).into_iter().map(|(need, texts)| (need, texts.concat())).collect()
 }

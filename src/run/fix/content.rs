@@ -1,0 +1,110 @@
+//! What the worktree of a person is to hold: what the last attempt left, or the conflict with markers.
+//!
+//! Knows no directory.
+
+use crate::event::{RunState, UnitState};
+use crate::git::ThreeWay;
+use crate::merge::{Merged, Step};
+use crate::model::{Change, Conflict, Mode, Oid, Outcome, TaskId};
+use crate::run::Error;
+use crate::run::integrate::{Texts, history, merger, step};
+use crate::run::slot::World;
+
+/// A commit, and changes of it whose blobs are in the store.
+pub(super) struct Content {
+    pub base: Oid,
+    pub changes: Vec<Change>,
+    pub conflict: Option<Conflict>,
+}
+
+/// What a person who mends this unit begins with.
+pub(super) fn of(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, Error> {
+    if let (Some(Outcome::Conflicted { .. }), Some(_)) = (unit.outcome(), unit.patch()) {
+        return on_tip(world, state, unit);
+    }
+    if let Some(patch) = unit.patch() {
+        let (base, changes) = (patch.base, patch.changes.clone());
+        return Ok(Content { base, changes, conflict: None });
+    }
+    let left = unit.attempts.iter().rev().find_map(|a| Some((a.base, a.salvaged?)));
+    let last = unit.attempts.last().map(|attempt| attempt.base);
+    let mut objects = world.repo.objects()?;
+    let (base, changes) = match left {
+        Some((base, commit)) => {
+            let (old, new) = (objects.tree_of(base)?, objects.tree_of(commit)?);
+            (base, objects.diff(old, new)?)
+        }
+        None => (last.unwrap_or(state.tip), Vec::new()),
+    };
+    Ok(Content { base, changes, conflict: None })
+}
+
+/// The present tip with the patch merged in; where they meet, both sides between markers.
+fn on_tip(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, Error> {
+    let texts = Texts::of(state, &world.identity);
+    let step = step(state, &texts, unit, state.merged.len());
+    let met = history(state, unit.wave);
+    let merged = merger(world, state)?.integrate(state.tip, std::slice::from_ref(&step), &met)?;
+    let base = state.tip;
+    match merged.steps.into_iter().next() {
+        Some((_, Merged::Conflict(conflict))) => {
+            let changes = marked(world, state, &step, &conflict)?;
+            Ok(Content { base, changes, conflict: Some(*conflict) })
+        }
+        // What it met is gone since.
+        _ => {
+            let changes = world.repo.objects()?.diff(state.tip_tree, merged.tree)?;
+            Ok(Content { base, changes, conflict: None })
+        }
+    }
+}
+
+fn marked(
+    world: &World,
+    state: &RunState,
+    step: &Step,
+    conflict: &Conflict,
+) -> Result<Vec<Change>, Error> {
+    let mut quarantine = world.repo.quarantine()?;
+    let three_way = ThreeWay::new(&world.repo, state.base_tree)?;
+    let (ours, theirs) = (name(&conflict.with()), label(&step.task));
+    let tree = match three_way.merge_for_people(
+        &mut quarantine,
+        step.patch.base,
+        (&ours, state.tip_tree),
+        (&theirs, step.patch.tree),
+    )? {
+        Ok(tree) => tree,
+        Err((tree, ..)) => tree,
+    };
+    let changes = quarantine.objects().diff(state.tip_tree, tree)?;
+    let mut store = world.repo.objects()?;
+    for entry in changes.iter().filter_map(|change| change.new) {
+        if entry.mode != Mode::Submodule {
+            let bytes = quarantine.objects().blob(entry.oid)?;
+            store.write_blob(&bytes)?;
+        }
+    }
+    Ok(changes)
+}
+
+/// What the side that is merged already is called in markers: the tasks that made it.
+fn name(with: &[TaskId]) -> String {
+    match with {
+        [] => "tip".to_owned(),
+        [one] => label(one),
+        [one, two] => format!("{one}+{two}"),
+        [one, two, rest @ ..] => format!("{one}+{two}+{}-more", rest.len()),
+    }
+}
+
+/// A task in markers. git takes some names for something else than a branch.
+fn label(task: &TaskId) -> String {
+    match task.as_str() {
+        "HEAD" => "task-HEAD".to_owned(),
+        name if name.len() >= 40 && name.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("task-{name}")
+        }
+        name => name.to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether what a person made may be taken: no markers left, within the task's bounds, `verify` green.
+//!
+//! Knows no worktree of a person: `verify` runs in a slot on the snapshot, as it would for a task, so
+//! that it sees what will be merged and changes nothing that somebody works on.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::event::{Progress, UnitState};
+use crate::git::{Objects, Purpose};
+use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
+use crate::run::dispatcher::start::outputs;
+use crate::run::locks::{Locks, Missing, RETRY};
+use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
+use crate::run::worker::{Job, Output, Stopped, brief, run_verify};
+use crate::run::{Error, Journal};
+
+/// The lines of changed files that are conflict markers and were no part of them before.
+pub(super) fn markers(
+    objects: &mut Objects,
+    patch: &Patch,
+) -> Result<Vec<(RepoPath, usize)>, Error> {
+    let mut found = Vec::new();
+    for change in &patch.changes {
+        let Some(new) = change.new.filter(|entry| entry.mode.is_file()) else { continue };
+        let bytes = objects.blob(new.oid)?;
+        if bytes[..bytes.len().min(8000)].contains(&0) {
+            continue;
+        }
+        let old = match change.old.filter(|entry| entry.mode.is_file()) {
+            Some(old) => objects.blob(old.oid)?,
+            None => Vec::new(),
+        };
+        let before: BTreeSet<&[u8]> = lines(&old).filter(|line| is_marker(line)).collect();
+        for (number, line) in lines(&bytes).enumerate() {
+            if is_marker(line) && !before.contains(line) {
+                found.push((change.path.clone(), number + 1));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// A line of seven equal signs is none by itself: it underlines headings too.
+fn is_marker(line: &[u8]) -> bool {
+    [b"<<<<<<<", b"|||||||", b">>>>>>>"].iter().any(|sign| {
+        line.strip_prefix(&sign[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b' ')
+    })
+}
+
+/// Runs the task's `verify` on a commit. None: it was stopped.
+pub(super) async fn verify(
+    world: &World,
+    journal: &mut Journal,
+    unit: &UnitState,
+    number: u32,
+    commit: Oid,
+    message: &str,
+    halt: &watch::Receiver<Halt>,
+) -> Result<Option<Result<(), Failure>>, Error> {
+    let state = journal.state();
+    let task = state.board.task(&unit.unit.task).expect("BUG: a unit is of a task").clone();
+    let Some(check) = task.verify.clone() else { return Ok(Some(Ok(()))) };
+    let board = std::sync::Arc::new(state.board.clone());
+    let mut job = Job {
+        needs: outputs(state, &task),
+        profile: match &task.work {
+            Work::Agent { profile, .. } => state.board.agents.get(profile).cloned(),
+            _ => None,
+        },
+        board: board.clone(),
+        unit: unit.unit.clone(),
+        attempt: number,
+        base: commit,
+        built_on: Vec::new(),
+        output: Output::Unused,
+        message: message.to_owned(),
+        note: None,
+        epoch: state.epoch,
+        locks: Vec::new(),
+        task,
+    };
+    let repo = &world.repo;
+    let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
+    let mut locks = Locks::new(world.claims.clone(), world.run.clone(), here);
+    if !locked(world, journal, &mut locks, &job, halt).await? {
+        return Ok(None);
+    }
+    job.locks = locks.files(&job.unit.id);
+    let wish = Wish {
+        purpose: Purpose::Task,
+        base: commit,
+        clean: job.task.clean,
+        copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
+        setup: job.task.setup.clone(),
+        // No attempt's: what it changes is nobody's work.
+        label: "verify".to_owned(),
+    };
+    let Ready { lease, seat, .. } = match world.ready(wish, halt).await? {
+        Ok(ready) => ready,
+        Err(NotReady::Halted) => return Ok(None),
+        Err(NotReady::Setup(tail)) => return Ok(Some(Err(Failure::Setup { tail }))),
+    };
+    let mut place = Place::of(&lease, &seat);
+    place.locks.extend(job.locks.iter().cloned());
+    let verdict = {
+        let (launch, _scratch) = brief(world, &job, &place)?;
+        // Nobody watches its lines; they are in its log.
+        let (tell, _) = mpsc::unbounded_channel();
+        run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await
+    };
+    blocking(move || {
+        let mut lease = lease;
+        drop(seat);
+        Ok(lease.settle()?)
+    })
+    .await?;
+    Ok(match verdict {
+        Ok(Verdict::Green) => Some(Ok(())),
+        Ok(Verdict::Red { code, tail }) => Some(Err(Failure::Verify { code, tail })),
+        Err(Stopped) => None,
+    })
+}
+
+/// Takes the locks of the task, waiting for whoever has them. False: it was stopped meanwhile.
+async fn locked(
+    world: &World,
+    journal: &mut Journal,
+    locks: &mut Locks,
+    job: &Job,
+    halt: &watch::Receiver<Halt>,
+) -> Result<bool, Error> {
+    let mut halt = halt.clone();
+    let mut told = false;
+    loop {
+        let taken = locks.take(&job.board, &job.unit.id, &job.task);
+        let taken = taken.map_err(|source| {
+            let path = world.claims.dir().to_owned();
+            Error::Io { doing: "taking a lock in", path, source }
+        })?;
+        let Err(Missing { on, holder }) = taken else { return Ok(true) };
+        if !told {
+            journal.progress(&Progress::Waiting { task: job.unit.id.clone(), on, holder });
+            told = true;
+        }
+        // Others let go without telling.
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            _ = halt.wait_for(|halt| *halt > Halt::No) => return Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_marker;
+
+    #[test]
+    fn markers_are_told_from_lines_that_look_like_them() {
+        for line in ["<<<<<<< api", ">>>>>>> web", "||||||| 0123abc", "<<<<<<<"] {
+            assert!(is_marker(line.as_bytes()), "{line}");
+        }
+        for line in ["=======", "<<<<<<<< x", " <<<<<<< x", "<<<<<<", ">>>>>>>x", ""] {
+            assert!(!is_marker(line.as_bytes()), "{line}");
+        }
+    }
+}
