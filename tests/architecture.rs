@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("executor", &["model", "process"]),
     ("agent", &["model"]),
     ("policy", &["model"]),
-    ("store", &["model", "event"]),
+    ("store", &["model", "event", "process"]),
     ("bus", &["model", "event"]),
     ("merge", &["model", "git", "executor"]),
     ("verify", &["model", "git", "executor"]),

@@ -46,6 +46,7 @@ pub(super) fn clean(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut pools = BTreeSet::from([wiring::slots_dir(&repo, None)?]);
     if wiring::read_store(&repo)?.is_some() {
         repo.sweep_quarantines()?;
+        repo.sweep_ref_locks()?;
         let mut store = Sqlite::open(&repo.state_dir())?;
         let known: Vec<RunId> = store.runs()?.into_iter().map(|entry| entry.run).collect();
         let runs: Vec<RunId> = if args.runs.is_empty() {

@@ -54,6 +54,32 @@ impl Failure {
         self
     }
 
+    /// Something outside todone, with the way out that follows from what the system said.
+    fn with_way_out(text: String) -> Self {
+        const WAYS: [(&[&str], &str); 5] = [
+            (
+                &["No space left", "Disk quota", "disk is full", "disk full"],
+                "make room on that disk (`todone clean --slots` frees worktrees)",
+            ),
+            (
+                &["Too many open files", "unable to open database"],
+                "raise the limit (`ulimit -n 4096`), or start with fewer `--jobs`",
+            ),
+            (
+                &["Permission denied", "Read-only", "readonly", "not permitted"],
+                "see that you may write there: its owner, its mode, how it is mounted",
+            ),
+            (&["Input/output error", "disk I/O error"], "see whether that disk is sound (`dmesg`)"),
+            (&["`git` could not be started"], "install git 2.39 or newer, or put it on your PATH"),
+        ];
+        let ways = WAYS.iter().filter(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
+        let way = ways
+            .map(|(_, way)| *way)
+            .next()
+            .unwrap_or("nothing that was captured is lost; try it again");
+        Self::environment(text).hint(way)
+    }
+
     /// Whether there is nothing to say.
     pub fn is_silent(&self) -> bool {
         self.message.is_empty()
@@ -77,19 +103,18 @@ impl fmt::Display for Failure {
 
 impl From<git::Error> for Failure {
     fn from(error: git::Error) -> Self {
-        let failure = Self::environment(error.to_string());
+        let failure = Self::with_way_out(error.to_string());
         match &error {
             git::Error::NoRepository { .. } => Self::usage(error.to_string())
                 .hint("run it inside a git repository, or name one with `-C DIR`"),
-            git::Error::Untrusted { dir } => failure.hint(format!(
+            git::Error::Untrusted { dir } => Self::environment(error.to_string()).hint(format!(
                 "if you trust it: git config --global --add safe.directory {}",
                 dir.display()
             )),
             git::Error::NoCommit { .. } => Self::usage(error.to_string())
                 .hint("see the branches with `git branch --all`; fetch what is missing"),
-            git::Error::SlotBusy { .. } => {
-                failure.hint("another run may be using it: see `todone status`")
-            }
+            git::Error::SlotBusy { .. } => Self::environment(error.to_string())
+                .hint("another run may be using it: see `todone status`"),
             _ => failure,
         }
     }
@@ -97,15 +122,17 @@ impl From<git::Error> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
-        let failure = Self::environment(error.to_string());
+        let failure = Self::with_way_out(error.to_string());
         match &error {
-            store::Error::Newer { .. } => failure.hint("use that newer version of todone"),
+            store::Error::Newer { .. } => {
+                Self::environment(error.to_string()).hint("use that newer version of todone")
+            }
             store::Error::Owned { run, .. } => Self::usage(error.to_string()).hint(format!(
                 "watch it with `todone status {run}`, end it with `todone stop {run}`"
             )),
-            store::Error::Damaged { run, .. } => failure.hint(format!(
-                "the work itself is safe in git: `git for-each-ref refs/todone/{run}`"
-            )),
+            store::Error::Damaged { run, .. } => Self::environment(error.to_string()).hint(
+                format!("the work itself is safe in git: `git for-each-ref refs/todone/{run}`"),
+            ),
             _ => failure,
         }
     }
@@ -140,7 +167,7 @@ impl From<run::Error> for Failure {
             run::Error::NoRun(_) => {
                 Self::usage(error.to_string()).hint("list the runs with `todone status`")
             }
-            other => Self::environment(other.to_string()),
+            other => Self::with_way_out(other.to_string()),
         }
     }
 }
@@ -175,6 +202,6 @@ impl From<std::io::Error> for Failure {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self { message: String::new(), hints: Vec::new(), code: 0 };
         }
-        Self::environment(error.to_string())
+        Self::with_way_out(error.to_string())
     }
 }

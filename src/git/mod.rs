@@ -12,6 +12,7 @@ mod guard;
 mod history;
 mod objects;
 mod push;
+mod ref_script;
 mod refs;
 mod repo;
 mod scratch;

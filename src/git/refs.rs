@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::model::Oid;
 
 use super::guard::{failed, output};
+use super::ref_script::RefScript;
 use super::{Error, Repo};
 
 /// So many refs are written one by one; one transaction of git is cheaper for more.
@@ -86,7 +87,7 @@ impl Repo {
     /// Moves all of these refs or none. [`Error::RefMoved`] names one that held something else.
     /// The message stands in the reflogs of refs that have one.
     pub fn update_refs(&self, updates: &[RefUpdate], message: &str) -> Result<(), Error> {
-        if updates.is_empty() || self.keep(updates) {
+        if updates.is_empty() {
             return Ok(());
         }
         let zero = self.format().null();
@@ -108,9 +109,15 @@ impl Repo {
         lines.push_str("prepare\0commit\0");
         // A line feed would end the reflog's line.
         let message = message.replace(['\n', '\r', '\0'], " ");
-        let call = self.git().args(["update-ref", "-m", &message, "--stdin", "-z"]).input(lines);
+        let script = RefScript::new(self, &lines)?;
+        if self.keep(updates) {
+            script.done();
+            return Ok(());
+        }
+        let call = self.git().args(["update-ref", "-m", &message, "--stdin", "-z"]);
         let shown = call.shown();
-        let said = call.run()?;
+        let said = call.run_from(script.input()?)?;
+        script.done();
         if said.status.success() {
             return Ok(());
         }

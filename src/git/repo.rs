@@ -215,7 +215,7 @@ impl Repo {
         let call = self.git().args(["symbolic-ref", "-q", "HEAD"]);
         let shown = call.shown();
         let said = call.run()?;
-        let commit = self.revision("HEAD^{commit}")?;
+        let commit = self.unless_missing("HEAD^{commit}")?;
         match (said.status.code(), commit) {
             (Some(0), commit) => {
                 let name = String::from_utf8_lossy(said.stdout.trim_ascii_end()).into_owned();
@@ -239,12 +239,23 @@ impl Repo {
         self.revision(&format!("{rev}^{{commit}}"))?.ok_or_else(none)
     }
 
+    /// What a revision in somebody's words names; none if git makes nothing of it, for whatever reason.
     fn revision(&self, rev: &str) -> Result<Option<Oid>, Error> {
+        match self.unless_missing(rev) {
+            Err(Error::Failed { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// What a revision names; none only if git says that there is no such thing.
+    fn unless_missing(&self, rev: &str) -> Result<Option<Oid>, Error> {
         let call = self.git().args(["rev-parse", "--verify", "--quiet", rev]);
         let shown = call.shown();
         let said = call.run()?;
-        if !said.status.success() {
-            return Ok(None);
+        match said.status.code() {
+            Some(0) => {}
+            Some(1) => return Ok(None),
+            _ => return Err(guard::failed(&shown, &said)),
         }
         Oid::from_hex(said.stdout.trim_ascii_end())
             .map(Some)
@@ -279,6 +290,8 @@ impl Repo {
                 {
                     return Ok(Some(Identity { name: name.to_owned(), email: email.to_owned() }));
                 }
+            } else if !said.complaint().contains("tell me who you are") {
+                return Err(guard::failed(&format!("git var {who}"), &said));
             }
         }
         Ok(None)

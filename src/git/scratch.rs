@@ -28,7 +28,7 @@ impl Scratch {
         let state = repo.state_dir();
         make_dir(&state)?;
         // Shared among makers; the sweeper takes it alone, so it never meets one half made.
-        let gate = open_lock(&state.join("quarantine.lock"))?;
+        let gate = gate(repo)?;
         gate.lock_shared().map_err(io("locking", &state))?;
         let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&state);
         let dir = made.map_err(io("making a directory in", &state))?;
@@ -51,7 +51,7 @@ impl Repo {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
             Err(fault) => return Err(io("reading", &state)(fault)),
         };
-        let gate = open_lock(&state.join("quarantine.lock"))?;
+        let gate = gate(self)?;
         gate.lock().map_err(io("locking", &state))?;
         let mut gone = 0;
         for entry in listed {
@@ -131,6 +131,11 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 pub(super) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::Io { doing, path: path.to_owned(), source }
+}
+
+/// Shared by who makes something in the store that is swept after a death; the sweeper has it alone.
+pub(super) fn gate(repo: &Repo) -> Result<File, Error> {
+    open_lock(&repo.state_dir().join("quarantine.lock"))
 }
 
 fn open_lock(path: &Path) -> Result<File, Error> {

@@ -2,10 +2,12 @@
 //!
 //! Knows nothing of git, boards or tasks.
 
+pub mod brink;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -57,6 +59,14 @@ pub enum Fault {
         command: String,
         /// The limit.
         seconds: u64,
+    },
+    /// Something else killed it.
+    #[error("`{command}` was killed by signal {signal}")]
+    Killed {
+        /// The command line.
+        command: String,
+        /// The signal.
+        signal: i32,
     },
     /// It printed more than it may.
     #[error("`{command}` printed more than {most} bytes and was killed")]
@@ -170,12 +180,23 @@ impl Call {
         command
     }
 
-    /// Runs it to its end, whatever its exit status.
+    /// Runs it to its end, whatever its exit status. One that was killed has said nothing.
     pub fn run(self) -> Result<Said, Fault> {
+        let input = if self.input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        self.run_on(input)
+    }
+
+    /// The same with a file as standard input.
+    pub fn run_from(self, file: std::fs::File) -> Result<Said, Fault> {
+        self.run_on(file.into())
+    }
+
+    fn run_on(self, input: Stdio) -> Result<Said, Fault> {
+        brink::reach("call.before");
         let mut command = self.command();
         // Its own group: a Ctrl-C at the terminal must not end git in the middle of a write.
         command.process_group(0);
-        command.stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdin(input);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| Fault::Start {
             program: self.argv[0].to_string_lossy().into_owned(),
@@ -187,6 +208,7 @@ impl Call {
             let _ = child.kill();
             let _ = child.wait();
         }
+        brink::reach("call.after");
         ended
     }
 
@@ -245,7 +267,11 @@ impl Call {
             read.map_err(pipe)?;
             written.map_err(pipe)?;
             let stderr = stderr.map_err(pipe)?;
-            Ok(Said { status: status.map_err(pipe)?, stdout: out, stderr })
+            let status = status.map_err(pipe)?;
+            if let Some(signal) = status.signal() {
+                return Err(Fault::Killed { command: self.shown(), signal });
+            }
+            Ok(Said { status, stdout: out, stderr })
         })
     }
 }
@@ -283,6 +309,13 @@ mod tests {
     fn a_flood_is_cut() {
         let fault = Call::new("yes").at_most(10_000).run().expect_err("too much");
         assert!(matches!(fault, Fault::Flood { .. }), "{fault}");
+    }
+
+    #[test]
+    fn who_was_killed_has_given_no_answer() {
+        let call = Call::new("sh").args(["-c", "echo half; kill -9 $$"]);
+        let fault = call.run().expect_err("killed");
+        assert!(matches!(fault, Fault::Killed { signal: 9, .. }), "{fault}");
     }
 
     #[test]

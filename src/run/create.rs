@@ -69,6 +69,7 @@ pub fn create(
         unseen: unseen.changed + unseen.untracked,
         epoch: request.epoch,
     };
+    repo.sweep_ref_locks()?;
     // The base is pinned before the run is known: a crash in between leaves a ref that `clean` finds.
     repo.update_refs(&[new(names.base()), new(branch)], "todone: run created")?;
     Journal::begin(request.run, first, store, reporter, now)

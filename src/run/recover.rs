@@ -12,6 +12,7 @@ use super::{Error, Journal, Names, World};
 
 /// Makes the state agree with the repository after an interruption.
 pub fn agree(world: &World, journal: &mut Journal) -> Result<(), Error> {
+    world.repo.sweep_ref_locks()?;
     crate::git::finish_land(&world.repo)?;
     confirm_merge(world, journal)?;
     confirm_land(world, journal)?;
@@ -75,6 +76,7 @@ fn confirm_merge(world: &World, journal: &mut Journal) -> Result<(), Error> {
 
 /// Landing was announced: either the branch moved, or it is tried again at the end.
 pub fn confirm_land(world: &World, journal: &mut Journal) -> Result<(), Error> {
+    world.repo.sweep_ref_locks()?;
     let LandState::Planned { into, to, .. } = journal.state().land.clone() else {
         return Ok(());
     };

@@ -18,6 +18,7 @@ use crate::model::{
     AttemptEnd, Board, Changes, Check, Failure, Note, Oid, Patch, Profile, RepoPath, Task, TaskId,
     Trouble, Unit, Usage, Verdict, Work,
 };
+use crate::process::brink;
 use crate::verify;
 
 use super::Error;
@@ -162,6 +163,7 @@ pub async fn attempt(
         (Some(profile), None) => ear::result(&scratch.0, profile, &mut notes),
         _ => None,
     };
+    brink::reach("task.ended");
     drop(scratch);
     let said = Said::of(heard, result);
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
@@ -171,6 +173,7 @@ pub async fn attempt(
         return Ok(Some(ended));
     }
     let (mut lease, harvest) = capture(&world, &job, lease).await?;
+    brink::reach("task.captured");
     notes.extend(harvest.notes);
     let patch = harvest.patch;
     let mut failure = failed(&exit, &said, &job, &patch, harvest.incomplete);

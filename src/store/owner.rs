@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::model::RunId;
+use crate::process::brink;
 
 use super::Error;
 
@@ -75,6 +76,7 @@ pub(super) fn take(dir: &Path, run: &RunId) -> Result<Owner, Error> {
         }
         std::thread::yield_now();
     }
+    brink::reach("owner.locked");
     write_card(dir)?;
     Ok(Owner { lock })
 }
@@ -111,6 +113,7 @@ fn write_card(dir: &Path) -> Result<(), Error> {
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(&serde_json::to_vec(&card)?)?;
+        brink::reach("owner.card");
         file.persist(&path)?;
         Ok(())
     };

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::event::{Event, EventKind, Weight};
 use crate::model::RunId;
+use crate::process::brink;
 
 use super::{Error, Owner, RunEntry, Store, owner, read, schema};
 
@@ -140,7 +141,9 @@ impl Sqlite {
             }
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = change(&tx)?;
+            brink::reach("store.commit");
             tx.commit()?;
+            brink::reach("store.committed");
             Ok(done)
         };
         run().map_err(|source| Error::Sqlite { doing, path, source })

@@ -4,11 +4,13 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use git2::{Config, ConfigLevel, ObjectType, Odb, Repository};
 
 use crate::model::Oid;
+use crate::process::brink;
 
 use super::super::Error;
 use super::super::scratch::{io, write};
@@ -37,11 +39,13 @@ impl Store {
         // libgit2 reads the wish for syncing from the configuration when it opens the objects. The
         // user's file is not ours to write, so it gets one line on top, in memory.
         let io = |source| Error::Io { doing: "writing", path: std::env::temp_dir(), source };
-        let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+        // A file without a name: nothing of it is left by a death.
+        let mut file = tempfile::tempfile().map_err(io)?;
         file.write_all(b"[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
         let told = |source| library("opening the objects", source);
         let mut config = Config::new().map_err(told)?;
-        config.add_file(file.path(), ConfigLevel::App, true).map_err(told)?;
+        let path = format!("/dev/fd/{}", file.as_raw_fd());
+        config.add_file(Path::new(&path), ConfigLevel::App, true).map_err(told)?;
         store.repository.set_config(&config).map_err(told)?;
         store.repository.odb().map_err(told)?;
         store.synced = Some(common.join("objects"));
@@ -59,7 +63,10 @@ impl Store {
     /// is not waited for.
     pub(in crate::git) fn point(&self, name: &str, to: Oid) -> Result<(), Error> {
         let told = |source| library(&format!("moving {name}"), source);
-        self.repository.reference(name, theirs(to), true, "").map(drop).map_err(told)
+        brink::reach("ref.before");
+        self.repository.reference(name, theirs(to), true, "").map(drop).map_err(told)?;
+        brink::reach("ref.after");
+        Ok(())
     }
 
     fn odb(&self) -> Result<Odb<'_>, Error> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::model::Oid;
+use crate::process::brink;
 
 use super::super::guard::output;
 use super::super::scratch::{Scratch, io, make_dir, promisors, skeleton, write};
@@ -160,6 +161,7 @@ fn move_pack(from: &Path, to: &Path) -> Result<(), Error> {
         File::open(file).and_then(|file| file.sync_all()).map_err(io("syncing", file))?;
         let name = file.file_name().expect("BUG: a listed file has a name");
         let target = to.join(name);
+        brink::reach("pack.move");
         match fs::rename(file, &target) {
             Ok(()) => {}
             // The objects may stand on another disk.
@@ -178,6 +180,7 @@ fn move_pack(from: &Path, to: &Path) -> Result<(), Error> {
             Err(fault) => return Err(io("writing", &target)(fault)),
         }
     }
+    brink::reach("pack.moved");
     File::open(to).and_then(|dir| dir.sync_all()).map_err(io("syncing", to))
 }
 

@@ -109,7 +109,12 @@ fn read(path: Option<PathBuf>) -> Result<Vec<u8>, Error> {
 
 /// A file of the user's: named by a setting, else in git's own place for it.
 fn user_file(repo: &Repo, key: &str, name: &str) -> Result<Option<PathBuf>, Error> {
-    let said = repo.git().args(["config", "--type=path", "-z", "--get", key]).run()?;
+    let call = repo.git().args(["config", "--type=path", "-z", "--get", key]);
+    let shown = call.shown();
+    let said = call.run()?;
+    if !matches!(said.status.code(), Some(0 | 1)) {
+        return Err(guard::failed(&shown, &said));
+    }
     if said.status.success() {
         let mut bytes = said.stdout;
         bytes.pop();

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::git::Error;
 use crate::model::{Mode, RepoPath};
+use crate::process::brink;
 
 use super::stamp::{Kind, look};
 
@@ -81,6 +82,7 @@ fn check(path: &RepoPath) -> Result<(), Error> {
 /// Removes whatever stands at a path; nothing there is fine. Links are removed, not followed.
 pub(super) fn remove(full: &Path) -> Result<(), Error> {
     let Some((kind, _)) = look(full)? else { return Ok(()) };
+    brink::reach("slot.remove");
     let go = || if kind == Kind::Dir { fs::remove_dir_all(full) } else { fs::remove_file(full) };
     match go() {
         Err(fault) if fault.kind() == ErrorKind::PermissionDenied => {
@@ -170,7 +172,9 @@ pub(super) fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), Error
         if sync {
             file.sync_all()?;
         }
+        brink::reach("slot.write");
         fs::rename(new, path)?;
+        brink::reach("slot.written");
         match path.parent() {
             Some(parent) if sync => File::open(parent)?.sync_all(),
             _ => Ok(()),

@@ -111,9 +111,12 @@ impl Inner {
             let purpose = [Purpose::Task, Purpose::Gate]
                 .into_iter()
                 .find(|purpose| name.starts_with(purpose.word()));
-            if let Some(purpose) = purpose
-                && disk::read(&site.owner())?.is_some_and(|there| there == ours)
-            {
+            let Some(purpose) = purpose else { continue };
+            let ours = match disk::read(&site.owner())? {
+                Some(there) => there == ours,
+                None => site.is_begun()?,
+            };
+            if ours {
                 found.push((site, purpose));
             }
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::git::Error;
 use crate::model::{Oid, RepoPath};
+use crate::process::brink;
 
 use super::disk;
 
@@ -75,6 +76,18 @@ impl Site {
         self.dir.join("todone-slot")
     }
 
+    /// Whether it holds nothing but what its making leaves before it has a sign: whoever made it may
+    /// have died over it.
+    pub fn is_begun(&self) -> Result<bool, Error> {
+        for entry in std::fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
+            let name = entry.map_err(disk::io("reading", &self.dir))?.file_name();
+            if name != "lease.lock" && name != "todone-slot.new" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The dirty mark's file.
     pub fn mark(&self) -> PathBuf {
         self.dir.join("mark")
@@ -96,7 +109,10 @@ impl Site {
 
     /// Takes the mark away, and keeps it as the name of the last use.
     pub fn settle(&self) -> Result<(), Error> {
-        std::fs::rename(self.mark(), self.settled()).map_err(disk::io("renaming", &self.mark()))
+        brink::reach("slot.settle");
+        std::fs::rename(self.mark(), self.settled()).map_err(disk::io("renaming", &self.mark()))?;
+        brink::reach("slot.settled");
+        Ok(())
     }
 
     /// The last use, if the slot is not dirty.

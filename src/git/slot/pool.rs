@@ -151,8 +151,7 @@ impl Inner {
         if let Some(there) = disk::read(&site.owner())? {
             return Ok(there == ours);
         }
-        let entries = fs::read_dir(&site.dir).map_err(io("reading", &site.dir))?;
-        if entries.flatten().any(|entry| entry.file_name() != "lease.lock") {
+        if !site.is_begun()? {
             return Ok(false);
         }
         disk::replace(&site.owner(), ours, true)?;

@@ -6,6 +6,7 @@ use std::fs;
 
 use crate::git::Error;
 use crate::model::{Change, Clean, Oid};
+use crate::process::brink;
 
 use super::bring::Brought;
 use super::contract::Prepare;
@@ -58,6 +59,7 @@ impl Lease {
             Ok(Some(known)) => known,
             Err(fault) => return Err(fault),
         };
+        brink::reach("slot.brought");
         memory.turn = turn;
         let Brought { changes, setup_lost } = brought;
         self.keep_index(&mut memory, before, &changes)?;
@@ -158,6 +160,7 @@ impl Lease {
             let what = "its index can't be read".to_owned();
             return Err(Error::Output { command: "git read-tree".to_owned(), what });
         };
+        brink::reach("slot.filled");
         fs::rename(&new, self.site.index(tree)).map_err(io("renaming", &new))?;
         // Whatever `setup` made went with the rest.
         self.remember(|state| state.setup = None)?;
@@ -195,6 +198,7 @@ impl Lease {
             memory.stale = 0;
         }
         let index = self.site.index(memory.tree);
+        brink::reach("slot.index");
         fs::rename(&new, &index).map_err(io("renaming", &new))?;
         for (tree, path) in self.site.indexes()? {
             if tree != memory.tree {

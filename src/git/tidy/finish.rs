@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::git::guard::{failed, output};
 use crate::git::{Error, Head, Repo};
 use crate::model::{Change, Entry, Mode, Oid, RepoPath};
+use crate::process::brink;
 
 use super::intent::{IndexLock, Intent, LandLock, ScratchIndex, io as told};
 
@@ -71,8 +72,13 @@ fn landed(repo: &Repo, intent: &Intent) -> Result<bool, Error> {
         return Ok(at == intent.to);
     }
     let (to, at) = (intent.to.to_string(), at.to_string());
-    let said = repo.git().args(["merge-base", "--is-ancestor", &to, &at]).run()?;
-    Ok(said.status.success())
+    let call = repo.git().args(["merge-base", "--is-ancestor", &to, &at]);
+    let shown = call.shown();
+    let said = call.run()?;
+    match said.status.code() {
+        Some(code @ (0 | 1)) => Ok(code == 0),
+        _ => Err(failed(&shown, &said)),
+    }
 }
 
 struct Finishing<'a> {
@@ -108,6 +114,7 @@ impl Finishing<'_> {
         // New files first, so that a directory that replaced a file is out of its way.
         pending.sort_by_key(|change| change.old.is_some());
         for change in &pending {
+            brink::reach("land.restore");
             let state = State::of(&root, change, &before, &after)?;
             let back = state != State::Ours || restore(&root, change, &before)?;
             if state == State::Foreign || !back {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::git::{Error, Repo};
 use crate::model::{Change, Oid, RepoPath};
-use crate::process::{Call, Said};
+use crate::process::{Call, Said, brink};
 
 /// How long a lock of somebody else's git is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +66,7 @@ impl LandLock {
 
     /// Runs a git that changes the checkout.
     pub(super) fn run(&self, call: &Call) -> Result<Said, Error> {
+        brink::reach("land.git");
         let said = self.command(call)?.output().map_err(|fault| {
             Error::Git(format!("`{}` could not be started: {fault}", call.shown()))
         })?;
@@ -143,18 +144,26 @@ impl Intent {
         let path = lock.intent();
         let bytes = serde_json::to_vec(self).expect("BUG: an intent is plain data");
         let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(lock.dir())?;
+            // Only who holds the lock writes here: what a death leaves is written over.
+            let new = path.with_extension("json.new");
+            let mut file = File::create(&new)?;
             file.write_all(&bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
+            file.sync_all()?;
+            brink::reach("land.write");
+            fs::rename(&new, &path)?;
             File::open(lock.dir())?.sync_all()
         };
-        write().map_err(io("writing", &path))
+        write().map_err(io("writing", &path))?;
+        brink::reach("land.written");
+        Ok(())
     }
 
     pub(super) fn remove(&self, lock: &LandLock) -> Result<(), Error> {
         let path = lock.intent();
-        fs::remove_file(&path).map_err(io("removing", &path))
+        brink::reach("land.forget");
+        fs::remove_file(&path).map_err(io("removing", &path))?;
+        brink::reach("land.forgotten");
+        Ok(())
     }
 }
 
@@ -181,7 +190,10 @@ impl<'r> IndexLock<'r> {
         let started = Instant::now();
         loop {
             match marked(&path, mark) {
-                Ok(()) => return Ok(Self { repo, path, mark: mark.to_owned() }),
+                Ok(()) => {
+                    brink::reach("land.locked");
+                    return Ok(Self { repo, path, mark: mark.to_owned() });
+                }
                 Err(fault) if fault.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(io("making", &path)(fault));
                 }
@@ -216,10 +228,16 @@ impl<'r> IndexLock<'r> {
 /// Makes a lock that holds the mark from its first moment: were it empty for an instant, a death in
 /// that instant would leave a lock that nobody may remove.
 fn marked(path: &Path, mark: &str) -> io::Result<()> {
-    let dir = path.parent().expect("BUG: the lock stands in the git directory");
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(mark.as_bytes())?;
-    match fs::hard_link(file.path(), path) {
+    let new = path.with_file_name("todone-mark");
+    match fs::remove_file(&new) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+        _ => {}
+    }
+    fs::write(&new, mark)?;
+    brink::reach("land.mark");
+    let linked = fs::hard_link(&new, path);
+    fs::remove_file(&new)?;
+    match linked {
         // A file system without hard links.
         Err(fault)
             if matches!(
@@ -305,7 +323,10 @@ impl<'r> ScratchIndex<'r> {
     /// Makes the copy the index.
     pub(super) fn install(self) -> Result<(), Error> {
         let index = self.repo.git_dir().join("index");
-        fs::rename(&self.path, &index).map_err(io("replacing", &index))
+        brink::reach("land.install");
+        fs::rename(&self.path, &index).map_err(io("replacing", &index))?;
+        brink::reach("land.installed");
+        Ok(())
     }
 }
 

@@ -1,0 +1,167 @@
+//! What refs are about to be moved, on disk while that goes on: so that the locks of whoever died
+//! over it can be told from those of the living, and removed.
+//!
+//! Knows no meaning of any ref.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::scratch::{gate, io, make_dir};
+use super::{Error, Repo};
+
+/// What the names of these files begin with.
+const PREFIX: &str = "refs-";
+
+/// How long a lock that a dead process may have left is watched: git holds one for an instant.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The input of `git update-ref --stdin`, as a file that is locked as long as anybody works through
+/// it: todone, or the git that has it as its standard input.
+#[derive(Debug)]
+pub(super) struct RefScript {
+    file: File,
+    path: PathBuf,
+}
+
+impl RefScript {
+    pub(super) fn new(repo: &Repo, text: &str) -> Result<Self, Error> {
+        let state = repo.state_dir();
+        make_dir(&state)?;
+        let gate = gate(repo)?;
+        gate.lock_shared().map_err(io("locking", &state))?;
+        let write = || -> std::io::Result<Self> {
+            let made = tempfile::Builder::new().prefix(PREFIX).tempfile_in(&state)?;
+            let (mut file, path) = made.keep().map_err(|fault| fault.error)?;
+            file.lock()?;
+            file.write_all(text.as_bytes())?;
+            file.rewind()?;
+            Ok(Self { file, path })
+        };
+        write().map_err(io("writing in", &state))
+    }
+
+    /// The text, to be read by a git that then holds the lock too.
+    pub(super) fn input(&self) -> Result<File, Error> {
+        self.file.try_clone().map_err(io("sharing", &self.path))
+    }
+
+    /// Whoever worked through it has ended by itself, and left no lock.
+    pub(super) fn done(self) {
+        // If it can't be removed it is swept.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Repo {
+    /// Removes the locks on refs that a process of todone's left when it was killed; how many there
+    /// were. Locks of anybody else are left alone.
+    pub fn sweep_ref_locks(&self) -> Result<usize, Error> {
+        let state = self.state_dir();
+        let listed = match fs::read_dir(&state) {
+            Ok(listed) => listed,
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(fault) => return Err(io("reading", &state)(fault)),
+        };
+        let mut swept = 0;
+        for entry in listed {
+            let entry = entry.map_err(io("reading", &state))?;
+            if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+                continue;
+            }
+            let path = entry.path();
+            // Shut only for an instant, so that no file is met between its making and its lock.
+            let gate = gate(self)?;
+            gate.lock().map_err(io("locking", &state))?;
+            let file = match File::open(&path) {
+                // Its owner has just removed it.
+                Err(fault) if fault.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(io("opening", &path))?,
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(fault)) => return Err(io("locking", &path)(fault)),
+            }
+            drop(gate);
+            let text = fs::read(&path).map_err(io("reading", &path))?;
+            for lock in self.locks_of(&text) {
+                swept += usize::from(remove_if_dead(&lock)?);
+            }
+            match fs::remove_file(&path) {
+                Err(fault) if fault.kind() != ErrorKind::NotFound => {
+                    return Err(io("removing", &path)(fault));
+                }
+                _ => {}
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The locks that git takes to work through this.
+    fn locks_of(&self, text: &[u8]) -> Vec<PathBuf> {
+        let mut locks = Vec::new();
+        for word in text.split(|byte| *byte == 0) {
+            let Some(space) = word.iter().position(|byte| *byte == b' ') else { continue };
+            let name = String::from_utf8_lossy(&word[space + 1..]).into_owned();
+            let safe = !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+            if !safe || !name.starts_with("refs/") {
+                continue;
+            }
+            locks.push(self.common_dir().join(format!("{name}.lock")));
+            match &word[..space] {
+                b"delete" => locks.push(self.common_dir().join("packed-refs.lock")),
+                // HEAD tells of the move of its branch.
+                _ => locks.push(self.git_dir().join("HEAD.lock")),
+            }
+        }
+        locks
+    }
+}
+
+/// Removes a lock whose file stays the same for longer than anybody alive needs it.
+fn remove_if_dead(lock: &Path) -> Result<bool, Error> {
+    let look = || fs::symlink_metadata(lock).and_then(|there| there.modified()).ok();
+    let Some(first) = look() else { return Ok(false) };
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+        if look() != Some(first) {
+            return Ok(false);
+        }
+    }
+    fs::remove_file(lock).map_err(io("removing", lock))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guard::{call, output};
+    use super::*;
+
+    #[test]
+    fn only_locks_that_a_dead_process_named_are_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let init = call().dir(dir.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        output(init.args(["init", "-q"])).expect("made");
+        let repo = Repo::discover(dir.path()).expect("found");
+        let lock = |name: &str| repo.common_dir().join(name);
+        let refs =
+            ["refs/heads/mine.lock", "refs/heads/theirs.lock", "HEAD.lock", "packed-refs.lock"];
+        for name in refs {
+            fs::write(lock(name), "").expect("locked");
+        }
+        let script = RefScript::new(&repo, "start\0delete refs/heads/mine\0\0").expect("written");
+        assert_eq!(repo.sweep_ref_locks().expect("swept"), 0, "its owner lives");
+        let held = script.input().expect("shared");
+        drop(script);
+        assert_eq!(repo.sweep_ref_locks().expect("swept"), 0, "a git of it lives");
+        drop(held);
+        assert_eq!(repo.sweep_ref_locks().expect("swept"), 2);
+        let left = refs.map(|name| lock(name).exists());
+        assert_eq!(left, [false, true, true, false]);
+        assert_eq!(repo.sweep_ref_locks().expect("swept"), 0);
+    }
+}

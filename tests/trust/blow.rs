@@ -1,0 +1,200 @@
+//! One blow: what is killed, and when. It has a name, by which it can be dealt again.
+//!
+//! Knows nothing of what comes after it.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
+
+use crate::space::Space;
+use crate::world::{Kind, real_git};
+
+/// What is killed, and when.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blow {
+    /// todone, at the nth passage of a named point.
+    Step { name: String, nth: u64 },
+    /// Around the nth call of git.
+    Git { nth: u64, how: String },
+    /// todone, as soon as one of its threads makes its nth call of this kind.
+    Own { call: String, nth: u64 },
+    /// The nth git, at its own nth call of this kind.
+    Inside { git: u64, call: String, nth: u64 },
+    /// By a task, in the middle of its work.
+    Task { unit: String, whom: String },
+}
+
+/// What can happen around a call of git: todone is killed before or after it, or dies while it goes
+/// on; the whole process group of todone dies; git is killed before or after its work.
+pub const AROUND: [&str; 6] = ["before", "after", "orphan", "group", "child", "done"];
+
+/// Whom a task can kill.
+pub const WHOM: [&str; 4] = ["supervisor", "todone", "group", "both"];
+
+impl fmt::Display for Blow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step { name, nth } => write!(f, "step {name} {nth}"),
+            Self::Git { nth, how } => write!(f, "git {how} {nth}"),
+            Self::Own { call, nth } => write!(f, "own {call} {nth}"),
+            Self::Inside { git, call, nth } => write!(f, "inside {git} {call} {nth}"),
+            Self::Task { unit, whom } => write!(f, "task {unit} {whom}"),
+        }
+    }
+}
+
+impl FromStr for Blow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let number = |word: &str| word.parse().map_err(|fault| format!("{word}: {fault}"));
+        Ok(match words[..] {
+            ["step", name, nth] => Self::Step { name: name.to_owned(), nth: number(nth)? },
+            ["git", how, nth] => Self::Git { how: how.to_owned(), nth: number(nth)? },
+            ["own", call, nth] => Self::Own { call: call.to_owned(), nth: number(nth)? },
+            ["inside", git, call, nth] => {
+                Self::Inside { git: number(git)?, call: call.to_owned(), nth: number(nth)? }
+            }
+            ["task", unit, whom] => Self::Task { unit: unit.to_owned(), whom: whom.to_owned() },
+            _ => return Err(format!("`{text}` is no blow")),
+        })
+    }
+}
+
+/// Stands before git, counts its calls, and strikes at the one that is named.
+const SHIM: &str = r#"#!/bin/sh
+set -C
+n=1
+until true > "$BLOW_DIR/$n"; do n=$((n + 1)); done 2>/dev/null
+if [ "$n" != "$BLOW_NTH" ]; then exec "$REAL_GIT" "$@"; fi
+case $BLOW_HOW in
+  before) kill -9 "$PPID" ;;
+  after) "$REAL_GIT" "$@"; code=$?; kill -9 "$PPID"; exit $code ;;
+  orphan) kill -9 "$PPID"; exec "$REAL_GIT" "$@" ;;
+  group) kill -9 -- "-$PPID"; exec "$REAL_GIT" "$@" ;;
+  child) kill -9 $$ ;;
+  done) "$REAL_GIT" "$@"; kill -9 $$ ;;
+  inside) exec strace -f -qq -o /dev/null -e "trace=$BLOW_CALL" -e "inject=$BLOW_CALL:$BLOW_FAULT:when=$BLOW_AT" "$REAL_GIT" "$@" ;;
+esac
+"#;
+
+impl Blow {
+    /// The command with the blow prepared.
+    pub fn prepare(&self, space: &Space, command: Command) -> Command {
+        match self {
+            Self::Step { name, nth } => {
+                let mut command = command;
+                command.env("TODONE_CRASH", format!("{name}:{nth}"));
+                command
+            }
+            Self::Git { nth, how } => {
+                let mut command = shimmed(space, command);
+                command.env("BLOW_NTH", nth.to_string()).env("BLOW_HOW", how);
+                command
+            }
+            Self::Own { call, nth } => traced(command, call, &format!("signal=KILL:when={nth}")),
+            Self::Inside { git, call, nth } => {
+                let mut command = shimmed(space, command);
+                command.env("BLOW_NTH", git.to_string()).env("BLOW_HOW", "inside");
+                command.env("BLOW_CALL", call).env("BLOW_FAULT", "signal=KILL");
+                command.env("BLOW_AT", nth.to_string());
+                command
+            }
+            Self::Task { unit, whom } => {
+                std::fs::write(space.path(&format!("strike.{unit}")), whom).expect("written");
+                command
+            }
+        }
+    }
+}
+
+/// The command with the counting git before the real one.
+pub fn shimmed(space: &Space, mut command: Command) -> Command {
+    let (bin, count) = (space.path("bin"), space.path("count"));
+    for dir in [&bin, &count] {
+        // A second blow in one space counts anew.
+        let _ = std::fs::remove_dir_all(dir);
+        std::fs::create_dir(dir).expect("made");
+    }
+    let shim = bin.join("git");
+    std::fs::write(&shim, SHIM).expect("written");
+    std::fs::set_permissions(&shim, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let old = std::env::var_os("PATH").expect("there is a PATH");
+    let all = std::iter::once(bin).chain(std::env::split_paths(&old));
+    command.env("PATH", std::env::join_paths(all).expect("a PATH"));
+    command.env("BLOW_DIR", count).env("REAL_GIT", real_git());
+    command
+}
+
+/// The same command under strace, which meddles with todone's own calls of this kind and lets go of
+/// whatever todone starts.
+pub fn traced(command: Command, call: &str, fault: &str) -> Command {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{fault}"));
+    let words = ["-f", "-qq", "-b", "execve", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    under_strace(&command, &words)
+}
+
+/// The same command under strace with these options.
+pub fn under_strace(command: &Command, options: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut strace = Command::new("strace");
+    strace.args(options).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        strace.current_dir(dir);
+    }
+    strace.env_clear().process_group(0);
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            strace.env(name, value);
+        }
+    }
+    strace.stdin(std::process::Stdio::null());
+    strace
+}
+
+/// Whether strace can be used here.
+pub fn can_trace() -> bool {
+    let words = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO", "true"];
+    Command::new("strace").args(words).status().is_ok_and(|status| status.success())
+}
+
+/// The calls by which something changes outside of a process.
+pub const CALLS: [&str; 20] = [
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "rmdir",
+    "ftruncate",
+    "flock",
+    "fcntl",
+    "copy_file_range",
+    "symlink",
+    "utimensat",
+    "clone3",
+    "socket",
+];
+
+/// Every point of a run of this board at which a blow of the kinds can be dealt.
+pub fn steps(kind: Kind, told: &Path) -> Vec<Blow> {
+    let text = std::fs::read_to_string(told).expect("the points that were passed");
+    let mut seen = std::collections::BTreeMap::new();
+    let mut all = Vec::new();
+    for name in text.lines() {
+        let nth = seen.entry(name).or_insert(0);
+        *nth += 1;
+        all.push(Blow::Step { name: name.to_owned(), nth: *nth });
+    }
+    assert!(all.len() > 100, "{}: only {} points", kind.name(), all.len());
+    all
+}
