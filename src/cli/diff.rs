@@ -2,8 +2,12 @@
 //!
 //! Knows which commits to compare; the rest is git's.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
+use crate::event::RunState;
+use crate::git::Repo;
+use crate::model::{Change, ChangeKind, Entry, Oid, RepoPath, TaskId};
 use crate::run::select;
 
 use super::Global;
@@ -24,11 +28,20 @@ pub(super) struct Args {
     /// Only the files with the number of changed lines
     #[arg(long)]
     stat: bool,
+    /// What the run merged, task by task, in the order in which it was merged
+    #[arg(long, conflicts_with_all = ["tasks", "patch"])]
+    by_task: bool,
+    /// As JSON: for each task its files, with blobs and numbers of lines
+    #[arg(long, conflicts_with_all = ["patch", "stat", "by_task"])]
+    json: bool,
 }
 
 pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (_, state) = wiring::look(&repo, args.run.as_deref())?;
+    if args.json {
+        return json(&repo, &state, &args.tasks);
+    }
     let mut out = std::io::stdout().lock();
     let color =
         if out.is_terminal() && anstream::stdout().is_terminal() { "always" } else { "never" };
@@ -50,6 +63,15 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
         out.write_all(&said.stdout)?;
         Ok(())
     };
+    if args.by_task {
+        for piece in merged(&repo, &state)? {
+            let by = state.units.get(&piece.id).and_then(|unit| unit.attempts.last());
+            let by = if by.is_some_and(|last| last.by_hand) { ", by hand" } else { "" };
+            writeln!(anstream::stdout(), "==> {}, {}{by} <==", piece.id, piece.commit.short())?;
+            show(piece.base.to_string(), piece.commit.to_string())?;
+        }
+        return Ok(0);
+    }
     if args.tasks.is_empty() {
         show(state.base.to_string(), state.tip.to_string())?;
         return Ok(0);
@@ -58,15 +80,8 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut without = Vec::new();
     let several = pick.units.len() > 1 && !args.patch;
     for id in &pick.units {
-        let unit = state.units.get(id);
-        // An attempt that was cut off may have left its work in its slot only.
-        let left = || {
-            let attempts = unit?.attempts.iter().rev();
-            attempts.filter_map(|attempt| Some((attempt.base, attempt.salvaged?))).next()
-        };
-        let patch = unit.and_then(|unit| unit.patch()).map(|patch| (patch.base, patch.commit));
-        match patch.or_else(left) {
-            Some((base, commit)) => {
+        match patch_of(&state, id) {
+            Some(Piece { base, commit, .. }) => {
                 if several {
                     writeln!(anstream::stdout(), "==> {id} <==")?;
                 }
@@ -76,8 +91,114 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
         }
     }
     if without.len() == pick.units.len() && !without.is_empty() {
-        return Err(Failure::usage(format!("there is no patch of {}", without.join(", ")))
-            .hint(format!("see why with `todone show {} -r {}`", without[0], state.run)));
+        return Err(no_patch(&state, &without));
     }
     Ok(0)
+}
+
+fn no_patch(state: &RunState, without: &[String]) -> Failure {
+    Failure::usage(format!("there is no patch of {}", without.join(", ")))
+        .hint(format!("see why with `todone show {} -r {}`", without[0], state.run))
+}
+
+/// What one task changed: the difference between two commits.
+#[derive(serde::Serialize)]
+struct Piece {
+    id: TaskId,
+    base: Oid,
+    commit: Oid,
+}
+
+/// What the last attempt of a task left.
+fn patch_of(state: &RunState, id: &TaskId) -> Option<Piece> {
+    let unit = state.units.get(id)?;
+    // An attempt that was cut off may have left its work in its slot only.
+    let left = || {
+        let attempts = unit.attempts.iter().rev();
+        attempts.filter_map(|attempt| Some((attempt.base, attempt.salvaged?))).next()
+    };
+    let patch = unit.patch().map(|patch| (patch.base, patch.commit));
+    let (base, commit) = patch.or_else(left)?;
+    Some(Piece { id: id.clone(), base, commit })
+}
+
+/// What the run merged, in the order of its commits.
+fn merged(repo: &Repo, state: &RunState) -> Result<Vec<Piece>, Failure> {
+    let mut objects = repo.objects()?;
+    let mut pieces = Vec::new();
+    for (id, commit) in &state.merged {
+        let parent = objects.parents(*commit)?.first().copied();
+        let base = parent.unwrap_or(state.base);
+        pieces.push(Piece { id: id.clone(), base, commit: *commit });
+    }
+    Ok(pieces)
+}
+
+/// A task as `--json` tells it.
+#[derive(serde::Serialize)]
+struct Page {
+    #[serde(flatten)]
+    piece: Piece,
+    files: Vec<File>,
+}
+
+/// A file of it. Lines are null where git counts none: of a binary file.
+#[derive(serde::Serialize)]
+struct File {
+    path: RepoPath,
+    kind: ChangeKind,
+    old: Option<Entry>,
+    new: Option<Entry>,
+    added: Option<u64>,
+    deleted: Option<u64>,
+}
+
+fn json(repo: &Repo, state: &RunState, tasks: &[String]) -> Result<u8, Failure> {
+    let pieces = if tasks.is_empty() {
+        merged(repo, state)?
+    } else {
+        let units = select(state, tasks)?.units;
+        let pieces: Vec<Piece> = units.iter().filter_map(|id| patch_of(state, id)).collect();
+        if pieces.is_empty() && !units.is_empty() {
+            let names: Vec<String> = units.iter().map(ToString::to_string).collect();
+            return Err(no_patch(state, &names));
+        }
+        pieces
+    };
+    let mut objects = repo.objects()?;
+    let mut pages = Vec::new();
+    for piece in pieces {
+        let (old, new) = (objects.tree_of(piece.base)?, objects.tree_of(piece.commit)?);
+        let mut counts = lines(repo, &piece)?;
+        let mut files = Vec::new();
+        for change in objects.diff(old, new)? {
+            let (added, deleted) = counts.remove(&change.path).unwrap_or_default();
+            let kind = change.kind();
+            let Change { path, old, new } = change;
+            files.push(File { path, kind, old, new, added, deleted });
+        }
+        pages.push(Page { piece, files });
+    }
+    let text = serde_json::to_string_pretty(&pages).expect("BUG: a page can be written");
+    writeln!(anstream::stdout(), "{text}")?;
+    Ok(0)
+}
+
+/// How many lines of each file were added and deleted.
+type Lines = BTreeMap<RepoPath, (Option<u64>, Option<u64>)>;
+
+fn lines(repo: &Repo, piece: &Piece) -> Result<Lines, Failure> {
+    let call = repo.git().args(["diff", "--numstat", "-z", "--no-renames", "--no-ext-diff"]);
+    let call = call.arg("--no-textconv").arg(piece.base.to_string());
+    let said = crate::git::output(call.arg(piece.commit.to_string()))?;
+    let mut all = BTreeMap::new();
+    for record in said.split(|byte| *byte == 0) {
+        let mut parts = record.splitn(3, |byte| *byte == b'\t');
+        let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+        let (added, deleted) = (number(), number());
+        if let Some(path) = parts.next() {
+            all.insert(RepoPath::new(path), (added, deleted));
+        }
+    }
+    Ok(all)
 }

@@ -3,11 +3,12 @@
 //! Knows where logs lie; they are raw bytes and escaped on the way to a terminal.
 
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::event::UnitStatus;
-use crate::run::select;
+use crate::event::{RunState, UnitStatus};
+use crate::model::{RepoPath, TaskId};
+use crate::run::{Names, select};
 
 use super::Global;
 use super::error::Failure;
@@ -16,8 +17,13 @@ use super::wiring;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Tasks: names, patterns such as 'convert.*', or @failed and the like
-    #[arg(required = true, value_name = "TASK", add = super::complete::tasks())]
+    #[arg(
+        required_unless_present = "gate", value_name = "TASK", add = super::complete::tasks()
+    )]
     tasks: Vec<String>,
+    /// What a gate printed, each time that it ran
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tasks", "attempt", "follow"])]
+    gate: Option<String>,
     /// The run; default the latest
     #[arg(short, long, value_name = "RUN", add = super::complete::runs())]
     run: Option<String>,
@@ -27,18 +33,34 @@ pub(super) struct Args {
     /// Go on printing while the task runs
     #[arg(short, long)]
     follow: bool,
+    /// As JSON: each log with its path and its bytes
+    #[arg(long, conflicts_with = "follow")]
+    json: bool,
 }
 
 pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (store, state) = wiring::look(&repo, args.run.as_deref())?;
+    let dir = repo.state_dir().join("runs").join(state.run.as_str());
+    // A gate may be named like a task: then the task is meant.
+    let gate = match (&args.gate, args.tasks.as_slice()) {
+        (Some(name), _) => Some(name.as_str()),
+        (None, [name]) if is_gate(&state, name) && select(&state, &args.tasks).is_err() => {
+            Some(name.as_str())
+        }
+        _ => None,
+    };
+    if let Some(name) = gate {
+        let logs = gate_logs(&state, &dir, name)?;
+        return tell(&logs, args.json);
+    }
     let pick = select(&state, &args.tasks)?;
     if args.follow && pick.units.len() != 1 {
         return Err(Failure::usage("--follow takes one task"));
     }
-    let dir = repo.state_dir().join("runs").join(state.run.as_str());
     let several = pick.units.len() > 1;
     let mut missing = Vec::new();
+    let mut found = Vec::new();
     for id in &pick.units {
         let attempts = state.units.get(id).map_or(&[][..], |unit| &unit.attempts);
         let chosen = match args.attempt {
@@ -52,10 +74,20 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
             });
             continue;
         };
+        let path = dir.join(&attempt.log);
+        if args.json {
+            let of = |path: PathBuf, what| {
+                let whose = Whose::Task { task: id.clone(), attempt: attempt.number, of: what };
+                Log { whose, path }
+            };
+            let logs = [(path.clone(), "task"), (path.with_extension("verify.log"), "verify")];
+            let there = logs.into_iter().filter(|(path, _)| path.is_file());
+            found.extend(there.map(|(path, what)| of(path, what)));
+            continue;
+        }
         if several {
             writeln!(anstream::stdout(), "==> {id}, attempt {} <==", attempt.number)?;
         }
-        let path = dir.join(&attempt.log);
         let mut from = print(&path, 0)?;
         let verify = path.with_extension("verify.log");
         if args.follow {
@@ -90,7 +122,91 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
     if !missing.is_empty() && missing.len() == pick.units.len() {
         return Err(Failure::usage(format!("there is no such attempt of {}", missing.join(", "))));
     }
+    if args.json { tell(&found, true) } else { Ok(0) }
+}
+
+/// Whose log it is.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Whose {
+    /// Of an attempt: what the `task` or its `verify` printed.
+    Task { task: TaskId, attempt: u32, of: &'static str },
+    /// Of a gate, where it judged.
+    Gate { gate: String, at: String },
+}
+
+/// A log.
+struct Log {
+    whose: Whose,
+    path: PathBuf,
+}
+
+/// Prints these logs one after another, or as JSON.
+fn tell(logs: &[Log], json: bool) -> Result<u8, Failure> {
+    if !json {
+        for log in logs {
+            if let Whose::Gate { gate, at } = &log.whose {
+                writeln!(anstream::stdout(), "==> gate {gate}, {at} <==")?;
+            }
+            print(&log.path, 0)?;
+        }
+        return Ok(0);
+    }
+    #[derive(serde::Serialize)]
+    struct Page<'l> {
+        #[serde(flatten)]
+        whose: &'l Whose,
+        path: std::borrow::Cow<'l, str>,
+        /// A text, or `{"bytes": base64}`: written as paths are.
+        content: RepoPath,
+    }
+    let mut pages = Vec::new();
+    for Log { whose, path } in logs {
+        let bytes = std::fs::read(path).map_err(|fault| {
+            Failure::environment(format!("reading {}: {fault}", path.display()))
+        })?;
+        let content = RepoPath::new(bytes);
+        pages.push(Page { whose, path: path.to_string_lossy(), content });
+    }
+    let text = serde_json::to_string_pretty(&pages).expect("BUG: a page can be written");
+    writeln!(anstream::stdout(), "{text}")?;
     Ok(0)
+}
+
+fn is_gate(state: &RunState, name: &str) -> bool {
+    state.board.gates.iter().any(|gate| gate.name == name)
+}
+
+/// The logs of a gate, in the order in which they were written last.
+fn gate_logs(state: &RunState, dir: &Path, name: &str) -> Result<Vec<Log>, Failure> {
+    if !is_gate(state, name) {
+        let known: Vec<&str> = state.board.gates.iter().map(|gate| gate.name.as_str()).collect();
+        let failure = Failure::usage(format!("the board of {} has no gate `{name}`", state.run));
+        return Err(match known.is_empty() {
+            true => failure,
+            false => failure.hint(format!("its gates: {}", known.join(", "))),
+        });
+    }
+    let names = Names::of(&state.run);
+    let like = names.gate_log(name, "");
+    let start = like.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let start = start.trim_end_matches(".log");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir.join("logs")).into_iter().flatten().flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let Some(at) = file.strip_prefix(start).and_then(|rest| rest.strip_suffix(".log")) else {
+            continue;
+        };
+        let at = at.trim_start_matches('.').to_owned();
+        let written = entry.metadata().and_then(|there| there.modified()).ok();
+        let whose = Whose::Gate { gate: name.to_owned(), at: at.clone() };
+        found.push((written, at, Log { whose, path: entry.path() }));
+    }
+    found.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    if found.is_empty() {
+        return Err(Failure::usage(format!("gate `{name}` has not run in {}", state.run)));
+    }
+    Ok(found.into_iter().map(|(.., log)| log).collect())
 }
 
 /// Prints a log from a place on, and tells where it ends.

@@ -3,6 +3,7 @@
 mod agents;
 mod beside;
 mod boards;
+mod by_task;
 mod coding;
 mod conflicts;
 mod everyday;
