@@ -41,6 +41,7 @@ fn case(work: Work) -> Case {
         verify: None,
         outputs: Vec::new(),
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         timeout: None,
         idle_timeout: None,
         retry: Retry::default(),

@@ -50,6 +50,7 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
             max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
             retry: retry(&view),
             env: view.map("env", &c.vars),
+            env_from: view.map_from("env"),
             env_pass: env_pass(&view, c),
             isolation: view.choice("isolation"),
             model: view.text("model", &c.vars),

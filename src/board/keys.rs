@@ -30,7 +30,7 @@ const NO_SCOPE: &str = "leave `scope` out, or write `[\"**\"]`: then any path ma
 const NO_GLOB: &str = "name at least one glob, such as `\"src/**/*.rs\"`";
 const NO_WORDS: &str = "name the program and its arguments, such as `[\"cargo\", \"fmt\"]`";
 
-const ENV_VALUE: Shape = Either(&[Text, Later(&Table(ENV_FROM))]);
+const ENV_VALUE: Shape = Either(&[Text, Table(ENV_FROM)]);
 const ENV_FROM: &Section = &Section::new(
     "env",
     &[key("from", Word, REQUIRED, "the variable of the caller whose value it takes")],
@@ -105,8 +105,8 @@ pub(super) const BOARD: &Section = &Section::new(
         key("gate", Either(&[Script, Table(GATE), Filling(&Table(GATE), "leave `gate` out")]), "none", "what must succeed on the merged tree after every wave: a script, a table, or `[[gate]]` for several"),
         key("gate_base", LaterFlag(false), "true", "whether the gate runs on the base before the first task"),
         key("budget", Later(&Table(BUDGET)), "none", "what the run may spend"),
-        key("protect", Later(&Many(&Glob)), "none", "paths that no task may change"),
-        key("redact", Later(&Many(&Word)), "none", "variables whose values are kept out of logs and reports"),
+        key("protect", Many(&Glob), "none", "paths that no task may change"),
+        key("redact", Many(&Word), "none", "variables of the caller whose values are kept out of logs, reports and patches, besides those called `…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD`"),
         key("env_pass", List(&Word), "all", "the only variables of the caller's environment that tasks inherit"),
         key("isolation", ISOLATION, "\"worktree\"", "how tasks are kept apart"),
         key("sandbox", SANDBOX, "\"none\"", "what a task may write outside its directory"),

@@ -102,6 +102,8 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         isolation: view.choice("isolation").unwrap_or_default(),
         worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
         env_pass: env_pass(&view, c),
+        protect: view.texts("protect", &vars),
+        redact: view.words("redact").into_iter().map(|(_, name)| name.to_owned()).collect(),
         limits: limits(&view),
         agents: super::agents::agents(&view, c),
         tasks: Vec::new(),

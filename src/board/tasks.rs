@@ -81,10 +81,19 @@ impl<'d> Decoder<'d, '_> {
         let vars = self.c.vars.clone();
         let (locks, shared_locks) = self.locks(view);
         let mut env = self.vars_env.clone();
-        if let Some(defaults) = defaults {
-            env.extend(View::new(defaults, DEFAULTS).map("env", &vars));
+        let mut env_from = BTreeMap::new();
+        let defaults = defaults.map(|defaults| View::new(defaults, DEFAULTS));
+        for view in defaults.iter().chain([view]) {
+            // What is said last of a name holds, in whichever way it is said.
+            for (name, value) in view.map("env", &vars) {
+                env_from.remove(&name);
+                env.insert(name, value);
+            }
+            for (name, from) in view.map_from("env") {
+                env.remove(&name);
+                env_from.insert(name, from);
+            }
         }
-        env.extend(view.map("env", &vars));
         let shell = match view.value("shell") {
             Some(shell) => texts(shell, &vars),
             None => ["sh", "-e", "-c"].map(str::to_owned).to_vec(),
@@ -106,6 +115,7 @@ impl<'d> Decoder<'d, '_> {
             verify: script(view, "verify").map(|run| Check { run }),
             outputs: view.texts("outputs", &vars),
             env,
+            env_from,
             timeout: view.duration("timeout", &vars).or(llm.then_some(TIMEOUT)),
             idle_timeout: view.duration("idle_timeout", &vars).or(llm.then_some(IDLE_TIMEOUT)),
             retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),

@@ -141,6 +141,19 @@ impl<'t, 'i> View<'t, 'i> {
     }
 
     /// A table of strings, vars filled in.
+    /// The entries of a table that are tables with a `from`: their names with it.
+    pub(super) fn map_from(&self, name: &str) -> BTreeMap<String, String> {
+        let table = self.value(name).and_then(|value| value.get_ref().as_table());
+        let from = |value: &Spanned<DeValue<'_>>| -> Option<String> {
+            Some(value.get_ref().as_table()?.get("from")?.get_ref().as_str()?.to_owned())
+        };
+        let entries = table.into_iter().flatten();
+        entries
+            .filter_map(|(name, value)| Some((name.get_ref().to_string(), from(value)?)))
+            .collect()
+    }
+
+    /// The entries of a table that are strings, vars filled in.
     pub(super) fn map(&self, name: &str, vars: &Vars) -> BTreeMap<String, String> {
         let table = self.value(name).and_then(|value| value.get_ref().as_table());
         let entries = table.into_iter().flatten();

@@ -164,7 +164,8 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             if !failure.is_silent() {
                 // There is nobody left to tell that nobody can be told.
-                let _ = writeln!(anstream::stderr(), "{failure}");
+                let text = wiring::secrets(None).hide(&failure.to_string());
+                let _ = writeln!(anstream::stderr(), "{text}");
             }
             ExitCode::from(failure.code())
         }

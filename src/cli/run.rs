@@ -123,6 +123,7 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
         write!(anstream::stdout(), "{}", crate::plan::table(&plan, &board))?;
         return Ok(0);
     }
+    refuse_secrets(&board)?;
     run::preflight(&repo, &board).map_err(Failure::from)?.map_err(|lacking| {
         let failure = Failure::usage(lacking.to_string());
         match lacking {
@@ -196,6 +197,32 @@ fn refuse_unbuilt(board: &Board) -> Result<(), Failure> {
         .collect();
     Err(Failure::usage(lines.join("\nerror: "))
         .hint("take it out of the board, nothing was started"))
+}
+
+/// A board is kept with its run, and so it may hold no secret; and what it takes from the environment
+/// must be there.
+fn refuse_secrets(board: &Board) -> Result<(), Failure> {
+    if let Some(name) = run::given(board).into_iter().find(|name| std::env::var_os(name).is_none())
+    {
+        return Err(Failure::usage(format!(
+            "the board takes a value from the variable {name}, which is not set"
+        ))
+        .hint(format!("set it: export {name}=…")));
+    }
+    let secrets = wiring::secrets(Some(board));
+    let Some(finder) = secrets.finder() else { return Ok(()) };
+    // Where the board lies is no text of it.
+    let bare = Board { dir: PathBuf::new(), file: None, ..board.clone() };
+    let text = serde_json::to_vec(&bare).expect("BUG: a board can be written");
+    match finder.find(&text) {
+        None => Ok(()),
+        Some((number, _)) => {
+            let name = secrets.name(number);
+            Err(Failure::usage(format!("the board holds the value of the variable {name}")).hint(
+                format!("hand it on by its name: env = {{ {name} = {{ from = \"{name}\" }} }}"),
+            ))
+        }
+    }
 }
 
 /// The tasks asked for with what they need.

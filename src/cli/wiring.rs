@@ -2,8 +2,10 @@
 //!
 //! Knows where things are: repository, board, store, slots, the user's cache directory.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +16,7 @@ use crate::event::RunState;
 use crate::executor::{Claims, Local};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, RunId};
-use crate::run::{Seats, World};
+use crate::run::{self, Seats, Secrets, World};
 use crate::store::{Sqlite, Store};
 
 use super::Global;
@@ -229,6 +231,14 @@ pub fn identity(repo: &Repo) -> Result<Identity, Failure> {
     }))
 }
 
+/// What of this program's environment is to be seen nowhere.
+pub fn secrets(board: Option<&Board>) -> Secrets {
+    let all: Vec<(String, OsString)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect();
+    Secrets::of(board, all.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+}
+
 /// What a run works with.
 pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<World, Failure> {
     let program = std::env::current_exe().map_err(|fault| {
@@ -238,7 +248,12 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
     let env: Vec<(OsString, OsString)> =
         agent::base_env(std::env::vars_os(), board.env_pass.as_deref());
     let (claims, seats) = shared()?;
+    let values = run::given(board).into_iter();
+    let given: BTreeMap<String, OsString> =
+        values.filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect();
     Ok(World {
+        given: Arc::new(given),
+        secrets: Arc::new(secrets(Some(board))),
         run: run.clone(),
         repo: repo.clone(),
         pool,

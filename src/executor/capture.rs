@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::capped::Capped;
 use super::launch;
+use super::redact::Redactor;
 
 /// How much of the end is kept in memory.
 const TAIL: usize = 8 * 1024;
@@ -37,6 +38,8 @@ pub(super) struct Capture {
     /// What a complaint of the launcher begins with; none: something was printed, and it was none.
     mark: Option<String>,
     refused: Option<String>,
+    /// What takes secrets out of each stream; none: there are none.
+    redact: Option<(Redactor, Redactor)>,
 }
 
 impl Capture {
@@ -45,6 +48,7 @@ impl Capture {
         log: (&Path, u64),
         stdout: Option<(&Path, u64)>,
         nonce: &str,
+        secrets: &[Vec<u8>],
     ) -> Result<Self, String> {
         let stdout = match stdout {
             Some((path, cap)) => Some((create(path)?, cap)),
@@ -59,6 +63,7 @@ impl Capture {
             newest: None,
             mark: Some(launch::mark(nonce)),
             refused: None,
+            redact: Redactor::new(secrets).map(|redactor| (redactor.clone(), redactor)),
         })
     }
 
@@ -72,6 +77,12 @@ impl Capture {
             self.refused = Some(String::from_utf8_lossy(why).into_owned());
             return;
         }
+        let Some((out, err)) = &mut self.redact else { return self.put(stream, bytes) };
+        let bytes = if stream == Stream::Out { out.take(bytes) } else { err.take(bytes) };
+        self.put(stream, &bytes);
+    }
+
+    fn put(&mut self, stream: Stream, bytes: &[u8]) {
         if stream == Stream::Out
             && let Some((file, room)) = &mut self.stdout
         {
@@ -112,6 +123,10 @@ impl Capture {
 
     /// Ends the files; gives the tail.
     pub(super) fn finish(&mut self) -> Vec<u8> {
+        if let Some((mut out, mut err)) = self.redact.take() {
+            self.put(Stream::Out, &out.finish());
+            self.put(Stream::Err, &err.finish());
+        }
         if let Some(Err(fault)) = self.log.take().map(Capped::finish) {
             self.complain("the log", &fault);
         }
@@ -213,7 +228,7 @@ mod tests {
     fn only_the_first_word_on_standard_error_is_the_launchers() {
         let dir = tempfile::tempdir().expect("a directory");
         let log = dir.path().join("log");
-        let begin = || Capture::new((&log, 100), None, "77").expect("it can be made");
+        let begin = || Capture::new((&log, 100), None, "77", &[]).expect("it can be made");
         let mut capture = begin();
         capture.take(Stream::Err, b"\0todone launch 77\0no such thing");
         assert_eq!(capture.refused().as_deref(), Some("no such thing"));
@@ -231,7 +246,7 @@ mod tests {
     fn the_tail_is_the_end() {
         let dir = tempfile::tempdir().expect("a directory");
         let log = dir.path().join("log");
-        let mut capture = Capture::new((&log, 100), None, "1").expect("it can be made");
+        let mut capture = Capture::new((&log, 100), None, "1", &[]).expect("it can be made");
         let all: Vec<u8> = (0..50_000_u32).map(|n| (n % 251) as u8).collect();
         for piece in all.chunks(777) {
             capture.take(Stream::Err, piece);

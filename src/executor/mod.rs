@@ -23,6 +23,7 @@
 //! | `tree` | the command's processes, and how all of them are ended |
 //! | `capture` | what it printed: log, last lines, tail |
 //! | `capped` | a log file that keeps its head and its tail |
+//! | `redact` | takes secrets out of what it printed |
 //! | `lock` | locks that die with their process |
 //! | `claim` | names that are held alone, together or by so many, across processes |
 
@@ -33,6 +34,7 @@ mod launch;
 mod link;
 mod local;
 mod lock;
+mod redact;
 mod supervise;
 mod tree;
 mod wire;
@@ -45,6 +47,7 @@ pub use claim::{Claim, Claims, Hold, Refusal, Want};
 pub use launch::launch;
 pub use local::Local;
 pub use lock::FileLock;
+pub use redact::Redactor;
 pub use supervise::supervise;
 
 /// A command with everything that it takes to run it.
@@ -72,6 +75,8 @@ pub struct CommandSpec {
     pub stdout: Option<PathBuf>,
     /// The most that `stdout` holds; what is over is dropped.
     pub stdout_cap: u64,
+    /// What is not to be seen in anything that it printed.
+    pub secrets: Vec<Vec<u8>>,
     /// A lock file that the supervisor holds as long as anything of the command is alive.
     pub lock: Option<PathBuf>,
     /// Further such files ([`Claim::busy`]). They are waited for for a moment: an earlier supervisor

@@ -105,7 +105,8 @@ impl Watch {
         }
         let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
         let stdout = command.stdout.as_deref().map(|path| (path, command.stdout_cap));
-        let capture = Capture::new((&command.log, command.log_cap), stdout, &nonce)?;
+        let capture =
+            Capture::new((&command.log, command.log_cap), stdout, &nonce, &command.secrets)?;
         Tree::adopt()?;
         // Here and not in the child: so a fault of it can be told from one of the program.
         std::env::set_current_dir(&command.dir)

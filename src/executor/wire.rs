@@ -19,7 +19,7 @@ use super::{CommandSpec, How};
 
 /// The version of these messages. A program that was replaced while a run is under way may start a
 /// supervisor of another version.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The longest frame.
 const MOST: u32 = 1 << 30;
@@ -40,6 +40,7 @@ pub(super) struct Order {
     log_cap: u64,
     stdout: Option<Text>,
     stdout_cap: u64,
+    secrets: Vec<Blob>,
     lock: Option<Text>,
     locks: Vec<Text>,
 }
@@ -61,6 +62,7 @@ impl Order {
             log_cap: command.log_cap,
             stdout: command.stdout.as_ref().map(|path| text(path.as_os_str())),
             stdout_cap: command.stdout_cap,
+            secrets: command.secrets.iter().cloned().map(Blob).collect(),
             lock: command.lock.as_ref().map(|path| text(path.as_os_str())),
             locks: command.locks.iter().map(|path| text(path.as_os_str())).collect(),
         }
@@ -93,6 +95,7 @@ impl Order {
             log_cap: self.log_cap,
             stdout: self.stdout.map(|path| path.0.into()),
             stdout_cap: self.stdout_cap,
+            secrets: self.secrets.into_iter().map(|secret| secret.0).collect(),
             lock: self.lock.map(|path| path.0.into()),
             locks: self.locks.into_iter().map(|path| path.0.into()).collect(),
         }
@@ -244,6 +247,7 @@ mod tests {
             log_cap: u64::MAX,
             stdout: Some("/o".into()),
             stdout_cap: 0,
+            secrets: vec![b"\xff".to_vec()],
             lock: None,
             locks: vec!["/a".into(), OsString::from_vec(b"/\xfe".to_vec()).into()],
         }

@@ -68,6 +68,20 @@ pub enum Failure {
         /// Those paths.
         paths: Vec<RepoPath>,
     },
+    /// It changed paths that the board protects.
+    Protected {
+        /// Those paths.
+        paths: Vec<RepoPath>,
+    },
+    /// It wrote the value of a variable that is to be seen nowhere into a file.
+    Secret {
+        /// The variable.
+        variable: String,
+        /// The file.
+        path: RepoPath,
+        /// The line, from 1.
+        line: usize,
+    },
     /// `changes = "required"` and nothing changed.
     Unchanged,
     /// `changes = "forbidden"` and something changed.
@@ -127,6 +141,12 @@ impl fmt::Display for Failure {
             Self::Verify { code: Some(code), .. } => write!(f, "verify failed: exit status {code}"),
             Self::Verify { code: None, .. } => write!(f, "verify failed: it did not end by itself"),
             Self::Scope { paths: list } => write!(f, "changed outside its scope: {}", paths(list)),
+            Self::Protected { paths: list } => {
+                write!(f, "changed what the board protects: {}", paths(list))
+            }
+            Self::Secret { variable, path, line } => {
+                write!(f, "wrote the value of ${variable} into {path}, line {line}")
+            }
             Self::Unchanged => write!(f, "changed nothing, but changes = \"required\""),
             Self::Changed { paths: list } => {
                 write!(f, "changed {}, but changes = \"forbidden\"", paths(list))

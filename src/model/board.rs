@@ -53,6 +53,12 @@ pub struct Board {
     pub worktrees: Option<PathBuf>,
     /// Names of the only variables of the caller's environment that tasks inherit; none: all.
     pub env_pass: Option<Vec<String>>,
+    /// Globs of the paths that no task may change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protect: Vec<String>,
+    /// Names of variables whose values are to be seen nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// Named resources and how many tasks may hold each at once.
     pub limits: BTreeMap<String, u32>,
     /// Agent profiles by name.
@@ -242,6 +248,9 @@ pub struct Profile {
     pub retry: Option<Retry>,
     /// Environment variables for it.
     pub env: BTreeMap<String, String>,
+    /// Environment variables for it whose values are those of other variables of the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_from: BTreeMap<String, String>,
     /// Names of the only variables of the caller's environment that it inherits; none: the board's.
     pub env_pass: Option<Vec<String>>,
     /// How its tasks are kept apart; none: the board's.
@@ -277,6 +286,7 @@ impl Profile {
             max: None,
             retry: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             env_pass: None,
             isolation: None,
             model: None,

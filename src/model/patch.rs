@@ -149,6 +149,19 @@ pub enum Note {
         /// The task's own HEAD.
         head: Oid,
     },
+    /// A changed file that others run without being asked: a CI system, a hook, an editor or shell
+    /// that enters the directory.
+    RunsElsewhere {
+        /// Where.
+        path: RepoPath,
+    },
+    /// A new symbolic link to a place outside the tree.
+    LeadsOut {
+        /// Where.
+        path: RepoPath,
+        /// Where it leads, foreign bytes replaced.
+        to: String,
+    },
     /// It printed more than is kept as a handoff.
     OutputCut {
         /// What is kept, in bytes.

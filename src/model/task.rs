@@ -39,6 +39,9 @@ pub struct Task {
     pub outputs: Vec<String>,
     /// Environment variables for it.
     pub env: BTreeMap<String, String>,
+    /// Environment variables for it whose values are those of other variables of the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_from: BTreeMap<String, String>,
     /// The longest time an attempt may take.
     #[serde(default, with = "opt_millis")]
     pub timeout: Option<Duration>,

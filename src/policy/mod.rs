@@ -30,6 +30,8 @@ pub fn after(failure: &Failure, tried: usize, retry: Retry) -> Decision {
         | Failure::Idle
         | Failure::Verify { .. }
         | Failure::Scope { .. }
+        | Failure::Protected { .. }
+        | Failure::Secret { .. }
         | Failure::Unchanged
         | Failure::Changed { .. }
         | Failure::Incomplete { .. }

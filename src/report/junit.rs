@@ -216,6 +216,8 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Idle => "idle",
         Failure::Verify { .. } => "verify",
         Failure::Scope { .. } => "scope",
+        Failure::Protected { .. } => "protected",
+        Failure::Secret { .. } => "secret",
         Failure::Unchanged => "unchanged",
         Failure::Changed { .. } => "changed",
         Failure::Incomplete { .. } => "incomplete",

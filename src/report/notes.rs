@@ -27,6 +27,13 @@ pub fn note(note: &Note) -> String {
             "the task made commits of its own; they became one patch and are kept at {}",
             head.short()
         ),
+        Note::RunsElsewhere { path } => {
+            format!("it changed `{path}`, which runs where nobody asks: look at it before you land")
+        }
+        Note::LeadsOut { path, to } => {
+            let to = escape::line(to.as_bytes());
+            format!("`{path}` is a new symbolic link out of the tree, to `{to}`")
+        }
         Note::OutputCut { most } => {
             format!("it printed more than the {} KiB that are handed over", most >> 10)
         }

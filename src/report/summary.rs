@@ -118,9 +118,9 @@ pub struct TaskReport {
     /// Why its last attempt failed, for people.
     pub failure: Option<String>,
     /// The same in one word: `exit`, `signal`, `start`, `timeout`, `idle`, `verify`, `scope`,
-    /// `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`; of an agent `rate-limit`,
-    /// `overloaded`, `server`, `network`, `context`, `model`, `auth`, `quota`, `permission`, `bound`,
-    /// `no-result`, `stopped`, `other`.
+    /// `protected`, `secret`, `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`; of
+    /// an agent `rate-limit`, `overloaded`, `server`, `network`, `context`, `model`, `auth`, `quota`,
+    /// `permission`, `bound`, `no-result`, `stopped`, `other`.
     pub failure_kind: Option<String>,
     /// Why it was skipped or rejected, for people.
     pub reason: Option<String>,

@@ -7,11 +7,12 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::git::{Expect, RefUpdate, merge_bases};
-use crate::model::{AttemptEnd, Failure, Patch};
+use crate::model::{AttemptEnd, Failure, Note, Patch};
 
 use super::Error;
+use super::admit::{marks, refused};
 use super::slot::{World, blocking};
-use super::worker::{Job, Tell, begin_nowhere, outside};
+use super::worker::{Job, Tell, begin_nowhere};
 
 /// Takes the commits that `rev` ends as the patch of the job. They get their refs first, so that they
 /// stay when the branch goes. `None`: the run was stopped before.
@@ -26,24 +27,24 @@ pub async fn existing(
         return Ok(None);
     }
     let taken = blocking(move || take(&world, &job, &rev)).await?;
-    let (failure, patch) = match taken {
-        Ok((failure, patch)) => (failure, Some(patch)),
-        Err(reason) => (Some(Failure::Start { reason }), None),
+    let (failure, patch, notes) = match taken {
+        Ok((failure, patch, notes)) => (failure, Some(patch), notes),
+        Err(reason) => (Some(Failure::Start { reason }), None, Vec::new()),
     };
     Ok(Some(AttemptEnd {
         failure,
         patch,
+        notes,
         millis: begun.elapsed().as_millis() as u64,
         ..AttemptEnd::default()
     }))
 }
 
-/// The patch, and why it is not taken though it is there.
-fn take(
-    world: &World,
-    job: &Job,
-    rev: &str,
-) -> Result<Result<(Option<Failure>, Patch), String>, Error> {
+/// A patch, why it is not taken though it is there, and what else was noticed.
+type Taken = (Option<Failure>, Patch, Vec<Note>);
+
+/// Looks at what the branch holds, and keeps it.
+fn take(world: &World, job: &Job, rev: &str) -> Result<Result<Taken, String>, Error> {
     let repo = &world.repo;
     let commit = match repo.commit(rev) {
         Ok(commit) => commit,
@@ -62,7 +63,7 @@ fn take(
     let names = world.names();
     let keep = |name| RefUpdate { name, expect: Expect::Any, to: Some(commit) };
     let mut updates = Vec::new();
-    let failure = outside(&job.task, &patch);
+    let failure = refused(world, &job.board, &job.task, &patch)?;
     if !patch.changes.is_empty() {
         updates.push(keep(names.attempt(&job.unit.id, job.attempt)));
         if failure.is_none() {
@@ -70,5 +71,6 @@ fn take(
         }
     }
     repo.update_refs(&updates, "todone: branch taken")?;
-    Ok(Ok((failure, patch)))
+    let notes = marks(world, &patch)?;
+    Ok(Ok((failure, patch, notes)))
 }

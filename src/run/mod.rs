@@ -4,6 +4,7 @@
 //! what to do, appends the event, applies it, publishes it. Workers run one attempt each and answer
 //! with values. Only this room decides.
 
+mod admit;
 mod apart;
 mod base;
 mod create;
@@ -24,6 +25,7 @@ mod recover;
 mod review;
 mod schedule;
 mod seat;
+mod secrets;
 mod select;
 #[cfg(test)]
 mod simulated;
@@ -45,6 +47,7 @@ pub use preflight::{Lacking, preflight};
 pub use recover::{agree, confirm_land, resume, retriable, retry};
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
+pub use secrets::{Secrets, given};
 pub use select::{Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
 pub use waiting::waiting;

@@ -2,6 +2,7 @@
 //!
 //! Knows no task states and records no event.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapsh
 use crate::model::{Clean, Note, Oid, RepoPath, RunId, Setup};
 
 use super::seat::{Seat, Seats};
+use super::secrets::Secrets;
 use super::{Error, Names};
 
 /// How long a lease waits for a supervisor that is about to end.
@@ -46,6 +48,10 @@ pub struct World {
     pub identity: Identity,
     /// The environment that tasks inherit from the caller, before todone's own variables.
     pub env: Arc<Vec<(OsString, OsString)>>,
+    /// The values of the caller's variables that the board hands on by `env = { NAME = { from } }`.
+    pub given: Arc<BTreeMap<String, OsString>>,
+    /// What is to be seen nowhere.
+    pub secrets: Arc<Secrets>,
     /// The run's folder: logs and scratch files.
     pub dir: PathBuf,
     /// The time in milliseconds since 1970.
@@ -276,8 +282,7 @@ impl World {
         log: PathBuf,
         place: &Place,
     ) -> CommandSpec {
-        let mut all: std::collections::BTreeMap<OsString, OsString> =
-            self.env.iter().cloned().collect();
+        let mut all: BTreeMap<OsString, OsString> = self.env.iter().cloned().collect();
         all.insert("TODONE_RUN".into(), self.run.as_str().into());
         all.insert("PWD".into(), dir.as_os_str().to_owned());
         for name in ["TMPDIR", "TMP", "TEMP"] {
@@ -300,6 +305,7 @@ impl World {
             log_cap: LOG_CAP,
             stdout: None,
             stdout_cap: OUTPUT_CAP,
+            secrets: self.secrets.values(),
             lock: Some(place.lock.clone()),
             locks: place.locks.clone(),
         }

@@ -10,18 +10,18 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent::{self, Assignment, Heard, Launch, ResultFile};
-use crate::board::scope_set;
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Changes, Check, Failure, Note, Oid, Patch, Profile, RepoPath, Task, TaskId,
-    Trouble, Unit, Usage, Verdict, Work,
+    AttemptEnd, Board, Check, Failure, Note, Oid, Patch, Profile, RepoPath, Task, TaskId, Trouble,
+    Unit, Usage, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
 
 use super::Error;
+use super::admit::{marks, refused};
 use super::ear::{self, Ear};
 use super::existing::existing;
 use super::slot::{
@@ -119,6 +119,10 @@ pub async fn attempt(
         return existing(world, job, rev, &tell).await;
     }
     let begun = Instant::now();
+    let given = match given(&world, &job) {
+        Ok(given) => given,
+        Err(failure) => return not_started(&job, &tell, begun, failure, "").await,
+    };
     let names = world.names();
     let wish = Wish {
         purpose: Purpose::Task,
@@ -131,7 +135,10 @@ pub async fn attempt(
     let ready = match world.ready(wish, &halt).await? {
         Ok(ready) => ready,
         Err(NotReady::Halted) => return Ok(None),
-        Err(NotReady::Setup(tail)) => return setup_failed(&job, &tell, begun, tail).await,
+        Err(NotReady::Setup(tail)) => {
+            let failure = Failure::Setup { tail: clip(&tail) };
+            return not_started(&job, &tell, begun, failure, &tail).await;
+        }
     };
     let Ready { lease, seat, notes, leftover } = ready;
     let (go, gone) = oneshot::channel();
@@ -156,7 +163,7 @@ pub async fn attempt(
     }
     let mut place = Place::of(&lease, &seat);
     place.locks.extend(job.locks.iter().cloned());
-    let (launch, scratch) = brief(&world, &job, &place)?;
+    let (launch, scratch) = brief(&world, &job, &place, given)?;
     let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
     let mut notes = notes;
     let result = match (&job.profile, &heard) {
@@ -176,7 +183,16 @@ pub async fn attempt(
     brink::reach("task.captured");
     notes.extend(harvest.notes);
     let patch = harvest.patch;
-    let mut failure = failed(&exit, &said, &job, &patch, harvest.incomplete);
+    let mut failure = failed(&exit, &said, &patch, harvest.incomplete);
+    if failure.is_none() {
+        let (world, board, task) = (world.clone(), job.board.clone(), job.task.clone());
+        let held = patch.clone();
+        let (refusal, marked) =
+            blocking(move || Ok((refused(&world, &board, &task, &held)?, marks(&world, &held)?)))
+                .await?;
+        failure = refusal;
+        notes.extend(marked);
+    }
     let mut printed = None;
     if job.output != Output::Unused {
         let bytes = match said.output {
@@ -186,7 +202,11 @@ pub async fn attempt(
                 std::fs::read(&path).unwrap_or_default()
             }
         };
-        let mut bytes = bytes;
+        // What an agent wrote into a file of its own was not looked at yet.
+        let mut bytes = match world.secrets.finder() {
+            Some(finder) => finder.replaced(&bytes),
+            None => bytes,
+        };
         let most = job.output.cap();
         // One byte more than the cap is asked for, to tell a full text from one that was cut.
         if bytes.len() as u64 > most {
@@ -259,19 +279,19 @@ pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>)
 }
 
 /// An attempt whose slot could not be prepared still counts as one.
-async fn setup_failed(
+async fn not_started(
     job: &Job,
     tell: &mpsc::UnboundedSender<Tell>,
     begun: Instant,
-    tail: String,
+    failure: Failure,
+    tail: &str,
 ) -> Result<Option<AttemptEnd>, Error> {
     if !begin_nowhere(job, tell).await {
         return Ok(None);
     }
     let exit = Exit { how: How::Code(1), took: begun.elapsed(), tail: Vec::new(), leaked: false };
-    let failure = Failure::Setup { tail: clip(&tail) };
     let mut ended = end(job, Some(failure), None, Vec::new(), &exit);
-    ended.tail = clip(&tail);
+    ended.tail = clip(tail);
     Ok(Some(ended))
 }
 
@@ -285,10 +305,31 @@ impl Drop for Scratch {
     }
 }
 
+/// The variables whose values are the caller's.
+pub(super) fn given(world: &World, job: &Job) -> Result<Vec<(OsString, OsString)>, Failure> {
+    // What the task says of a name goes before what its profile says.
+    let own = |name: &str| job.task.env.contains_key(name) || job.task.env_from.contains_key(name);
+    let of_profile = job.profile.iter().flat_map(|profile| &profile.env_from);
+    let all = of_profile.filter(|(name, _)| !own(name)).chain(&job.task.env_from);
+    all.map(|(name, from)| match world.given.get(from) {
+        Some(value) => Ok((name.into(), value.clone())),
+        None => {
+            let reason = format!("`env.{name}` takes its value from ${from}, which is not set");
+            Err(Failure::Start { reason })
+        }
+    })
+    .collect()
+}
+
 /// What the attempt is told: its command, and the environment that `verify` gets too.
-pub(super) fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, Scratch), Error> {
+pub(super) fn brief(
+    world: &World,
+    job: &Job,
+    place: &Place,
+    given: Vec<(OsString, OsString)>,
+) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
-    let launch = agent::launch(&Assignment {
+    let mut launch = agent::launch(&Assignment {
         run: &world.run,
         task: &job.task,
         unit: &job.unit,
@@ -302,6 +343,7 @@ pub(super) fn brief(world: &World, job: &Job, place: &Place) -> Result<(Launch, 
         needs: &job.needs,
         note: job.note.as_deref(),
     });
+    launch.env.extend(given);
     let scratch = Scratch(scratch);
     if job.profile.is_some() {
         // An agent may write its result file there.
@@ -443,7 +485,6 @@ pub(super) async fn run_verify(
 fn failed(
     exit: &Exit,
     said: &Said,
-    job: &Job,
     patch: &Patch,
     incomplete: Vec<(RepoPath, String)>,
 ) -> Option<Failure> {
@@ -469,41 +510,11 @@ fn failed(
     if ended.is_some() {
         return ended;
     }
-    if let Some(failure) = outside(&job.task, patch) {
-        return Some(failure);
-    }
     if patch.changes.is_empty() && !said.refused.is_empty() {
         let message = format!("it was refused {}", said.refused.join(", "));
         return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }
-    bounds(&job.task, patch)
-}
-
-/// What the board allows the task to change, and this patch does not keep to.
-pub(super) fn bounds(task: &Task, patch: &Patch) -> Option<Failure> {
-    let paths = || -> Vec<RepoPath> { patch.changes.iter().map(|c| c.path.clone()).collect() };
-    if let Some(failure) = outside(task, patch) {
-        return Some(failure);
-    }
-    match task.changes {
-        Changes::Required if patch.changes.is_empty() => Some(Failure::Unchanged),
-        Changes::Forbidden if !patch.changes.is_empty() => {
-            Some(Failure::Changed { paths: paths() })
-        }
-        _ => None,
-    }
-}
-
-/// Whether a patch leaves the scope of its task.
-pub(super) fn outside(task: &Task, patch: &Patch) -> Option<Failure> {
-    if task.scope.is_empty() {
-        return None;
-    }
-    let scope = scope_set(&task.scope);
-    let changed = patch.changes.iter().map(|change| &change.path);
-    let paths: Vec<RepoPath> =
-        changed.filter(|path| !scope.contains(path.as_bytes())).cloned().collect();
-    (!paths.is_empty()).then_some(Failure::Scope { paths })
+    None
 }
 
 fn end(

@@ -17,6 +17,7 @@ mod order;
 mod repositories;
 mod resuming;
 mod reviewing;
+mod secrets;
 mod space;
 mod stopping;
 #[path = "../xml/mod.rs"]

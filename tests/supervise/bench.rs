@@ -51,6 +51,7 @@ impl Bench {
             log_cap: 1 << 20,
             stdout: None,
             stdout_cap: 0,
+            secrets: Vec::new(),
             lock: None,
             locks: Vec::new(),
         }

@@ -246,7 +246,7 @@ impl Todone {
         let env: Vec<_> = command.env.iter().map(|(key, value)| (text(key), text(value))).collect();
         let mut todone = Self::bare();
         todone.send(&json!({
-            "v": 2,
+            "v": 3,
             "argv": argv,
             "dir": text(command.dir.as_os_str()),
             "env": env,
@@ -258,6 +258,7 @@ impl Todone {
             "log_cap": command.log_cap,
             "stdout": null,
             "stdout_cap": 0,
+            "secrets": [],
             "lock": command.lock.as_ref().map(|path| text(path.as_os_str())),
             "locks": command.locks.iter().map(|path| text(path.as_os_str())).collect::<Vec<_>>(),
         }));

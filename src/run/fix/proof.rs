@@ -13,7 +13,7 @@ use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
 use crate::run::dispatcher::start::outputs;
 use crate::run::locks::{Locks, Missing, RETRY};
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
-use crate::run::worker::{Job, Output, Stopped, brief, run_verify};
+use crate::run::worker::{Job, Output, Stopped, brief, given, run_verify};
 use crate::run::{Error, Journal};
 
 /// The lines of changed files that are conflict markers and were no part of them before.
@@ -85,6 +85,10 @@ pub(super) async fn verify(
         locks: Vec::new(),
         task,
     };
+    let given = match given(world, &job) {
+        Ok(given) => given,
+        Err(failure) => return Ok(Some(Err(failure))),
+    };
     let repo = &world.repo;
     let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
     let mut locks = Locks::new(world.claims.clone(), world.run.clone(), here);
@@ -109,7 +113,7 @@ pub(super) async fn verify(
     let mut place = Place::of(&lease, &seat);
     place.locks.extend(job.locks.iter().cloned());
     let verdict = {
-        let (launch, _scratch) = brief(world, &job, &place)?;
+        let (launch, _scratch) = brief(world, &job, &place, given)?;
         // Nobody watches its lines; they are in its log.
         let (tell, _) = mpsc::unbounded_channel();
         run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await

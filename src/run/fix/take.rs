@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use crate::event::{Event, EventKind, RunState};
 use crate::git::{Expect, Lease, RefUpdate};
 use crate::model::{AttemptEnd, Failure, Note, Oid, Outcome, Patch, RepoPath, SkipReason, TaskId};
+use crate::run::admit::refused;
 use crate::run::apart::{computed, confirm, only};
 use crate::run::integrate::Texts;
 use crate::run::slot::{Halt, World};
-use crate::run::worker::bounds;
 use crate::run::{Error, Journal};
 
 use super::{Brought, bring, lease, next_number, proof, rules};
@@ -96,8 +96,9 @@ pub async fn done(
             return Ok(Done::Markers(left));
         }
     }
-    let definition = journal.state().board.task(&unit.unit.task);
-    if let Some(failure) = definition.and_then(|task| bounds(task, &caught.patch)) {
+    let board = &journal.state().board;
+    let definition = board.task(&unit.unit.task).expect("BUG: a unit is of a task");
+    if let Some(failure) = refused(world, board, definition, &caught.patch)? {
         return Ok(Done::Refused(failure));
     }
     let number = next_number(&unit);

@@ -1,0 +1,112 @@
+//! Secrets of the environment are seen nowhere, and paths that matter are watched.
+
+use std::path::Path;
+
+use crate::space::Space;
+
+const TOKEN: &str = "ghp_Zq7Xw91LmN04";
+
+/// Every file below a folder that holds the token.
+fn holding(dir: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).expect("readable") {
+        let path = entry.expect("an entry").path();
+        let Ok(meta) = path.symlink_metadata() else { continue };
+        if meta.is_dir() {
+            holding(&path, found);
+        } else if meta.is_file() {
+            let bytes = std::fs::read(&path).expect("readable");
+            if bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_task_prints_of_a_secret_is_seen_nowhere() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[[task]]
+id = "loud"
+run = 'printf "%s" "${DEPLOY_TOKEN%????}"; printf "%s\n" "${DEPLOY_TOKEN#????????????}"; echo "err $DEPLOY_TOKEN" >&2; echo hi'
+[[task]]
+id = "next"
+needs = ["loud"]
+run = 'echo "$TODONE_NEEDS_LOUD_OUTPUT" > seen; echo "$DEPLOY_TOKEN"; exit 3'
+retry = 2
+"#,
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name"), "-v", "--report", "html=../page.html"];
+    let ran = space.todone_env(&args, &[("DEPLOY_TOKEN", TOKEN)], None).code(1);
+    assert!(!ran.out.contains(TOKEN) && !ran.err.contains(TOKEN), "{}{}", ran.out, ran.err);
+    let logs = space.todone(&["logs", "loud"]).code(0).out;
+    assert!(logs.contains("***\n") && logs.contains("err ***") && logs.contains("hi"), "{logs}");
+    let mut found = Vec::new();
+    for dir in [space.repo().join(".git"), space.path("cache")] {
+        holding(&dir, &mut found);
+    }
+    assert!(found.is_empty(), "{found:?}");
+    assert!(!std::fs::read_to_string(space.path("page.html")).expect("a page").contains(TOKEN));
+    // What is handed over is what was kept.
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let seen = space.git(&["show", &format!("refs/todone/{run}/attempt/next/1:seen")]);
+    assert!(seen.contains("***"), "{seen}");
+}
+
+#[test]
+fn a_patch_that_holds_a_secret_is_refused_without_naming_it() {
+    let space = Space::new(&[("old", &format!("a\n{TOKEN}\n"))]);
+    space.board(
+        "redact = [\"PIN\"]\n[[task]]\nid = \"leaks\"\nrun = 'printf \"a\\nb\\nkey=%s\\n\" \"$DEPLOY_TOKEN\" > conf'\n\
+         [[task]]\nid = \"pin\"\nrun = 'echo \"$PIN\" > pin'\n\
+         [[task]]\nid = \"moves\"\nrun = 'echo more >> old'\n",
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name")];
+    let ran = space.todone_env(&args, &[("DEPLOY_TOKEN", TOKEN), ("PIN", "4711")], None).code(1);
+    let ran = ran.says("wrote the value of $DEPLOY_TOKEN into conf, line 3");
+    let ran = ran.says("wrote the value of $PIN into pin, line 1");
+    assert!(!ran.out.contains(TOKEN) && !ran.err.contains(TOKEN));
+    assert_eq!(space.task("leaks")["failure_kind"], "secret");
+    assert_eq!(space.status_of("moves"), "merged", "it was there before");
+}
+
+#[test]
+fn a_board_takes_a_secret_by_its_name_and_holds_none() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[defaults]\nenv = { KEY = { from = \"MY_SECRET\" }, PLAIN = \"a\" }\n\
+         [agent.tool]\ncommand = [\"sh\", \"-c\", 'printf %s \"$KEY$OTHER\" | wc -c > \"$TODONE_TASK\"']\n\
+         env = { KEY = \"never\", OTHER = { from = \"MY_OTHER\" } }\n\
+         [[task]]\nid = \"a\"\nagent = \"tool\"\nprompt = \"x\"\n\
+         [[task]]\nid = \"b\"\nrun = 'printf %s \"$KEY$PLAIN\" | wc -c > b'\nenv = { PLAIN = { from = \"MY_OTHER\" } }\n",
+    );
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone(&["run", board]).code(2).says("MY_SECRET, which is not set");
+    let env = [("MY_SECRET", TOKEN), ("MY_OTHER", "12")];
+    space.todone_env(&["run", board], &env, Some("main")).code(0);
+    assert_eq!(space.read("a").trim(), "18");
+    assert_eq!(space.read("b").trim(), "18");
+    space.board(&format!("[[task]]\nid = \"a\"\nrun = \"curl -H 'Bearer {TOKEN}'\"\n"));
+    let ran = space.todone_env(&["run", board, "--new"], &env, None).code(2);
+    let ran = ran.says("the board holds the value of the variable MY_SECRET").says("{ from = ");
+    assert!(!ran.err.contains(TOKEN), "{}", ran.err);
+}
+
+#[test]
+fn protected_paths_are_refused_and_what_runs_elsewhere_is_marked() {
+    let space = Space::new(&[("x", ""), (".github/workflows/ci.yml", "on: push\n")]);
+    space.board(
+        "protect = [\"infra/**\"]\nland = \"merged\"\n\
+         [[task]]\nid = \"infra\"\nrun = 'mkdir infra; echo 1 > infra/main.tf'\n\
+         [[task]]\nid = \"ci\"\nrun = 'echo \"# more\" >> .github/workflows/ci.yml; ln -s /etc/hosts hosts; ln -s x fine'\n",
+    );
+    let ran = space.run(&[]).code(1).says("changed what the board protects: infra/main.tf");
+    ran.says("`.github/workflows/ci.yml`, which runs where nobody asks").says("`/etc/hosts`");
+    assert_eq!(space.status_of("ci"), "merged");
+    assert_eq!(space.task("ci")["notes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(space.task("infra")["failure_kind"], "protected");
+}
