@@ -12,6 +12,10 @@ use super::state::{AttemptState, RunState, UnitState, UnitStatus};
 /// How the outcome of a need that waits for review is called in [`SkipReason::Need`].
 pub const REVIEW: &str = "review";
 
+/// How the outcome of a need is called there that is well by now: whoever was skipped for its sake can
+/// be run.
+pub const WELL: &str = "well";
+
 impl UnitState {
     /// The attempt of a person: it counts as the last one.
     pub(super) fn mended(
@@ -80,7 +84,6 @@ impl RunState {
     }
 
     pub(super) fn decline(&mut self, tasks: &[TaskId], text: Option<&str>) -> Result<(), String> {
-        let mut refused: BTreeSet<TaskId> = BTreeSet::new();
         for task in tasks {
             let unit = self.reviewed(task)?;
             let text = text.map(str::to_owned);
@@ -88,22 +91,57 @@ impl RunState {
                 last.declined = text.clone();
             }
             unit.status = UnitStatus::Done(Outcome::Declined { text });
-            refused.insert(unit.unit.task.clone());
         }
-        // Who was skipped for the sake of the review is skipped for its result now.
-        let done = self.units.values_mut().filter_map(|unit| match &mut unit.status {
-            UnitStatus::Done(outcome) => Some(outcome),
-            _ => None,
-        });
-        for outcome in done.chain(self.unexpanded.values_mut()) {
-            if let Outcome::Skipped { reason: SkipReason::Need { task, outcome } } = outcome
-                && outcome == REVIEW
-                && refused.contains(task)
-            {
-                *outcome = "rejected".to_owned();
+        self.skip_anew();
+        Ok(())
+    }
+
+    /// Why a task that needs `need` can't start, if so: it ended badly, or waits for review.
+    pub fn need_bad(&self, need: &TaskId) -> Option<SkipReason> {
+        let bad = |outcome: &str| {
+            Some(SkipReason::Need { task: need.clone(), outcome: outcome.to_owned() })
+        };
+        if let Some(outcome) = self.unexpanded.get(need) {
+            return bad(outcome.word());
+        }
+        let units = self.expanded.get(need)?;
+        let mut outcomes = units.iter().filter_map(|unit| self.units[unit].outcome());
+        if let Some(outcome) = outcomes.find(|outcome| !outcome.is_success()) {
+            return bad(outcome.word());
+        }
+        let in_review = |unit: &TaskId| self.units[unit].status == UnitStatus::Review;
+        units.iter().any(in_review).then(|| bad(REVIEW)).flatten()
+    }
+
+    /// Those that were skipped for the sake of a need are told how that stands now, or which other one
+    /// keeps them back.
+    pub(super) fn skip_anew(&mut self) {
+        let skipped = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Skipped { reason: SkipReason::Need { .. } })
+        };
+        let mut told: Vec<(TaskId, Option<SkipReason>)> = Vec::new();
+        for planned in self.plan.waves.iter().flatten() {
+            let units = self.expanded.get(&planned.id).into_iter().flatten();
+            let units = units.filter(|id| self.units[*id].outcome().is_some_and(skipped));
+            let whole = self.unexpanded.get(&planned.id).is_some_and(skipped);
+            let mut whose = units.chain(whole.then_some(&planned.id)).peekable();
+            if whose.peek().is_some() {
+                let now = planned.needs.iter().find_map(|need| self.need_bad(need));
+                told.extend(whose.map(|id| (id.clone(), now.clone())));
             }
         }
-        Ok(())
+        for (id, now) in told {
+            let outcome = match self.units.get_mut(&id) {
+                Some(UnitState { status: UnitStatus::Done(outcome), .. }) => Some(outcome),
+                _ => self.unexpanded.get_mut(&id),
+            };
+            let Some(Outcome::Skipped { reason }) = outcome else { continue };
+            match (now, reason) {
+                (Some(now), reason) => *reason = now,
+                (None, SkipReason::Need { outcome, .. }) => *outcome = WELL.to_owned(),
+                (None, _) => {}
+            }
+        }
     }
 
     /// What was skipped for the sake of tasks that are well by now, in the order of the plan: it can

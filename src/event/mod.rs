@@ -9,7 +9,7 @@ mod progress;
 mod reporter;
 mod state;
 
-pub use hand::REVIEW;
+pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use progress::{Holder, Progress, Wait};
 pub use reporter::Reporter;

@@ -413,6 +413,7 @@ impl RunState {
                     }
                     self.unit(&task)?.status = UnitStatus::Done(outcome);
                 }
+                self.skip_anew();
             }
             EventKind::LandPlanned { into, from, to, tree } => {
                 self.land =

@@ -278,6 +278,7 @@ impl fmt::Display for SkipReason {
                 "failed" | "conflicted" => write!(f, "needs `{task}`, which {outcome}"),
                 "not-run" => write!(f, "needs `{task}`, which was not run"),
                 "review" => write!(f, "needs `{task}`, which waits for review"),
+                "well" => write!(f, "`{task}` was not there, and is by now"),
                 _ => write!(f, "needs `{task}`, which was {outcome}"),
             },
             Self::NeedsConflict { task } => {

@@ -28,7 +28,11 @@ pub fn markdown(state: &RunState) -> String {
     page.add(&format!("## {sign} todone: {}\n\n", inline(report.run.as_str())));
     page.add(&format!(
         "**{}** after {}: {}\n\n",
-        if report.status == "running" { "not finished" } else { &report.status },
+        match report.status.as_str() {
+            "running" => "not finished",
+            "review" => "waiting for review",
+            status => status,
+        },
         words::duration(report.millis),
         report.counts.words()
     ));

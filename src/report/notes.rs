@@ -63,6 +63,7 @@ pub(super) fn skip(reason: &SkipReason) -> String {
                 "conflicted" => "which could not be merged",
                 "rejected" => "which was refused",
                 "review" => "which waits for review",
+                "well" => "which is there by now",
                 "skipped" => "which was skipped",
                 "cancelled" => "which was stopped",
                 "not-run" => "which was not run",

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{REVIEW, RunState, UnitStatus};
+use crate::event::{RunState, UnitStatus};
 use crate::model::{OnFailure, Outcome, PlannedTask, Schedule, SkipReason, TaskId};
 
 /// One thing that can be done now.
@@ -206,21 +206,7 @@ fn needs(state: &RunState, planned: &PlannedTask, eager: bool) -> Needs {
 
 /// Why a task that needs `need` can never start, if so.
 pub fn need_bad(state: &RunState, need: &TaskId) -> Option<SkipReason> {
-    let bad = |outcome: &Outcome| SkipReason::Need {
-        task: need.clone(),
-        outcome: outcome.word().to_owned(),
-    };
-    if let Some(outcome) = state.unexpanded.get(need) {
-        return Some(bad(outcome));
-    }
-    let units = state.expanded.get(need)?;
-    let outcomes = units.iter().filter_map(|unit| state.units[unit].outcome());
-    let ended_badly = outcomes.filter(|outcome| !outcome.is_success()).map(bad).next();
-    let in_review = |unit: &TaskId| state.units[unit].status == UnitStatus::Review;
-    ended_badly.or_else(|| {
-        let outcome = REVIEW.to_owned();
-        units.iter().any(in_review).then(|| SkipReason::Need { task: need.clone(), outcome })
-    })
+    state.need_bad(need)
 }
 
 fn need_met(state: &RunState, need: &TaskId, eager: bool) -> bool {

@@ -30,6 +30,7 @@ pub fn all() -> Vec<(&'static str, Log)> {
         ("odd-names", odd_names()),
         ("running", running()),
         ("flaky", flaky()),
+        ("in-review", in_review()),
     ]
 }
 
@@ -89,6 +90,30 @@ fn merged() -> Log {
     log.gate(2, Verdict::Green);
     log.land();
     log.finish(RunStatus::Succeeded)
+}
+
+fn in_review() -> Log {
+    let mut log = modernise(|kind| {
+        if let EventKind::RunCreated { board, .. } = kind {
+            board.tasks[2].review = true;
+        }
+    });
+    log.wave(0);
+    log.single("scout");
+    log.single("docs");
+    log.attempt(works("scout", 1_280, &[]));
+    log.attempt(works("docs", 64_300, &["docs/errors.md"]));
+    log.merge(0, vec![("scout", Outcome::Unchanged)]);
+    log.gate(0, Verdict::Green);
+    log.wave(1);
+    log.shares("convert", &items(3));
+    for number in 0..3 {
+        let unit = format!("convert.{number}");
+        log.attempt(works(&unit, 12_400 + number, &[&format!("src/part{number}.rs")]));
+    }
+    log.needs("format", "convert", "review");
+    log.refuse(LandRefusal::NotClean);
+    log.finish(RunStatus::Failed)
 }
 
 fn one_failed() -> Log {

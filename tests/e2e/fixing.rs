@@ -77,7 +77,11 @@ fn a_conflict_is_mended_on_the_tip_and_its_dependents_run() {
     assert_eq!(task["attempts"], 2);
     space.todone(&["show", "second"]).code(0).says("attempt 2: by hand, succeeded");
     space.todone(&["report", "--format", "markdown"]).code(0).says("by hand");
+    // What is left is no conflict any more.
     assert_eq!(space.status_of("after"), "skipped");
+    let reason = space.task("after")["reason"].as_str().expect("a reason").to_owned();
+    assert!(reason.contains("is there by now"), "{reason}");
+    assert_eq!(space.report()["exit_code"], 5);
     space.todone_landing(&["resume"], "main").code(0);
     assert_eq!(space.read("text"), "one\nBOTH\nthree\n");
     assert_eq!(space.read("last"), "said-by-second\none\nBOTH\nthree\n");
