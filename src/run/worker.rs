@@ -171,7 +171,6 @@ pub async fn attempt(
         _ => None,
     };
     brink::reach("task.ended");
-    drop(scratch);
     let said = Said::of(heard, result);
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
