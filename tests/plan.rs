@@ -72,6 +72,7 @@ fn board(tasks: Vec<Task>) -> Board {
         agents: BTreeMap::new(),
         tasks,
         unbuilt: Vec::new(),
+        given: Default::default(),
     }
 }
 

@@ -78,7 +78,11 @@ fn number(kind: &EventKind) -> usize {
         EventKind::FixReady { .. } => 21,
         EventKind::FixEnded { .. } => 22,
         EventKind::Mended { .. } => 23,
-        EventKind::Unknown => 24,
+        EventKind::Continued { .. } => 24,
+        EventKind::Replanned { .. } => 25,
+        EventKind::RebuildPlanned { .. } => 26,
+        EventKind::Rebuilt => 27,
+        EventKind::Unknown => 28,
     }
 }
 
@@ -110,6 +114,7 @@ fn every_kind() -> Vec<EventKind> {
             worktree: PathBuf::from("/slots/3"),
             log: PathBuf::from("logs/api.0.1"),
             built_on: Vec::new(),
+            from: Some(oid(5)),
         },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {
@@ -164,6 +169,26 @@ fn every_kind() -> Vec<EventKind> {
             log: "logs/a.2.log".into(),
             end: end(None),
         },
+        EventKind::Continued { units: vec![(id("a"), oid(3))] },
+        EventKind::Replanned {
+            board: Box::new(board("every", vec![task("api", "Write the API", &[])])),
+            plan: Plan::default(),
+            jobs: 3,
+            kept: vec![id("a")],
+            split: vec![id("b")],
+            again: vec![id("a")],
+            note: Some("again".to_owned()),
+        },
+        EventKind::RebuildPlanned {
+            from: None,
+            to: oid(1),
+            tree: oid(2),
+            outcomes: vec![
+                (id("a"), Outcome::Dropped { because: None }),
+                (id("b"), Outcome::Dropped { because: Some(id("a")) }),
+            ],
+        },
+        EventKind::Rebuilt,
         EventKind::Unknown,
     ]
 }
@@ -172,7 +197,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..25).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..29).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

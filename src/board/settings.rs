@@ -108,6 +108,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         agents: super::agents::agents(&view, c),
         tasks: Vec::new(),
         unbuilt: Vec::new(),
+        given: Default::default(),
     }
 }
 

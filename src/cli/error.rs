@@ -149,12 +149,18 @@ impl From<run::Error> for Failure {
             run::Error::Unrelated { .. } => Self::environment(error.to_string()).hint(
                 "a shallow clone lacks history: git fetch --unshallow (in CI: fetch-depth: 0)",
             ),
-            run::Error::BranchMoved { ref branch, expected, .. } => {
+            run::Error::BranchMoved { ref run, ref branch, expected, .. } => {
                 let text = error.to_string();
                 Self::environment(text)
                     .hint(format!("put it back: git update-ref {branch} {expected}"))
+                    .hint(format!(
+                        "or make it again, and keep what is on it: todone resume {run} --rebuild"
+                    ))
                     .hint("or start a new run: `todone run --new`")
             }
+            run::Error::TipLost { ref run, .. } => Self::environment(error.to_string()).hint(
+                format!("the patches are kept; make it again: todone resume {run} --rebuild"),
+            ),
             run::Error::BranchHeld { ref worktree, .. } => {
                 let text = error.to_string();
                 Self::environment(text).hint(format!(

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::git::Repo;
 use crate::model::RunId;
-use crate::run::{self, Halt, Journal, World};
+use crate::run::{self, Branch, Halt, Journal, World};
 use crate::store::{Owner, Sqlite};
 
 use super::error::Failure;
@@ -32,7 +32,7 @@ pub(super) fn hold(repo: &Repo, run: &RunId, telling: Telling) -> Result<Held, F
     }
     let world = wiring::world(repo, &store, run, &state.board)?;
     let mut journal = Journal::open(run.clone(), Box::new(store), reporter(telling), wiring::now)?;
-    run::agree(&world, &mut journal)?;
+    run::agree(&world, &mut journal, Branch::AsLeft)?;
     Ok(Held { world, journal, owner })
 }
 

@@ -71,6 +71,7 @@ fn move_branch(
     let world = wiring::world(repo, &store, run, &state.board)?;
     let look = wiring::look_of(world.dir.clone());
     let mut journal = Journal::open(run.clone(), Box::new(store), reporter(telling), wiring::now)?;
+    run::confirm_rebuild(&world, &mut journal, false)?;
     run::confirm_land(&world, &mut journal)?;
     if args.undo {
         let undone = run::undo(&world, &mut journal)?;

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod complete;
 mod diff;
+mod drop;
 mod each;
 mod error;
 mod fix;
@@ -90,6 +91,8 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Run what ended badly again, and what was skipped because of it
     Retry(resume::RetryArgs),
+    /// Give tasks up: the integration branch is made again without them and what needs them
+    Drop(drop::Args),
     /// Show the waves of a board; runs nothing
     Plan(plan::Args),
     /// Check a board; runs nothing
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Verb::Merge(args) => merge::merge(global, args),
         Verb::Resume(args) => resume::resume(global, args),
         Verb::Retry(args) => resume::retry(global, args),
+        Verb::Drop(args) => drop::drop(global, args),
         Verb::Plan(args) => plan::plan(global, args),
         Verb::Check(args) => check::check(global, args),
         Verb::Status(args) => status::status(global, args),

@@ -95,10 +95,9 @@ impl Telling {
 
 pub(super) fn run(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut board = wiring::board(global, args.board.as_deref(), &args.set)?;
-    board.into = args.into.or(board.into);
-    if let Some(base) = args.base {
-        board.base = base;
-    }
+    board.given.base = args.base;
+    board.given.into = args.into;
+    wiring::heed_given(&mut board);
     let asked = Asked {
         verb: "run",
         jobs: args.jobs,
@@ -124,28 +123,9 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
         return Ok(0);
     }
     refuse_secrets(&board)?;
-    run::preflight(&repo, &board).map_err(Failure::from)?.map_err(|lacking| {
-        let failure = Failure::usage(lacking.to_string());
-        match lacking {
-            run::Lacking::Program { .. } => failure.hint(if asked.verb == "run" {
-                "commit it, or name it in `copy` so that it is brought along"
-            } else {
-                "commit it, or bring it along with `--copy`"
-            }),
-            run::Lacking::Items { .. } => {
-                failure.hint("mend the globs, or set `allow_empty = true` in the foreach")
-            }
-            run::Lacking::Branch { rev, .. } => failure
-                .hint(format!("fetch it: git fetch origin {rev}:{rev}"))
-                .hint("see what there is: git branch --all"),
-            run::Lacking::BranchName { .. } | run::Lacking::BranchClash { .. } => {
-                failure.hint("name another one: `--into BRANCH`, or `into` in the board")
-            }
-            run::Lacking::BranchAhead { name, .. } => failure
-                .hint(format!("start from it: --base {name}"))
-                .hint("or land on another branch: --into BRANCH"),
-        }
-    })?;
+    run::preflight(&repo, &board)
+        .map_err(Failure::from)?
+        .map_err(|lacking| lacks(&lacking, asked.verb))?;
     let epoch = epoch()?;
     let store = Sqlite::open(&repo.state_dir())?;
     let ci = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));
@@ -178,13 +158,37 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     asked.reports.after(global, &run, ended)
 }
 
+/// What a board lacks, and the way to mend it.
+pub(super) fn lacks(lacking: &run::Lacking, verb: &str) -> Failure {
+    let failure = Failure::usage(lacking.to_string());
+    match lacking {
+        run::Lacking::Program { .. } => failure.hint(if verb == "each" {
+            "commit it, or bring it along with `--copy`"
+        } else {
+            "commit it, or name it in `copy` so that it is brought along"
+        }),
+        run::Lacking::Items { .. } => {
+            failure.hint("mend the globs, or set `allow_empty = true` in the foreach")
+        }
+        run::Lacking::Branch { rev, .. } => failure
+            .hint(format!("fetch it: git fetch origin {rev}:{rev}"))
+            .hint("see what there is: git branch --all"),
+        run::Lacking::BranchName { .. } | run::Lacking::BranchClash { .. } => {
+            failure.hint("name another one: `--into BRANCH`, or `into` in the board")
+        }
+        run::Lacking::BranchAhead { name, .. } => failure
+            .hint(format!("start from it: --base {name}"))
+            .hint("or land on another branch: --into BRANCH"),
+    }
+}
+
 /// The event of taking charge.
 pub(super) fn owned() -> EventKind {
     EventKind::Owned { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What this version checks but can't do is refused, never ignored.
-fn refuse_unbuilt(board: &Board) -> Result<(), Failure> {
+pub(super) fn refuse_unbuilt(board: &Board) -> Result<(), Failure> {
     if board.unbuilt.is_empty() {
         return Ok(());
     }
@@ -201,7 +205,7 @@ fn refuse_unbuilt(board: &Board) -> Result<(), Failure> {
 
 /// A board is kept with its run, and so it may hold no secret; and what it takes from the environment
 /// must be there.
-fn refuse_secrets(board: &Board) -> Result<(), Failure> {
+pub(super) fn refuse_secrets(board: &Board) -> Result<(), Failure> {
     if let Some(name) = run::given(board).into_iter().find(|name| std::env::var_os(name).is_none())
     {
         return Err(Failure::usage(format!(
@@ -322,7 +326,7 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
 
 /// Whether nothing ended badly, so that only what was not asked for is left.
 fn whole(state: &RunState) -> bool {
-    let fine = |outcome: &Outcome| outcome.is_success() || *outcome == Outcome::NotRun;
+    let fine = |outcome: &Outcome| outcome.is_settled() || *outcome == Outcome::NotRun;
     let units = state.units.values().filter_map(|unit| unit.outcome());
     units.chain(state.unexpanded.values()).all(fine)
 }

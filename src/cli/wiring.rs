@@ -91,11 +91,61 @@ pub fn board(
     let (text, name, dir) = board_text(global, named)?;
     let vars: Vars = set.iter().cloned().collect();
     let mut board = board::read(&text, &name, &dir, &vars)?;
+    board.given.vars = vars;
     if named != Some(Path::new("-")) {
         let file = Path::new(&name).file_name().unwrap_or_default();
         board.file = Some(board.dir.join(file));
     }
     Ok(board)
+}
+
+/// Puts what the command line said in the place of what the file says.
+pub fn heed_given(board: &mut Board) {
+    board.into = board.given.into.clone().or(board.into.take());
+    if let Some(base) = &board.given.base {
+        board.base.clone_from(base);
+    }
+}
+
+/// Reads the board of a run again, as it is in its file now, with what was given on the command line
+/// then, and these further values.
+pub fn board_again(
+    global: &Global,
+    old: &Board,
+    set: &[(String, String)],
+) -> Result<Board, Failure> {
+    let Some(file) = &old.file else {
+        return Err(Failure::usage(
+            "the board of this run came from no file, so none can be edited",
+        )
+        .hint("start again: `todone run --new`"));
+    };
+    let mut vars = old.given.vars.clone();
+    vars.extend(set.iter().cloned());
+    let vars: Vec<(String, String)> = vars.into_iter().collect();
+    let mut board = board(global, Some(file), &vars)?;
+    board.given.base.clone_from(&old.given.base);
+    board.given.into.clone_from(&old.given.into);
+    heed_given(&mut board);
+    Ok(board)
+}
+
+/// Makes the world of a run that of another version of its board.
+pub fn refit(world: &mut World, board: &Board) {
+    world.env = task_env(board);
+    world.given = given(board);
+    world.secrets = Arc::new(secrets(Some(board)));
+}
+
+/// What tasks of a board inherit from the caller's environment.
+fn task_env(board: &Board) -> Arc<Vec<(OsString, OsString)>> {
+    Arc::new(agent::base_env(std::env::vars_os(), board.env_pass.as_deref()))
+}
+
+/// The values that a board takes from the caller's environment by name.
+fn given(board: &Board) -> Arc<BTreeMap<String, OsString>> {
+    let values = run::given(board).into_iter();
+    Arc::new(values.filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect())
 }
 
 fn find(here: &Path) -> Result<PathBuf, Failure> {
@@ -245,14 +295,9 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         Failure::environment(format!("can't find the program of todone itself: {fault}"))
     })?;
     let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
-    let env: Vec<(OsString, OsString)> =
-        agent::base_env(std::env::vars_os(), board.env_pass.as_deref());
     let (claims, seats) = shared()?;
-    let values = run::given(board).into_iter();
-    let given: BTreeMap<String, OsString> =
-        values.filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect();
     Ok(World {
-        given: Arc::new(given),
+        given: given(board),
         secrets: Arc::new(secrets(Some(board))),
         run: run.clone(),
         repo: repo.clone(),
@@ -261,7 +306,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         seats,
         executor: Arc::new(Local::new(program)),
         identity: identity(repo)?,
-        env: Arc::new(env),
+        env: task_env(board),
         dir: store.run_dir(run)?,
         now,
         jobs: None,

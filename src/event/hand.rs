@@ -27,7 +27,7 @@ impl UnitState {
         end: &AttemptEnd,
         at: u64,
     ) -> Result<(), String> {
-        if number as usize != self.attempts.len() + 1 {
+        if self.attempts.last().is_some_and(|last| number <= last.number) {
             return Err(format!("attempt {number} of `{}` is not the next one", self.unit.id));
         }
         let before = self.attempts.last().filter(|last| last.base == base);
@@ -39,6 +39,7 @@ impl UnitState {
             worktree: worktree.to_owned(),
             log: log.to_owned(),
             built_on,
+            from: None,
             started: at.saturating_sub(end.millis),
             ended: Some((at, end.clone())),
             salvaged: None,

@@ -104,6 +104,9 @@ pub enum EventKind {
         /// Under `eager`: the tasks whose patches `base` holds, with the commits that hold them there.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         built_on: Vec<(TaskId, Oid)>,
+        /// The commit of what an earlier attempt left, which this one goes on from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Oid>,
     },
     /// An attempt ended; its snapshot, if there is one, has its ref already.
     AttemptEnded {
@@ -243,6 +246,46 @@ pub enum EventKind {
         /// How it ended.
         end: Box<AttemptEnd>,
     },
+    /// Interrupted units will go on from what they left (`resume --keep`).
+    Continued {
+        /// The units, each with the commit of what its last attempt left.
+        units: Vec<(TaskId, Oid)>,
+    },
+    /// The run begins again from its base with this board (`resume --update`, `retry` of merged
+    /// tasks). What is kept is merged again, wave by wave; the rest runs. The branch goes back to the
+    /// base first, announced by a `rebuild-planned` that follows.
+    Replanned {
+        /// The board from now on.
+        board: Box<Board>,
+        /// Its tasks in waves.
+        plan: Plan,
+        /// How many tasks at once.
+        jobs: u32,
+        /// The tasks that are what they were: their units stay, with what became of them.
+        kept: Vec<TaskId>,
+        /// The tasks that only their split may have changed: of their units those with the same items
+        /// stay when the split is known.
+        split: Vec<TaskId>,
+        /// Units of kept tasks that run again all the same.
+        again: Vec<TaskId>,
+        /// What the user adds to the prompts of these.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// The integration branch is made again in memory, and will move from `from` to `to`.
+    RebuildPlanned {
+        /// What it points to; none: it is gone.
+        from: Option<Oid>,
+        /// Where it goes.
+        to: Oid,
+        /// The tree of `to`.
+        tree: Oid,
+        /// What becomes of each unit or task that this concerns; those merged are all that the branch
+        /// holds then, in order.
+        outcomes: Vec<(TaskId, Outcome)>,
+    },
+    /// The branch points to `to`.
+    Rebuilt,
     /// The run went to its end.
     RunEnded {
         /// How.

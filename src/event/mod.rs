@@ -3,12 +3,14 @@
 //! Knows no store and no reporter. State is nothing but the fold of the events, live and on resume
 //! alike: [`RunState::apply`] is the one transition function.
 
+mod again;
 mod hand;
 mod kind;
 mod progress;
 mod reporter;
 mod state;
 
+pub use again::Rebuild;
 pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use progress::{Holder, Progress, Wait};

@@ -2,13 +2,14 @@
 //!
 //! Knows no store, no clock and no file; [`RunState::apply`] refuses an event that can't follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::model::{
     AttemptEnd, Board, GateRun, GateScope, Oid, Outcome, Patch, Plan, RunId, TaskId, Unit,
 };
 
+use super::again::Rebuild;
 use super::{Event, EventKind, LandRefusal, RunStatus};
 
 /// An event that can't follow what was before it: the log is damaged, or todone has a bug.
@@ -72,10 +73,24 @@ pub struct RunState {
     pub tip_tree: Oid,
     /// The units on the integration branch with their commits, in the order of the commits.
     pub merged: Vec<(TaskId, Oid)>,
+    /// The commits that held merged tasks on the branch before it was made again.
+    pub former: Vec<(TaskId, Oid)>,
     /// The gates that ran, in order.
     pub gates: Vec<GateRun>,
     /// How landing stands.
     pub land: LandState,
+    /// Whether it landed and that was not taken back, though more may have been merged since.
+    pub has_landed: bool,
+    /// How far the integration branch is from being made again, if it is to be.
+    pub rebuild: Option<Rebuild>,
+    /// Units that are no more: what they did may serve others.
+    pub(super) retired: BTreeMap<TaskId, UnitState>,
+    /// Tasks whose new units may take over what retired ones with the same items did.
+    pub(super) split: BTreeSet<TaskId>,
+    /// The last number of an attempt under each name that changed hands.
+    pub(super) numbers: BTreeMap<TaskId, u32>,
+    /// The number of gate runs that say nothing of the present board.
+    pub(super) stale_gates: usize,
     /// Whether it was asked to stop since it was last owned.
     pub interrupted: bool,
     /// Whether a gate on a wave was red since it was last owned: nothing more is started.
@@ -127,6 +142,8 @@ pub struct UnitState {
     pub on_tip: bool,
     /// What the user adds to its prompt (`retry -m`).
     pub note: Option<String>,
+    /// The commit of what its last attempt left, which the next one goes on from.
+    pub from: Option<Oid>,
     /// The worktree in which a person mends it, if there is one.
     pub fix: Option<FixState>,
 }
@@ -172,6 +189,8 @@ pub struct AttemptState {
     pub log: PathBuf,
     /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
     pub built_on: Vec<(TaskId, Oid)>,
+    /// The commit of what an earlier attempt left, which this one went on from.
+    pub from: Option<Oid>,
     /// When it began.
     pub started: u64,
     /// When it ended, and how; none: it runs, or nobody saw its end.
@@ -283,8 +302,15 @@ impl RunState {
             tip: *base,
             tip_tree: *base_tree,
             merged: Vec::new(),
+            former: Vec::new(),
             gates: Vec::new(),
             land: LandState::Open,
+            has_landed: false,
+            rebuild: None,
+            retired: BTreeMap::new(),
+            split: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            stale_gates: 0,
             interrupted: false,
             halted: false,
             seq: event.seq,
@@ -336,6 +362,7 @@ impl RunState {
                 }
                 // What was cancelled, and what was running when its owner died, runs again.
                 for unit in self.units.values_mut() {
+                    unit.from = None;
                     if matches!(
                         unit.status,
                         UnitStatus::Running
@@ -350,12 +377,22 @@ impl RunState {
             }
             EventKind::WaveStarted { wave, base } => self.wave(*wave)?.base = Some(*base),
             EventKind::Expanded { task, units } => self.expand(task, units)?,
-            EventKind::AttemptStarted { task, attempt, base, slot, worktree, log, built_on } => {
+            EventKind::AttemptStarted {
+                task,
+                attempt,
+                base,
+                slot,
+                worktree,
+                log,
+                built_on,
+                from,
+            } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
                     return Err(format!("`{task}` is not waiting"));
                 }
                 unit.status = UnitStatus::Running;
+                unit.from = None;
                 unit.attempts.push(AttemptState {
                     number: *attempt,
                     base: *base,
@@ -363,6 +400,7 @@ impl RunState {
                     worktree: worktree.clone(),
                     log: log.clone(),
                     built_on: built_on.clone(),
+                    from: *from,
                     started: event.at,
                     ended: None,
                     salvaged: None,
@@ -420,9 +458,13 @@ impl RunState {
                     LandState::Planned { into: into.clone(), from: *from, to: *to, tree: *tree };
             }
             EventKind::Landed { into, to } => {
+                self.has_landed = true;
                 self.land = LandState::Landed { into: into.clone(), to: *to };
             }
-            EventKind::LandUndone { .. } => self.land = LandState::Open,
+            EventKind::LandUndone { .. } => {
+                self.has_landed = false;
+                self.land = LandState::Open;
+            }
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,
@@ -441,6 +483,18 @@ impl RunState {
                 let unit = self.unit(task)?;
                 unit.mended(*attempt, *base, worktree, log, end, event.at)?;
             }
+            EventKind::Continued { units } => {
+                for (task, commit) in units {
+                    self.unit(task)?.from = Some(*commit);
+                }
+            }
+            EventKind::Replanned { .. } => self.replan(&event.kind)?,
+            EventKind::RebuildPlanned { from, to, tree, outcomes } => {
+                let (from, to, tree) = (*from, *to, *tree);
+                let outcomes = outcomes.clone();
+                self.rebuild = Some(Rebuild::Planned { from, to, tree, outcomes });
+            }
+            EventKind::Rebuilt => self.rebuilt()?,
             EventKind::RunEnded { status } => self.end(*status, event.at),
             EventKind::Unknown => self.unknown += 1,
         }
@@ -462,18 +516,8 @@ impl RunState {
         }
         self.expanded.insert(task.clone(), units.iter().map(|unit| unit.id.clone()).collect());
         self.unexpanded.remove(task);
-        for unit in units {
-            let state = UnitState {
-                unit: unit.clone(),
-                wave,
-                status: UnitStatus::Waiting,
-                attempts: Vec::new(),
-                forgiven: 0,
-                on_tip: false,
-                note: None,
-                fix: None,
-            };
-            self.units.insert(unit.id.clone(), state);
+        for state in self.taken_over(wave, units) {
+            self.units.insert(state.unit.id.clone(), state);
         }
         Ok(())
     }
@@ -503,7 +547,7 @@ impl RunState {
         Ok(())
     }
 
-    fn finish(&mut self, task: &TaskId, outcome: Outcome) -> Result<(), String> {
+    pub(super) fn finish(&mut self, task: &TaskId, outcome: Outcome) -> Result<(), String> {
         if let Some(unit) = self.units.get_mut(task) {
             unit.status = UnitStatus::Done(outcome);
         } else if self.board.task(task).is_some() {

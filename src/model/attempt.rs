@@ -213,6 +213,11 @@ pub enum Outcome {
     Cancelled,
     /// It was not asked for (`--only`).
     NotRun,
+    /// The user gave it up (`todone drop`): nothing of it is merged, and the run is whole without it.
+    Dropped {
+        /// The task that it needs and that was given up; none: it was itself.
+        because: Option<TaskId>,
+    },
 }
 
 impl Outcome {
@@ -227,12 +232,18 @@ impl Outcome {
             Self::Skipped { .. } => "skipped",
             Self::Cancelled => "cancelled",
             Self::NotRun => "not-run",
+            Self::Dropped { .. } => "dropped",
         }
     }
 
     /// Whether tasks that need this one may start.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Merged { .. } | Self::Unchanged)
+    }
+
+    /// Whether the run is whole with it: a success, or given up on purpose.
+    pub fn is_settled(&self) -> bool {
+        self.is_success() || matches!(self, Self::Dropped { .. })
     }
 }
 

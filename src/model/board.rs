@@ -67,6 +67,30 @@ pub struct Board {
     pub tasks: Vec<Task>,
     /// What the board uses and this version checks but can't do: `run` refuses such a board.
     pub unbuilt: Vec<Unbuilt>,
+    /// What the command line put in the place of the file's words.
+    #[serde(default, skip_serializing_if = "Given::is_empty")]
+    pub given: Given,
+}
+
+/// What was given on the command line for a board, so that its file can be read again in the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Values of `[vars]` (`--set`).
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// The revision to start from (`--base`).
+    #[serde(default)]
+    pub base: Option<String>,
+    /// The branch to land on (`--into`).
+    #[serde(default)]
+    pub into: Option<String>,
+}
+
+impl Given {
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Board {
@@ -229,6 +253,8 @@ pub enum GateScope {
         /// What the branch pointed to.
         onto: Oid,
     },
+    /// The integration branch, made again without some tasks.
+    Rebuild,
 }
 
 /// How an agent is started and limited (`[agent.NAME]`).

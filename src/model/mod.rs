@@ -19,6 +19,7 @@ mod attempt;
 mod board;
 mod conflict;
 mod id;
+mod key;
 mod oid;
 mod patch;
 mod path;
@@ -29,11 +30,12 @@ mod verdict;
 pub use agent::{Permissions, ProfileKind, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
 pub use board::{
-    Board, Clean, CommitStyle, Gate, GateScope, Isolation, Jobs, LandAs, LandMoved, LandPolicy,
-    MergeStyle, OnConflict, OnFailure, Profile, Schedule, Unbuilt,
+    Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
+    LandPolicy, MergeStyle, OnConflict, OnFailure, Profile, Schedule, Unbuilt,
 };
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
 pub use id::{IdFault, RunId, TaskId};
+pub use key::{Key, Keys, keys};
 pub use oid::{Oid, OidFault};
 pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
 pub use path::RepoPath;

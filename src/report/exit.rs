@@ -42,7 +42,7 @@ pub(super) fn stopped(state: &RunState) -> bool {
 
 fn weigh(outcome: &Outcome) -> u8 {
     match outcome {
-        Outcome::Merged { .. } | Outcome::Unchanged => WHOLE,
+        Outcome::Merged { .. } | Outcome::Unchanged | Outcome::Dropped { .. } => WHOLE,
         Outcome::Failed { .. } | Outcome::Rejected { .. } | Outcome::Declined { .. } => FAILED,
         Outcome::Conflicted { .. } => CONFLICTS,
         Outcome::Cancelled | Outcome::NotRun => LEFT,

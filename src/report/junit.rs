@@ -203,6 +203,7 @@ fn of_outcome(
             End::Error(bad("cancelled", "the run was stopped".to_owned(), String::new()))
         }
         Outcome::NotRun => End::Skipped("it was not asked for".to_owned()),
+        Outcome::Dropped { because } => End::Skipped(notes::dropped(because.as_ref())),
     }
 }
 

@@ -92,7 +92,7 @@ impl Tally {
                 UnitStatus::Patched | UnitStatus::Review => tally.done += 1,
                 UnitStatus::Done(outcome) => {
                     tally.done += 1;
-                    tally.bad += usize::from(!outcome.is_success());
+                    tally.bad += usize::from(!outcome.is_settled());
                 }
             }
             if let Some(end) = unit.last_end() {
@@ -102,7 +102,7 @@ impl Tally {
         }
         tally.all += state.board.tasks.len() - state.expanded.len().min(state.board.tasks.len());
         tally.done += state.unexpanded.len();
-        tally.bad += state.unexpanded.values().filter(|outcome| !outcome.is_success()).count();
+        tally.bad += state.unexpanded.values().filter(|outcome| !outcome.is_settled()).count();
         tally
     }
 

@@ -80,6 +80,13 @@ impl News {
             }
             EventKind::GateEnded(gate) => self.gate(gate),
             EventKind::IntegrationPlanned { outcomes, .. } => self.merged(outcomes),
+            EventKind::Replanned { .. } => vec![begins_again(state)],
+            EventKind::Continued { units } => {
+                let units: Vec<&TaskId> = units.iter().map(|(task, _)| task).collect();
+                let text = format!("  goes on from what was left: {}", words::names(&units, 8));
+                vec![step(text)]
+            }
+            EventKind::RebuildPlanned { outcomes, .. } => self.rebuilt(outcomes, state),
             EventKind::Landed { into, to } => {
                 vec![item(
                     Weight::Step,
@@ -181,6 +188,31 @@ impl News {
         items
     }
 
+    /// What the branch lost and got when it was made again; what merged as before is no news.
+    fn rebuilt(&mut self, outcomes: &[(TaskId, Outcome)], state: &RunState) -> Vec<Item> {
+        let mut items = Vec::new();
+        let dropped = |one: &&(TaskId, Outcome)| matches!(one.1, Outcome::Dropped { .. });
+        let dropped: Vec<&TaskId> = outcomes.iter().filter(dropped).map(|(task, _)| task).collect();
+        if !dropped.is_empty() {
+            let text = format!("- dropped   {}", words::names(&dropped, 8));
+            items.push(item(Weight::Step, Ink::Odd, text));
+        }
+        let news = outcomes.iter().filter(|(task, outcome)| {
+            let before = state.units.get(task).and_then(|unit| unit.outcome());
+            before.map(Outcome::word) != Some(outcome.word())
+        });
+        let news: Vec<(TaskId, Outcome)> = news.cloned().collect();
+        items.extend(self.merged(&news));
+        for (task, outcome) in &news {
+            if let Outcome::Skipped { reason } = outcome {
+                let reason = notes::skip(reason);
+                let text = format!("- skipped   {task}: {reason}");
+                items.extend(self.bad(format!("skipped: {reason}"), text, task, &[]));
+            }
+        }
+        items
+    }
+
     /// Something bad; of those with an equal `key` only the first few are told, the first with `below`.
     fn bad(&mut self, key: String, text: String, task: &TaskId, below: &[String]) -> Vec<Item> {
         let number = self.alike.entry(key).or_default();
@@ -217,6 +249,21 @@ fn item(weight: Weight, ink: Ink, text: String) -> Item {
 
 fn step(text: String) -> Item {
     item(Weight::Step, Ink::Faint, text)
+}
+
+fn begins_again(state: &RunState) -> Item {
+    let kept = |unit: &&crate::event::UnitState| {
+        unit.status == UnitStatus::Patched || unit.outcome().is_some_and(Outcome::is_success)
+    };
+    let kept = state.units.values().filter(kept).count();
+    let (what, base) = (words::count(kept, "task"), state.base.short());
+    step(format!(
+        "begins again from {base}: {what} done before {} merged again",
+        match kept {
+            1 => "is",
+            _ => "are",
+        }
+    ))
 }
 
 fn begun(state: &RunState) -> Vec<Item> {

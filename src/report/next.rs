@@ -3,7 +3,7 @@
 //! Knows the commands by name, not what they do.
 
 use crate::event::{LandState, RunState};
-use crate::model::TaskId;
+use crate::model::{LandPolicy, TaskId};
 
 use super::land::{self, Step};
 use super::summary::{self, Report};
@@ -52,7 +52,9 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         } else if counts.not_run > 0 || counts.cancelled > 0 || counts.patched > 0 {
             steps.push((format!("todone resume {run}"), "do what is not done yet"));
         } else if matches!(state.land, LandState::Open) && lands(state) {
-            steps.push((format!("todone resume {run}"), "land the result"));
+            // Going on lands only what the board wants landed.
+            let verb = if state.board.land == LandPolicy::Never { "land" } else { "resume" };
+            steps.push((format!("todone {verb} {run}"), "land the result"));
         }
         match &state.land {
             LandState::Refused(reason) if !freed => steps.extend(land::way_on(state, reason)),

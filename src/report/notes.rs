@@ -2,7 +2,7 @@
 //!
 //! Knows no layout.
 
-use crate::model::{Failure, GateScope, Note, SkipReason};
+use crate::model::{Failure, GateScope, Note, SkipReason, TaskId};
 
 use super::escape;
 
@@ -67,6 +67,7 @@ pub(super) fn skip(reason: &SkipReason) -> String {
                 "skipped" => "which was skipped",
                 "cancelled" => "which was stopped",
                 "not-run" => "which was not run",
+                "dropped" => "which was dropped",
                 _ => "which did not end well",
             };
             format!("it needs `{task}`, {how}")
@@ -84,6 +85,14 @@ pub(super) fn skip(reason: &SkipReason) -> String {
     }
 }
 
+/// Why a task is not in the result though nothing is wrong.
+pub(super) fn dropped(because: Option<&TaskId>) -> String {
+    match because {
+        None => "it was dropped".to_owned(),
+        Some(task) => format!("it needs `{task}`, which was dropped"),
+    }
+}
+
 /// The output that explains a failure better than the task's own.
 pub(super) fn tail_of(failure: &Failure) -> Option<&str> {
     match failure {
@@ -97,5 +106,6 @@ pub(super) fn scope(scope: &GateScope) -> String {
     match scope {
         GateScope::Wave { wave } => format!("after wave {}", wave + 1),
         GateScope::Land { onto } => format!("on the result merged with {}", onto.short()),
+        GateScope::Rebuild => "on the branch made again".to_owned(),
     }
 }

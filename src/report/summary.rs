@@ -94,8 +94,8 @@ pub struct TaskReport {
     /// Its wave, from 0.
     pub wave: usize,
     /// How it ended (`merged`, `unchanged`, `failed`, `conflicted`, `rejected`, `skipped`,
-    /// `cancelled`, `not-run`), or where it stands (`waiting`, `running`, `patched`: done, not
-    /// yet merged, `review`: done, waits for review).
+    /// `cancelled`, `not-run`, `dropped`), or where it stands (`waiting`, `running`, `patched`:
+    /// done, not yet merged, `review`: done, waits for review).
     pub status: String,
     /// What the board says of it.
     pub description: Option<String>,
@@ -193,6 +193,9 @@ pub struct Counts {
     pub cancelled: usize,
     /// Not asked for.
     pub not_run: usize,
+    /// Given up by the user.
+    #[serde(default)]
+    pub dropped: usize,
     /// Waiting for their turn.
     pub waiting: usize,
     /// Running.
@@ -275,9 +278,10 @@ pub(super) fn waits_for_review(state: &RunState) -> bool {
 
 /// Whether every task of the board went well.
 pub(super) fn whole(state: &RunState) -> bool {
-    let fine = |unit: &UnitState| unit.outcome().is_some_and(Outcome::is_success);
-    state.unexpanded.is_empty()
-        && state.expanded.len() == state.board.tasks.len()
+    let fine = |unit: &UnitState| unit.outcome().is_some_and(Outcome::is_settled);
+    let known = state.expanded.len() + state.unexpanded.len();
+    state.unexpanded.values().all(Outcome::is_settled)
+        && known == state.board.tasks.len()
         && state.units.values().all(fine)
 }
 
@@ -341,7 +345,7 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Done(outcome) => end(&mut report, outcome),
     }
     report.fix = unit.fix.as_ref().map(|fix| fix.worktree.to_string_lossy().into_owned());
-    if matches!(report.status.as_str(), "merged" | "unchanged" | "patched" | "review") {
+    if matches!(report.status.as_str(), "merged" | "unchanged" | "patched" | "review" | "dropped") {
         report.tail = None;
     }
     report
@@ -395,6 +399,9 @@ fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     let check = end.failure.as_ref().and_then(notes::tail_of);
     report.tail = Some(check.unwrap_or(&end.tail).to_owned());
     report.notes = end.notes.iter().map(notes::note).collect();
+    if attempt.from.is_some() {
+        report.notes.push("it went on from what its last attempt had left".to_owned());
+    }
     if end.leaked {
         report.notes.push(notes::LEAKED.to_owned());
     }
@@ -415,6 +422,7 @@ fn end(report: &mut TaskReport, outcome: &Outcome) {
         }
         Outcome::Declined { text } => report.reason = Some(notes::declined(text.as_deref())),
         Outcome::Skipped { reason } => report.reason = Some(notes::skip(reason)),
+        Outcome::Dropped { because } => report.reason = Some(notes::dropped(because.as_ref())),
         Outcome::Unchanged | Outcome::Cancelled | Outcome::NotRun => {}
     }
 }
@@ -442,6 +450,7 @@ pub(super) fn count<'t>(tasks: impl IntoIterator<Item = &'t TaskReport>) -> Coun
             "skipped" => &mut counts.skipped,
             "cancelled" => &mut counts.cancelled,
             "not-run" => &mut counts.not_run,
+            "dropped" => &mut counts.dropped,
             "waiting" => &mut counts.waiting,
             "running" => &mut counts.running,
             "review" => &mut counts.review,
@@ -464,6 +473,7 @@ impl Counts {
             (self.skipped, "skipped"),
             (self.cancelled, "cancelled"),
             (self.not_run, "not run"),
+            (self.dropped, "dropped"),
             (self.patched, "not merged yet"),
             (self.running, "running"),
             (self.waiting, "waiting"),

@@ -84,7 +84,7 @@ pub(super) fn mark(status: &str) -> (&'static str, Ink) {
         "unchanged" => ("=", Ink::Good),
         "failed" | "rejected" => ("✗", Ink::Bad),
         "conflicted" => ("!", Ink::Bad),
-        "skipped" | "cancelled" => ("-", Ink::Odd),
+        "skipped" | "cancelled" | "dropped" => ("-", Ink::Odd),
         "review" => ("?", Ink::Odd),
         _ => ("·", Ink::Faint),
     }

@@ -86,6 +86,11 @@ pub fn names(ids: &[&TaskId], most: usize) -> String {
     format!("{} and {left} more", named.join(", "))
 }
 
+/// The same for a message of one line.
+pub fn list(ids: &[TaskId]) -> String {
+    names(&ids.iter().collect::<Vec<_>>(), 8)
+}
+
 fn share(id: &TaskId) -> Option<(&str, u64)> {
     let (stem, number) = id.as_str().rsplit_once('.')?;
     Some((stem, number.parse().ok()?))

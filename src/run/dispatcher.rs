@@ -227,6 +227,7 @@ impl Dispatcher {
                 slot,
                 worktree,
                 built_on,
+                from,
                 leftover,
                 go,
             }) => {
@@ -242,6 +243,7 @@ impl Dispatcher {
                     worktree,
                     log,
                     built_on,
+                    from,
                 };
                 self.journal.record(started)?;
                 // A worker that is gone has told its end already.
@@ -251,7 +253,8 @@ impl Dispatcher {
                 self.release(&unit);
                 match ended {
                     Ok(Some(end)) => {
-                        let attempt = self.journal.state().units[&unit].attempts.len() as u32;
+                        let attempts = &self.journal.state().units[&unit].attempts;
+                        let attempt = attempts.last().map_or(0, |attempt| attempt.number);
                         let again = self.again(&unit, &end);
                         let (task, end) = (unit.clone(), Box::new(end));
                         let ended = EventKind::AttemptEnded { task, attempt, end, again };
@@ -398,18 +401,17 @@ fn task_of<'b>(
 }
 
 /// How a run that is through ended.
-fn status(state: &RunState) -> RunStatus {
+pub fn status(state: &RunState) -> RunStatus {
     if state.interrupted {
         return RunStatus::Interrupted;
     }
-    let bad = |outcome: &Outcome| !outcome.is_success();
+    let bad = |outcome: &Outcome| !outcome.is_settled();
     let unit_bad = state.units.values().any(|unit| {
         wanted(state, &unit.unit.task, Some(&unit.unit.id)) && unit.outcome().is_none_or(bad)
     });
-    let task_bad = state
-        .board
-        .tasks
-        .iter()
-        .any(|task| wanted(state, &task.id, None) && !state.expanded.contains_key(&task.id));
+    let task_bad = state.board.tasks.iter().any(|task| {
+        let given_up = state.unexpanded.get(&task.id).is_some_and(Outcome::is_settled);
+        wanted(state, &task.id, None) && !state.expanded.contains_key(&task.id) && !given_up
+    });
     if unit_bad || task_bad { RunStatus::Failed } else { RunStatus::Succeeded }
 }

@@ -56,6 +56,18 @@ pub enum Error {
         /// Where the run left it.
         expected: Oid,
     },
+    /// The integration branch is gone, and its commit with it.
+    #[error(
+        "the integration branch {branch} of run {run} is gone, and so is its last commit {tip}"
+    )]
+    TipLost {
+        /// The run.
+        run: RunId,
+        /// The branch.
+        branch: String,
+        /// The commit.
+        tip: Oid,
+    },
     /// A broken invariant.
     #[error("todone has a fault of its own: {0}")]
     Bug(String),

@@ -121,7 +121,7 @@ pub async fn start(
     let content = content::of(world, state, unit)?;
     let board = &state.board;
     let definition = board.task(&unit.unit.task).expect("BUG: a unit is of a task").clone();
-    let label = world.names().label(task, next_number(unit));
+    let label = world.names().label(task, state.next_attempt(task));
     let base = content.base;
     let started = EventKind::FixStarted { task: task.clone(), base, worktree: worktree.clone() };
     journal.record(started)?;
@@ -206,11 +206,6 @@ pub fn abandon(world: &World, journal: &mut Journal, task: &TaskId) -> Result<Ab
     lease.discard()?;
     journal.record(EventKind::FixEnded { task: task.clone() })?;
     Ok(Abandoned::Kept(kept))
-}
-
-/// The number of the attempt that a person makes now.
-fn next_number(unit: &UnitState) -> u32 {
-    unit.attempts.last().map_or(0, |attempt| attempt.number) + 1
 }
 
 /// What the snapshot of a person's worktree must heed: the same as that of the task.

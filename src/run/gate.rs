@@ -58,6 +58,7 @@ pub async fn gates(
     let place = match scope {
         GateScope::Wave { wave } => format!("wave-{}", wave + 1),
         GateScope::Land { onto } => format!("land-{}", onto.short()),
+        GateScope::Rebuild => format!("rebuild-{}", tree.short()),
     };
     let slot = Place::of(&lease, &seat);
     let mut stopped = false;

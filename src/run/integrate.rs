@@ -107,7 +107,7 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
 /// The tasks that are on the integration branch, in the order of their commits, and where else their
 /// changes are: in the bases that were made for tasks of this wave, which did not meet those.
 pub fn history(state: &RunState, wave: usize) -> History {
-    let mut merged = state.merged.clone();
+    let mut merged = [&*state.former, &*state.merged].concat();
     let units = state.in_order().filter(|unit| unit.wave == wave);
     merged.extend(units.filter_map(|unit| unit.attempts.last()).flat_map(|a| a.built_on.clone()));
     History { merged }
@@ -127,7 +127,8 @@ pub async fn integrate(
         Ok((world, state, merge))
     })
     .await?;
-    if merge.to != from && merge.tree != state.tip_tree {
+    // A run that begins again comes to trees that its gates have judged before.
+    if merge.to != from && merge.tree != state.tip_tree && !state.is_verified(merge.tree) {
         let scope = GateScope::Wave { wave };
         let ran = gates(&world, &state.board, merge.to, merge.tree, &scope, &halt, &tell).await?;
         let Some(ran) = ran else { return Ok(None) };

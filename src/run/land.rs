@@ -4,10 +4,10 @@
 
 use tokio::sync::watch;
 
-use crate::event::{EventKind, LandRefusal, LandState, Progress, RunState, UnitStatus};
+use crate::event::{EventKind, LandRefusal, LandState, Progress, RunState};
 use crate::git::{CommitData, Expect, LandBlock, RefUpdate, Repo, advance_checkout};
 use crate::merge::{History, Merged};
-use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome};
+use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome, TaskId};
 
 use super::gate::gates;
 use super::integrate::{Texts, merger, step};
@@ -187,12 +187,11 @@ fn refusal(state: &RunState, how: LandHow) -> Option<LandRefusal> {
 
 /// Whether every task of the board went well.
 pub fn is_clean(state: &RunState) -> bool {
-    state.unexpanded.is_empty()
-        && state.board.tasks.iter().all(|task| state.expanded.contains_key(&task.id))
-        && state.units.values().all(|unit| match &unit.status {
-            UnitStatus::Done(outcome) => outcome.is_success(),
-            _ => false,
-        })
+    let known =
+        |task: &TaskId| state.expanded.contains_key(task) || state.unexpanded.contains_key(task);
+    state.unexpanded.values().all(Outcome::is_settled)
+        && state.board.tasks.iter().all(|task| known(&task.id))
+        && state.units.values().all(|unit| unit.outcome().is_some_and(Outcome::is_settled))
 }
 
 /// Whether `new` holds all that `old` holds.

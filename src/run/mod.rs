@@ -21,6 +21,7 @@ mod land;
 mod locks;
 mod names;
 mod preflight;
+mod rebuild;
 mod recover;
 mod review;
 mod schedule;
@@ -30,11 +31,12 @@ mod select;
 #[cfg(test)]
 mod simulated;
 mod slot;
+mod update;
 mod waiting;
 mod worker;
 
 pub use create::{Request, create};
-pub use dispatcher::drive;
+pub use dispatcher::{drive, status};
 pub use error::Error;
 pub use expand::glob;
 pub use fix::{
@@ -44,10 +46,12 @@ pub use journal::{Journal, durations};
 pub use land::{LandHow, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, preflight};
-pub use recover::{agree, confirm_land, resume, retriable, retry};
+pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
+pub use recover::{Branch, agree, confirm_land, resume, retriable, retry};
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use secrets::{Secrets, given};
 pub use select::{Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
+pub use update::{Difference, fixed, keep, redo, update};
 pub use waiting::waiting;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::{RunId, TaskId};
+use crate::model::{Oid, RunId, TaskId};
 
 /// What everything of one run is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,16 @@ impl Names {
     /// Keeps what the user's branch pointed to before landing.
     pub fn before_land(&self) -> String {
         format!("{}before-land", self.refs())
+    }
+
+    /// Keeps a tip that the integration branch had before it was made again.
+    pub fn former(&self, tip: Oid) -> String {
+        format!("{}former/{tip}", self.refs())
+    }
+
+    /// Keeps what somebody else had put onto the integration branch.
+    pub fn saved_branch(&self, at: Oid) -> String {
+        format!("{}saved/branch/{at}", self.refs())
     }
 
     /// What is written into the dirty mark of a slot.

@@ -7,31 +7,45 @@ use crate::git::{Expect, Leftover, Prepare, RefUpdate};
 use crate::model::{Clean, Outcome, SkipReason, TaskId};
 
 use super::land::is_ancestor;
+use super::rebuild::{confirm_rebuild, move_branch};
 use super::slot::PATIENCE;
 use super::{Error, Journal, Names, World};
 
-/// Makes the state agree with the repository after an interruption.
-pub fn agree(world: &World, journal: &mut Journal) -> Result<(), Error> {
-    world.repo.sweep_ref_locks()?;
-    crate::git::finish_land(&world.repo)?;
-    confirm_merge(world, journal)?;
-    confirm_land(world, journal)?;
-    // Whatever can't be gone on with stays as it ended.
-    check_branch(world, journal.state())
+/// What is done about an integration branch that somebody else moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// It is an error.
+    AsLeft,
+    /// It will be made again: what is on it gets a ref.
+    Again,
 }
 
-/// Makes the state agree with the repository, and takes charge of the run. What was skipped for the
-/// sake of tasks that are well by now is put back.
-pub fn resume(world: &World, journal: &mut Journal, pid: u32) -> Result<(), Error> {
-    agree(world, journal)?;
+/// Makes the state agree with the repository after an interruption, and takes charge of the run. What was
+/// skipped for the sake of tasks that are well by now is put back.
+pub fn resume(world: &World, journal: &mut Journal, pid: u32, branch: Branch) -> Result<(), Error> {
+    agree(world, journal, branch)?;
     journal.record(EventKind::Owned { pid, version: env!("CARGO_PKG_VERSION").to_owned() })?;
-    salvage(world, journal)?;
+    salvage(world, journal, branch)?;
     let freed = journal.state().freed();
     if freed.is_empty() { Ok(()) } else { retry(journal, freed, None) }
 }
 
+/// Makes the state agree with the repository: what was announced is confirmed.
+pub fn agree(world: &World, journal: &mut Journal, branch: Branch) -> Result<(), Error> {
+    world.repo.sweep_ref_locks()?;
+    crate::git::finish_land(&world.repo)?;
+    confirm_merge(world, journal, branch)?;
+    confirm_rebuild(world, journal, branch == Branch::Again)?;
+    confirm_land(world, journal)?;
+    // Whatever can't be gone on with stays as it ended.
+    match branch {
+        Branch::AsLeft => check_branch(world, journal.state()),
+        Branch::Again => Ok(()),
+    }
+}
+
 /// What attempts of this run left in their slots gets its refs, and the slots are clean again.
-fn salvage(world: &World, journal: &mut Journal) -> Result<(), Error> {
+fn salvage(world: &World, journal: &mut Journal, branch: Branch) -> Result<(), Error> {
     let ours = |label: &str| Names::parse(label).is_some_and(|(run, ..)| run == world.run);
     while let Some(mut lease) = world.pool.lease_left(&ours, PATIENCE)? {
         let state = journal.state();
@@ -39,7 +53,9 @@ fn salvage(world: &World, journal: &mut Journal) -> Result<(), Error> {
             world.snapshot("todone: left by an attempt that was cut off\n".into(), state.epoch);
         let leftover = lease.salvage(&how, &Names::keep)?;
         let (clean, copy) = (Clean::Keep, Vec::new());
-        lease.prepare(&Prepare { base: state.tip, clean, copy, label: "resume".to_owned() })?;
+        // The tip may be lost with the branch.
+        let base = if branch == Branch::Again { state.base } else { state.tip };
+        lease.prepare(&Prepare { base, clean, copy, label: "resume".to_owned() })?;
         lease.settle()?;
         let Some(Leftover { label, commit }) = leftover else { continue };
         let Some((_, task, attempt)) = Names::parse(&label) else { continue };
@@ -52,7 +68,7 @@ fn salvage(world: &World, journal: &mut Journal) -> Result<(), Error> {
 }
 
 /// A merge was announced: the branch is where it was, or where it was to go.
-fn confirm_merge(world: &World, journal: &mut Journal) -> Result<(), Error> {
+fn confirm_merge(world: &World, journal: &mut Journal, how: Branch) -> Result<(), Error> {
     let state = journal.state();
     let mut waves = state.waves.iter().enumerate();
     let planned = waves.find_map(|(wave, now)| Some((wave, now.planned.clone()?)));
@@ -63,6 +79,8 @@ fn confirm_merge(world: &World, journal: &mut Journal) -> Result<(), Error> {
         let update =
             RefUpdate { name: branch, expect: Expect::At(planned.from), to: Some(planned.to) };
         world.repo.update_refs(&[update], "todone: wave merged")?;
+    } else if at != Some(planned.to) && how == Branch::Again {
+        move_branch(world, state, at, planned.to)?;
     } else if at != Some(planned.to) {
         return Err(Error::BranchMoved {
             run: world.run.clone(),
@@ -95,6 +113,10 @@ fn check_branch(world: &World, state: &RunState) -> Result<(), Error> {
         Some(at) if at == state.tip => Ok(()),
         None => {
             let name = state.branch.clone();
+            if world.repo.objects()?.tree_of(state.tip).is_err() {
+                let (run, tip) = (world.run.clone(), state.tip);
+                return Err(Error::TipLost { run, branch: name, tip });
+            }
             let update = RefUpdate { name, expect: Expect::Absent, to: Some(state.tip) };
             Ok(world.repo.update_refs(&[update], "todone: branch made again")?)
         }
@@ -113,7 +135,8 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
     let again = |outcome: &Outcome| {
         matches!(
             outcome,
-            Outcome::Failed { .. }
+            Outcome::Dropped { .. }
+                | Outcome::Failed { .. }
                 | Outcome::Conflicted { .. }
                 | Outcome::Rejected { .. }
                 | Outcome::Declined { .. }
@@ -135,10 +158,13 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
     }
     // What was skipped because of them, and because of those in turn, in the order of the plan.
     for planned in state.plan.waves.iter().flatten() {
+        let is_back = |task: &TaskId| {
+            let of = |id: &TaskId| state.units.get(id).is_some_and(|u| u.unit.task == *task);
+            back.iter().any(|id| id == task || of(id))
+        };
         let because = |outcome: &Outcome| match outcome {
-            Outcome::Skipped { reason: SkipReason::Need { task, .. } } => back
-                .iter()
-                .any(|id| id == task || state.units.get(id).is_some_and(|u| u.unit.task == *task)),
+            Outcome::Skipped { reason: SkipReason::Need { task, .. } } => is_back(task),
+            Outcome::Dropped { because: Some(task) } => is_back(task),
             Outcome::Skipped {
                 reason: SkipReason::NeedsConflict { .. } | SkipReason::Stopped { .. },
             } => true,

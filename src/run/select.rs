@@ -60,6 +60,7 @@ pub fn select(state: &RunState, arguments: &[String]) -> Result<Pick, UnknownTas
                 "cancelled",
                 "not-run",
                 REVIEW,
+                "dropped",
                 "all",
             ];
             if !known.contains(&class) {

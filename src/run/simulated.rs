@@ -201,7 +201,7 @@ impl World {
                 assert!(done, "{task} starts before {unit} is through");
             }
         }
-        let attempt = unit.attempts.len() as u32 + 1;
+        let attempt = self.state.next_attempt(&task);
         let base = self.state.tip;
         self.put(EventKind::AttemptStarted {
             task: task.clone(),
@@ -211,6 +211,7 @@ impl World {
             worktree: PathBuf::new(),
             log: PathBuf::new(),
             built_on: Vec::new(),
+            from: None,
         });
         self.busy.live.insert(task.clone());
         self.running.push((task, attempt));

@@ -67,6 +67,8 @@ pub struct Job {
     pub base: Oid,
     /// The units whose patches `base` holds apart from the integration branch.
     pub built_on: Vec<(TaskId, Oid)>,
+    /// The commit of what an earlier attempt left on that base, which this one goes on from.
+    pub from: Option<Oid>,
     /// What its needs printed.
     pub needs: BTreeMap<TaskId, String>,
     /// Whether another task needs what this one prints.
@@ -98,6 +100,8 @@ pub enum Tell {
         worktree: PathBuf,
         /// The units whose patches the base holds apart from the integration branch.
         built_on: Vec<(TaskId, Oid)>,
+        /// The commit of what an earlier attempt left, if it goes on from that.
+        from: Option<Oid>,
         /// What was found in the slot: run label and commit.
         leftover: Option<(String, Option<Oid>)>,
         /// Answered when the start is recorded.
@@ -149,6 +153,7 @@ pub async fn attempt(
         slot: lease.number(),
         worktree: lease.worktree().to_owned(),
         built_on: job.built_on.clone(),
+        from: job.from,
         leftover: leftover.map(|left| (left.label, left.commit)),
         go,
     });
@@ -161,6 +166,17 @@ pub async fn attempt(
         .await?;
         return Ok(None);
     }
+    let lease = match job.from {
+        None => lease,
+        Some(commit) => {
+            blocking(move || {
+                let mut lease = lease;
+                lease.lay(commit)?;
+                Ok(lease)
+            })
+            .await?
+        }
+    };
     let mut place = Place::of(&lease, &seat);
     place.locks.extend(job.locks.iter().cloned());
     let (launch, scratch) = brief(&world, &job, &place, given)?;
@@ -271,6 +287,7 @@ pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>)
         slot: 0,
         worktree: PathBuf::new(),
         built_on: job.built_on.clone(),
+        from: job.from,
         leftover: None,
         go,
     });

@@ -1,11 +1,13 @@
 //! The program from end to end: real binary, real repositories.
 
+mod again;
 mod agents;
 mod beside;
 mod boards;
 mod by_task;
 mod coding;
 mod conflicts;
+mod dropping;
 mod everyday;
 mod exit_codes;
 mod fixing;

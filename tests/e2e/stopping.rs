@@ -36,14 +36,14 @@ pub fn wait_for(path: &std::path::Path) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let status = std::process::Command::new("kill")
         .args([format!("-{name}"), child.id().to_string()])
         .status();
     assert!(status.expect("kill runs").success());
 }
 
-fn end(child: Child) -> Ran {
+pub fn end(child: Child) -> Ran {
     ran(child.wait_with_output().expect("it ends"))
 }
 

@@ -78,5 +78,6 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         agents: BTreeMap::new(),
         tasks,
         unbuilt: Vec::new(),
+        given: Default::default(),
     }
 }

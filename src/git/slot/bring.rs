@@ -31,6 +31,7 @@ impl Memory {
         tools: &mut Tools<'_>,
     ) -> Result<Brought, Error> {
         self.task_rules = None;
+        self.laid.clear();
         let mut setup_lost = std::mem::take(&mut self.litter);
         if self.lost_rules(tools) {
             self.read_rules(tools)?;

@@ -57,6 +57,7 @@ impl Lease {
                 wanted.insert(path);
             }
         }
+        wanted.extend(memory.laid.iter().filter(|path| !memory.is_excluded(path)).cloned());
         let mut extra = Vec::new();
         for path in wanted {
             if memory.manifest.get(&path).is_none()

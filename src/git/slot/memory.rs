@@ -65,6 +65,8 @@ pub(super) struct Memory {
     pub stale: usize,
     /// What the task's index looked like when it was put there.
     pub index: Option<Stamp>,
+    /// What [`super::Lease::lay`] brought that the base lacks.
+    pub laid: BTreeSet<RepoPath>,
 }
 
 /// What is needed to read and write content.
@@ -120,6 +122,7 @@ impl Memory {
             turn: String::new(),
             stale: 0,
             index: None,
+            laid: BTreeSet::new(),
         };
         memory.read_rules(tools)?;
         Ok(memory)

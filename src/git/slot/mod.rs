@@ -48,6 +48,7 @@ mod harvest;
 mod ignore;
 mod index_file;
 mod keep;
+mod lay;
 mod lock;
 mod manifest;
 mod mark;

@@ -20,6 +20,10 @@ use crate::run::worker::{Job, Output, Tell, attempt};
 
 use super::{Dispatcher, Message, task_of};
 
+/// What an agent is told that goes on from a snapshot.
+const LAID: &str =
+    "The working directory holds what the last attempt had done when it was interrupted.";
+
 impl Dispatcher {
     /// Starts what the jobs, locks and limits allow, best first.
     pub(super) fn start_units(&mut self) {
@@ -67,8 +71,9 @@ impl Dispatcher {
         let declined = unit
             .declined()
             .map(|text| format!("A reviewer refused what an earlier attempt made:\n{text}"));
-        let notes: Vec<String> =
-            failed.into_iter().chain(declined).chain(unit.note.clone()).collect();
+        let laid = unit.from.map(|_| LAID.to_owned());
+        let notes = failed.into_iter().chain(declined).chain(laid).chain(unit.note.clone());
+        let notes: Vec<String> = notes.collect();
         let note = (!notes.is_empty()).then(|| notes.join("\n\n"));
         let eager = self.is_early(&task);
         let job = Job {
@@ -78,9 +83,10 @@ impl Dispatcher {
                 Work::Agent { profile, .. } => self.board.agents.get(profile).cloned(),
                 _ => None,
             },
-            attempt: unit.attempts.len() as u32 + 1,
+            attempt: state.next_attempt(&id),
             base: state.tip,
             built_on: Vec::new(),
+            from: unit.from,
             needs: outputs(state, &task),
             output: self.output(&task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
@@ -90,7 +96,12 @@ impl Dispatcher {
             task,
         };
         let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };
-        let ready = if eager { self.ready_base(&key) } else { Some(Built::plain(state.tip)) };
+        let ready = match unit.attempts.last().filter(|_| unit.from.is_some()) {
+            // What was left is a change of that base alone.
+            Some(last) => Some(Built { commit: last.base, tasks: last.built_on.clone() }),
+            None if eager => self.ready_base(&key),
+            None => Some(Built::plain(state.tip)),
+        };
         // Only a base that is still to be built needs the whole state.
         let copy = ready.is_none().then(|| state.clone());
         self.busy.live.insert(id.clone());

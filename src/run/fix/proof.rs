@@ -78,6 +78,7 @@ pub(super) async fn verify(
         attempt: number,
         base: commit,
         built_on: Vec::new(),
+        from: None,
         output: Output::Unused,
         message: message.to_owned(),
         note: None,

@@ -16,7 +16,7 @@ use crate::run::integrate::Texts;
 use crate::run::slot::{Halt, World};
 use crate::run::{Error, Journal};
 
-use super::{Brought, bring, lease, next_number, proof, rules};
+use super::{Brought, bring, lease, proof, rules};
 
 /// What became of what a person made.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub async fn done(
     if let Some(failure) = refused(world, board, definition, &caught.patch)? {
         return Ok(Done::Refused(failure));
     }
-    let number = next_number(&unit);
+    let number = journal.state().next_attempt(task);
     let begun = (world.now)();
     let commit = caught.patch.commit;
     match proof::verify(world, journal, &unit, number, commit, &message, halt).await? {
