@@ -187,6 +187,11 @@ fn start(
                 for line in report::conflicting(conflict) {
                     writeln!(words, "  {line}")?;
                 }
+                if conflict.files.iter().any(|file| file.hunks.is_empty()) {
+                    let patch = conflict.patch.short();
+                    writeln!(words, "where no markers stand, git left one of the two; that of")?;
+                    writeln!(words, "`{task}` is: git show {patch}:PATH")?;
+                }
             }
             None => writeln!(words, "what the last attempt of `{task}` left, on its base")?,
         }

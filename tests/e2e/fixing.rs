@@ -397,7 +397,7 @@ run = "cat a b > all"
 
 /// The log of the last run as far as the first event for which `last` holds, as if the process had
 /// died right after it was written.
-fn cut(space: &Space, last: impl Fn(&todone::event::EventKind) -> bool) {
+pub fn cut(space: &Space, last: impl Fn(&todone::event::EventKind) -> bool) {
     use todone::store::{Sqlite, Store as _};
     let mut store = Sqlite::open(&space.repo().join(".git/todone")).expect("a store");
     let run = store.runs().expect("runs").pop().expect("a run").run;

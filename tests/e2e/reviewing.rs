@@ -1,5 +1,6 @@
 //! `review = true`: patches that wait for a person's word.
 
+use crate::fixing::cut;
 use crate::space::Space;
 
 const BOARD: &str = r#"
@@ -189,4 +190,33 @@ fn an_empty_patch_needs_no_review() {
     space.board("[[task]]\nid = \"a\"\nreview = true\nrun = \"true\"\n");
     space.run(&[]).code(0);
     assert_eq!(space.status_of("a"), "unchanged");
+}
+
+#[test]
+fn a_process_that_dies_while_it_approves_is_finished_by_resume() {
+    use todone::event::EventKind;
+    type Is = fn(&EventKind) -> bool;
+    let approved: Is = |kind| matches!(kind, EventKind::Approved { .. });
+    let planned: Is = |kind| match kind {
+        EventKind::IntegrationPlanned { outcomes, .. } => outcomes[0].0.as_str() == "api",
+        _ => false,
+    };
+    let mut trees = Vec::new();
+    for (last, moved) in [(approved, false), (planned, false), (planned, true)] {
+        let space = space();
+        space.run(&[]).code(5);
+        let before = space.report()["head"].as_str().expect("a tip").to_owned();
+        space.todone(&["approve", "api"]).code(0);
+        let branch = space.report()["branch"].as_str().expect("a branch").to_owned();
+        cut(&space, last);
+        if !moved {
+            space.git(&["update-ref", &branch, &before]);
+        }
+        space.todone_landing(&["resume"], "main").code(0);
+        assert_eq!(space.status_of("client"), "merged");
+        assert_eq!(space.git(&["rev-list", "--count", "main"]), "5", "each once");
+        trees.push(space.git(&["rev-parse", "main^{tree}"]));
+    }
+    trees.dedup();
+    assert_eq!(trees.len(), 1, "{trees:?}");
 }
