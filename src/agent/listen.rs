@@ -221,6 +221,7 @@ impl Listener {
         let usage = Usage {
             profile: profile.to_owned(),
             model: so_far.model.or_else(|| asked.map(str::to_owned)),
+            asked: asked.map(str::to_owned),
             session: so_far.session,
             input: so_far.input,
             output: so_far.output,

@@ -103,6 +103,7 @@ impl Result {
         let usage = Usage {
             profile: profile.to_owned(),
             model: form.model,
+            asked: None,
             session: form.session,
             input: used.input_tokens,
             output: used.output_tokens,

@@ -23,14 +23,16 @@ pub enum Progress {
         /// The bytes.
         line: Vec<u8>,
     },
-    /// A unit that could start waits for a lock or limit.
+    /// A unit that could start waits for a lock or limit, or for an agent to be asked again.
     Waiting {
         /// The unit.
         task: TaskId,
-        /// The lock or limit.
+        /// The lock or limit, or what the agent met.
         on: String,
         /// One of those who hold it; none: it could not be found out.
         holder: Option<Holder>,
+        /// Until when it waits, in milliseconds since 1970, if that is known.
+        until: Option<u64>,
     },
 }
 
@@ -56,4 +58,7 @@ pub struct Wait {
     pub on: String,
     /// One of those who hold it.
     pub holder: Option<Holder>,
+    /// Until when it waits, in milliseconds since 1970, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }

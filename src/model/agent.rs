@@ -109,6 +109,9 @@ pub struct Usage {
     pub profile: String,
     /// The model, as the agent named it, or as it was asked for.
     pub model: Option<String>,
+    /// The model that the board asked for; none: the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// The agent's own name for the conversation.
     pub session: Option<String>,
     /// Tokens read that came out of no cache.
@@ -191,6 +194,20 @@ impl Trouble {
             Self::NoResult => "no-result",
             Self::Stopped => "stopped",
             Self::Other => "other",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Auth => Some("sign in with the agent's own program or set its key, then retry"),
+            Self::Quota => {
+                Some("add credit, wait until the plan renews, or name a `fallback`, then retry")
+            }
+            Self::Model => Some("name another `model`, or a `fallback`"),
+            Self::Permission => Some("name the commands in `allow`, or widen `permissions`"),
+            Self::Context => Some("make the task smaller, or name a `fallback` that holds more"),
+            _ => None,
         }
     }
 

@@ -1,52 +1,88 @@
 //! What next: pure decisions, the clock passed in.
 //!
 //! Knows nothing of how they are carried out.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `mod.rs` | whether a task is tried again |
+//! | `choice.rs` | which profile and model tries it |
+//! | `health.rs` | when an account may be asked again, and whether at all |
 
-use std::time::Duration;
+mod choice;
+mod health;
 
-use crate::model::{Failure, Retry};
+use crate::model::{Failure, Retry, Trouble};
+
+pub use choice::{Tried, choose};
+pub use health::{Gate, Health};
 
 /// What to do after an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Try again after this time.
-    Retry {
-        /// How long to wait.
-        after: Duration,
-    },
+    /// Try again, as soon as who is to do it may be asked.
+    Retry,
     /// The task failed.
     GiveUp,
 }
 
-/// What to do after attempt number `tried` (from 1) failed like this.
+/// So often a task is tried again for troubles that pass by waiting, beside its own attempts.
+const MOST_WAITS: usize = 8;
+
+/// What to do after these failures of a task, the last one at the end. `others`: whether a model or
+/// profile is left that may do better.
 ///
 /// What a command does may go otherwise next time. What the machine or the board can't do (start the
-/// program, prepare the slot) fails again just the same, and an interruption was asked for.
-pub fn after(failure: &Failure, tried: usize, retry: Retry) -> Decision {
-    let may_differ = match failure {
-        Failure::Exit { .. }
-        | Failure::Signal { .. }
-        | Failure::Timeout
-        | Failure::Idle
-        | Failure::Verify { .. }
-        | Failure::Scope { .. }
-        | Failure::Protected { .. }
-        | Failure::Secret { .. }
-        | Failure::Unchanged
-        | Failure::Changed { .. }
-        | Failure::Incomplete { .. }
-        | Failure::Lost => true,
+/// program, prepare the slot) fails again just the same, and an interruption was asked for. An agent's
+/// trouble has a bound of its own, since the task is not to blame.
+pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
+    let Some(last) = failures.last() else { return Decision::GiveUp };
+    let own = failures.iter().filter(|failure| is_own(failure)).count();
+    let like = |what: &dyn Fn(Trouble) -> bool| {
+        let kind = |failure: &&&Failure| match failure {
+            Failure::Agent { kind, .. } => what(*kind),
+            _ => false,
+        };
+        failures.iter().filter(kind).count()
+    };
+    let again = match last {
         Failure::Start { .. }
         | Failure::Setup { .. }
         | Failure::Output { .. }
-        | Failure::Agent { .. }
         | Failure::Interrupted => false,
+        Failure::Agent { kind, .. } => match kind {
+            kind if kind.passes() => like(&Trouble::passes) <= MOST_WAITS,
+            // Once with less; the same again needs another agent.
+            Trouble::Context => like(&|kind| kind == Trouble::Context) == 1 || others,
+            Trouble::Model | Trouble::Auth | Trouble::Quota => others,
+            Trouble::Permission | Trouble::Bound => false,
+            _ => own < retry.attempts as usize,
+        },
+        _ => own < retry.attempts as usize,
     };
-    if may_differ && tried < retry.attempts as usize {
-        // Commands on this machine gain nothing from a pause; services with rate limits will.
-        Decision::Retry { after: Duration::ZERO }
-    } else {
-        Decision::GiveUp
+    if again { Decision::Retry } else { Decision::GiveUp }
+}
+
+/// Whether a failure counts against the attempts of its task.
+fn is_own(failure: &Failure) -> bool {
+    match failure {
+        Failure::Agent { kind, .. } => matches!(
+            kind,
+            Trouble::NoResult | Trouble::Stopped | Trouble::Other | Trouble::Permission
+        ),
+        _ => true,
+    }
+}
+
+/// What an agent is told of the last failure. None: it was the service's, not the work's.
+pub fn advice(failure: &Failure, tail: &str) -> Option<String> {
+    match failure {
+        Failure::Agent { kind: Trouble::Context, .. } => Some(
+            "The last attempt ran out of context. Work with less: search before you read, read only \
+             the parts of files that you need, print no long output, and keep to this task."
+                .to_owned(),
+        ),
+        Failure::Agent { kind, .. } if !is_own(failure) && *kind != Trouble::Bound => None,
+        _ => Some(format!("The last attempt failed: {failure}.\n{tail}")),
     }
 }
 
@@ -54,29 +90,41 @@ pub fn after(failure: &Failure, tried: usize, retry: Retry) -> Decision {
 mod tests {
     use super::*;
 
-    const AGAIN: Decision = Decision::Retry { after: Duration::ZERO };
+    fn agent(kind: Trouble) -> Failure {
+        Failure::Agent { kind, message: String::new(), after: None, at: None }
+    }
+
+    fn next(failures: &[Failure], attempts: u32, others: bool) -> Decision {
+        after(&failures.iter().collect::<Vec<_>>(), Retry { attempts }, others)
+    }
 
     #[test]
     fn attempts_are_bounded() {
         let exit = Failure::Exit { code: 1 };
-        let three = Retry { attempts: 3 };
-        assert_eq!(after(&exit, 1, three), AGAIN);
-        assert_eq!(after(&exit, 2, three), AGAIN);
-        assert_eq!(after(&exit, 3, three), Decision::GiveUp);
-        assert_eq!(after(&exit, 4, three), Decision::GiveUp);
-        assert_eq!(after(&exit, 1, Retry::default()), Decision::GiveUp);
+        let times = |count: usize| vec![exit.clone(); count];
+        assert_eq!(next(&times(1), 3, false), Decision::Retry);
+        assert_eq!(next(&times(2), 3, false), Decision::Retry);
+        assert_eq!(next(&times(3), 3, false), Decision::GiveUp);
+        assert_eq!(next(&times(4), 3, true), Decision::GiveUp);
+        assert_eq!(next(&times(1), 1, false), Decision::GiveUp);
     }
 
     #[test]
     fn what_would_fail_the_same_way_is_final() {
-        let three = Retry { attempts: 3 };
         let reason = || "no such file".to_owned();
         for failure in [
             Failure::Interrupted,
             Failure::Start { reason: reason() },
             Failure::Setup { tail: reason() },
+            agent(Trouble::Permission),
+            agent(Trouble::Bound),
+            agent(Trouble::Auth),
         ] {
-            assert_eq!(after(&failure, 1, three), Decision::GiveUp, "{failure}");
+            assert_eq!(
+                next(std::slice::from_ref(&failure), 3, false),
+                Decision::GiveUp,
+                "{failure}"
+            );
         }
         for failure in [
             Failure::Timeout,
@@ -85,8 +133,49 @@ mod tests {
             Failure::Lost,
             Failure::Verify { code: None, tail: reason() },
             Failure::Scope { paths: Vec::new() },
+            agent(Trouble::NoResult),
         ] {
-            assert_eq!(after(&failure, 1, three), AGAIN, "{failure}");
+            assert_eq!(
+                next(std::slice::from_ref(&failure), 3, false),
+                Decision::Retry,
+                "{failure}"
+            );
+            assert_eq!(
+                next(std::slice::from_ref(&failure), 1, false),
+                Decision::GiveUp,
+                "{failure}"
+            );
         }
+    }
+
+    #[test]
+    fn what_passes_costs_no_attempt_and_is_bounded_all_the_same() {
+        let limit = agent(Trouble::RateLimit);
+        assert_eq!(next(std::slice::from_ref(&limit), 1, false), Decision::Retry);
+        assert_eq!(next(&vec![limit.clone(); MOST_WAITS], 1, false), Decision::Retry);
+        assert_eq!(next(&vec![limit.clone(); MOST_WAITS + 1], 1, false), Decision::GiveUp);
+        // It does not use up the attempts of the task either.
+        assert_eq!(next(&[limit, Failure::Exit { code: 1 }], 2, false), Decision::Retry);
+    }
+
+    #[test]
+    fn some_troubles_want_less_or_another_agent() {
+        let context = agent(Trouble::Context);
+        assert_eq!(next(std::slice::from_ref(&context), 1, false), Decision::Retry);
+        assert_eq!(next(&[context.clone(), context.clone()], 5, false), Decision::GiveUp);
+        assert_eq!(next(&[context.clone(), context], 1, true), Decision::Retry);
+        for kind in [Trouble::Auth, Trouble::Quota, Trouble::Model] {
+            assert_eq!(next(&[agent(kind)], 5, false), Decision::GiveUp);
+            assert_eq!(next(&[agent(kind)], 1, true), Decision::Retry);
+        }
+    }
+
+    #[test]
+    fn an_agent_hears_of_what_it_can_mend() {
+        let told = advice(&Failure::Exit { code: 3 }, "tail").expect("told");
+        assert_eq!(told, "The last attempt failed: exit status 3.\ntail");
+        let less = advice(&agent(Trouble::Context), "a long tail").expect("told");
+        assert!(less.contains("with less") && !less.contains("a long tail"), "{less}");
+        assert_eq!(advice(&agent(Trouble::RateLimit), "tail"), None);
     }
 }

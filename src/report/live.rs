@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::event::{Event, EventKind, Holder, Progress, RunState, UnitStatus};
+use crate::event::{Event, EventKind, Progress, RunState, UnitStatus, Wait};
 use crate::model::TaskId;
 
 use super::{escape, words};
@@ -24,7 +24,7 @@ pub(super) struct Live {
     /// The running tasks in the order in which they began.
     pub order: VecDeque<TaskId>,
     /// Tasks that could start, and what they wait for.
-    pub waiting: BTreeMap<TaskId, (String, Option<Holder>)>,
+    pub waiting: BTreeMap<TaskId, Wait>,
     /// The gate that printed last, and its line.
     pub gate: Option<(String, String)>,
 }
@@ -63,8 +63,9 @@ impl Live {
             Progress::GateLine { gate, line } => {
                 self.gate = Some((escape::line(gate.as_bytes()), escape::line(line)));
             }
-            Progress::Waiting { task, on, holder } => {
-                self.waiting.insert(task.clone(), (on.clone(), holder.clone()));
+            Progress::Waiting { task, on, holder, until } => {
+                let (on, holder, until) = (on.clone(), holder.clone(), *until);
+                self.waiting.insert(task.clone(), Wait { task: task.clone(), on, holder, until });
             }
         }
     }

@@ -126,9 +126,17 @@ impl Reporter for Plain {
         self.live.progress(progress);
         if self.verbosity < Verbosity::Verbose {
             // A run that stands still for the sake of another one says so, once.
-            let Progress::Waiting { on, holder: Some(holder), .. } = progress else { return };
-            let foreign = holder.run != state.run && self.verbosity > Verbosity::Quiet;
-            if !foreign || !self.told.insert((on.clone(), holder.run.clone())) {
+            // The same for one that waits for an agent, each time anew.
+            let (what, whose) = match progress {
+                Progress::Waiting { on, holder: Some(holder), .. } if holder.run != state.run => {
+                    (on.clone(), &holder.run)
+                }
+                Progress::Waiting { on, until: Some(until), .. } => {
+                    (format!("{on} {until}"), &state.run)
+                }
+                _ => return,
+            };
+            if self.verbosity == Verbosity::Quiet || !self.told.insert((what, whose.clone())) {
                 return;
             }
         }
@@ -140,8 +148,8 @@ impl Reporter for Plain {
             Progress::GateLine { gate, line } => {
                 self.write(&format!("{} │ {}", escape::line(gate.as_bytes()), escape::line(line)));
             }
-            Progress::Waiting { task, on, holder } => {
-                let held = wait::held(&state.run, on, holder.as_ref());
+            Progress::Waiting { task, on, holder, until } => {
+                let held = wait::held(&state.run, on, holder.as_ref(), *until);
                 self.write(&format!("  wait      {task}: {held}"));
             }
         }

@@ -4,7 +4,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::event::{Event, Progress, RunState};
+use crate::event::{Event, Progress, RunState, Wait};
 use crate::model::TaskId;
 
 use super::live::{self, Live, Tally};
@@ -90,14 +90,14 @@ impl Terminal {
         if fit < count {
             let text = escape::cut(&format!("  +{} more running", count - fit), columns);
             lines.push(self.look.ink(Ink::Faint, &text));
-        } else if let Some((task, (on, holder))) =
-            self.live.waiting.iter().next().filter(|_| fit < room)
+        } else if let Some(Wait { task, on, holder, until }) =
+            self.live.waiting.values().next().filter(|_| fit < room)
         {
             // Who holds it in this run may have changed since.
             let own = |task: &TaskId| self.live.running.contains_key(task);
             let holder =
                 holder.as_ref().filter(|holder| holder.run != state.run || own(&holder.task));
-            let held = wait::held(&state.run, on, holder);
+            let held = wait::held(&state.run, on, holder, *until);
             let more = match self.live.waiting.len() {
                 1 => String::new(),
                 many => format!(" (and {} more)", many - 1),

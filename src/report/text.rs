@@ -3,7 +3,7 @@
 //! Knows no terminal. Long runs are told in groups, so that the text stays short.
 
 use crate::event::{LandState, RunState};
-use crate::model::{Conflict, Outcome, TaskId};
+use crate::model::{Conflict, Failure, Outcome, TaskId};
 
 use super::alike::{Group, groups};
 use super::conflict::{explain, steps};
@@ -253,6 +253,13 @@ impl Page<'_> {
             self.put(format!("  it was tried {} times; the last attempt printed:", task.attempts));
         }
         self.tail(task.tail.as_deref().unwrap_or_default(), most);
+        let unit = self.state.units.get(&task.id);
+        if let Some(Outcome::Failed { failure: Failure::Agent { kind, .. } }) =
+            unit.and_then(|unit| unit.outcome())
+            && let Some(remedy) = kind.remedy()
+        {
+            self.put(format!("  help: {remedy}"));
+        }
         if let Some(attempt) = self.state.units.get(&task.id).and_then(|u| u.attempts.last()) {
             let line = format!("  log: {}", self.look.log(&attempt.log));
             self.put(self.look.ink(Ink::Faint, &line));

@@ -7,12 +7,17 @@ use std::fmt::Write as _;
 use crate::event::{Holder, Wait};
 use crate::model::RunId;
 
-use super::escape;
+use super::{escape, words};
 
-/// `` `db` is held by `migrate` ``, and of which run if it is not this one.
-pub(super) fn held(run: &RunId, on: &str, holder: Option<&Holder>) -> String {
+/// `` `db` is held by `migrate` ``, and of which run if it is not this one; or until when.
+pub(super) fn held(run: &RunId, on: &str, holder: Option<&Holder>, until: Option<u64>) -> String {
     let on = escape::line(on.as_bytes());
     match holder {
+        None if until.is_some() => {
+            let time = words::time(until.unwrap_or_default());
+            // The day is said by what stands around it.
+            format!("until {} UTC for {on}", &time[11..19])
+        }
         None => format!("`{on}` is taken"),
         Some(holder) if holder.run == *run => format!("`{on}` is held by `{}`", holder.task),
         Some(Holder { run, task, pid, repository }) => {
@@ -25,8 +30,8 @@ pub(super) fn held(run: &RunId, on: &str, holder: Option<&Holder>) -> String {
 /// A line for each task that waits for a lock or limit.
 pub fn waits(run: &RunId, all: &[Wait]) -> String {
     let mut text = String::new();
-    for Wait { task, on, holder } in all {
-        let held = held(run, on, holder.as_ref());
+    for Wait { task, on, holder, until } in all {
+        let held = held(run, on, holder.as_ref(), *until);
         writeln!(text, "waiting: {task}: {held}").expect("BUG: a text takes any text");
     }
     text
@@ -45,11 +50,17 @@ mod tests {
             pid: 7,
             repository: "/home/ada/\x1b[2Jx".to_owned(),
         };
-        assert_eq!(held(&run, "db\n", None), "`db` is taken");
-        assert_eq!(held(&run, "db", Some(&holder)), "`db` is held by `migrate`");
+        assert_eq!(held(&run, "db\n", None, None), "`db` is taken");
+        assert_eq!(held(&run, "db", Some(&holder), None), "`db` is held by `migrate`");
+        let limit = held(&run, "claude's rate limit", None, Some(1_700_000_000_000));
+        assert_eq!(limit, "until 22:13:20 UTC for claude's rate limit");
         holder.run = "other-bbbb".parse().expect("a run");
-        let wait =
-            Wait { task: "seed".parse().expect("a task"), on: "db".into(), holder: Some(holder) };
+        let wait = Wait {
+            task: "seed".parse().expect("a task"),
+            on: "db".into(),
+            holder: Some(holder),
+            until: None,
+        };
         let text = waits(&run, &[wait]);
         let wanted = "waiting: seed: `db` is held by `migrate` of run other-bbbb in /home/ada/";
         assert!(text.starts_with(wanted), "{text}");

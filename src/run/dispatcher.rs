@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
-use crate::model::{AttemptEnd, Board, Oid, Outcome, Schedule, SkipReason, Task, TaskId};
+use crate::model::{AttemptEnd, Board, Oid, Outcome, Profile, Schedule, SkipReason, Task, TaskId};
 
-use crate::policy::{self, Decision};
+use crate::policy::Health;
 
 use super::apart::confirm;
 use super::expand::Expansion;
@@ -25,6 +25,7 @@ use super::waiting::Waiting;
 use super::worker::Tell;
 use super::{Error, Journal, Names, base};
 
+mod ask;
 pub(super) mod start;
 
 /// What the loop is told.
@@ -62,6 +63,9 @@ struct Dispatcher {
     needed: BTreeSet<TaskId>,
     /// Where each task stands in the board.
     places: BTreeMap<TaskId, usize>,
+    /// Who does a unit that has a worker.
+    asked: BTreeMap<TaskId, Profile>,
+    health: Health,
     fault: Option<Error>,
     /// Whether something happened after which the schedule must be asked again.
     stale: bool,
@@ -87,7 +91,6 @@ pub async fn drive(
         locks: Locks::new(world.claims.clone(), world.run.clone(), here),
         waiting: Waiting::new(&world.dir),
         world,
-        journal,
         board,
         busy: Busy::default(),
         queue: Queue::default(),
@@ -97,6 +100,9 @@ pub async fn drive(
         halt,
         needed,
         places,
+        asked: BTreeMap::new(),
+        health: ask::health(journal.state()),
+        journal,
         fault: None,
         stale: true,
     };
@@ -175,6 +181,22 @@ impl Dispatcher {
 
     /// Does all that can be done now without waiting.
     fn advance(&mut self) -> Result<(), Error> {
+        loop {
+            self.plan_on()?;
+            if self.stopping() {
+                self.waiting.begin();
+                return Ok(());
+            }
+            self.start_units()?;
+            // What can't be done by anybody was skipped, and others with it.
+            if !self.stale || self.stopping() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out what the schedule says, until it says nothing new.
+    fn plan_on(&mut self) -> Result<(), Error> {
         while self.stale && !self.stopping() {
             self.stale = false;
             self.queue = Queue::default();
@@ -204,11 +226,6 @@ impl Dispatcher {
             self.stale = !facts.is_empty();
             self.journal.record_all(facts)?;
         }
-        if self.stopping() {
-            self.waiting.begin();
-            return Ok(());
-        }
-        self.start_units();
         Ok(())
     }
 
@@ -255,6 +272,7 @@ impl Dispatcher {
                     Ok(Some(end)) => {
                         let attempts = &self.journal.state().units[&unit].attempts;
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
+                        self.note_health(&unit, &end);
                         let again = self.again(&unit, &end);
                         let (task, end) = (unit.clone(), Box::new(end));
                         let ended = EventKind::AttemptEnded { task, attempt, end, again };
@@ -306,18 +324,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether the policy wants another attempt.
-    fn again(&self, unit: &TaskId, end: &AttemptEnd) -> bool {
-        let Some(failure) = &end.failure else { return false };
-        let tried = self.journal.state().units[unit].tried();
-        let decision = policy::after(failure, tried, self.task_of(unit).retry);
-        matches!(decision, Decision::Retry { .. })
-    }
-
     fn release(&mut self, unit: &TaskId) {
         self.busy.live.remove(unit);
         self.queue.looked = None;
         self.locks.give(unit);
+        if let Some(profile) = self.asked.remove(unit) {
+            self.health.let_go(&profile);
+        }
     }
 
     /// Whether the end of an attempt changes what can be done beyond the queue.

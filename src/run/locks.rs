@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::Holder;
 use crate::executor::{Claim, Claims, Hold, Want};
-use crate::model::{Board, RunId, Task, TaskId, Work};
+use crate::model::{Board, Profile, RunId, Task, TaskId};
 
 /// How long a refusal is believed: others let go without telling.
 pub const RETRY: Duration = Duration::from_millis(250);
@@ -21,6 +21,8 @@ pub struct Missing {
     pub on: String,
     /// One of those who hold it.
     pub holder: Option<Holder>,
+    /// Until when, in milliseconds since 1970, if that is known.
+    pub until: Option<u64>,
 }
 
 /// The locks that are held by running tasks of one run.
@@ -41,14 +43,16 @@ impl Locks {
         Self { claims, run, repository, held: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
-    /// Takes every lock of the unit, or none and says which one is missing.
+    /// Takes every lock of the unit and a place with the agent that does it, or none and says which one
+    /// is missing.
     pub fn take(
         &mut self,
         board: &Board,
         unit: &TaskId,
         task: &Task,
+        agent: Option<&Profile>,
     ) -> io::Result<Result<(), Missing>> {
-        let wants = wants(board, task);
+        let wants = wants(board, task, agent);
         if wants.is_empty() {
             return Ok(Ok(()));
         }
@@ -103,10 +107,10 @@ const AGENT: &str = "agent ";
 
 fn missing(want: &Want, holder: Option<Holder>) -> Missing {
     let name = want.name.strip_prefix(LOCK).or_else(|| want.name.strip_prefix(AGENT));
-    Missing { on: name.unwrap_or(&want.name).to_owned(), holder }
+    Missing { on: name.unwrap_or(&want.name).to_owned(), holder, until: None }
 }
 
-fn wants(board: &Board, task: &Task) -> Vec<Want> {
+fn wants(board: &Board, task: &Task, agent: Option<&Profile>) -> Vec<Want> {
     let lock = |name: &String, without: Hold| Want {
         name: format!("{LOCK}{name}"),
         hold: board.limits.get(name).map_or(without, |most| Hold::Among(*most)),
@@ -114,10 +118,8 @@ fn wants(board: &Board, task: &Task) -> Vec<Want> {
     let alone = task.locks.iter().map(|name| lock(name, Hold::Alone));
     let shared = task.shared_locks.iter().map(|name| lock(name, Hold::Shared));
     let mut wants: Vec<Want> = alone.chain(shared).collect();
-    if let Work::Agent { profile, .. } = &task.work
-        && let Some(most) = board.agents.get(profile).and_then(|profile| profile.max)
-    {
-        wants.push(Want { name: format!("{AGENT}{profile}"), hold: Hold::Among(most) });
+    if let Some(Profile { name, max: Some(most), .. }) = agent {
+        wants.push(Want { name: format!("{AGENT}{name}"), hold: Hold::Among(*most) });
     }
     wants
 }

@@ -166,7 +166,10 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
             Outcome::Skipped { reason: SkipReason::Need { task, .. } } => is_back(task),
             Outcome::Dropped { because: Some(task) } => is_back(task),
             Outcome::Skipped {
-                reason: SkipReason::NeedsConflict { .. } | SkipReason::Stopped { .. },
+                reason:
+                    SkipReason::NeedsConflict { .. }
+                    | SkipReason::Stopped { .. }
+                    | SkipReason::Agent { .. },
             } => true,
             _ => false,
         };

@@ -44,13 +44,15 @@ impl Waiting {
     /// that ends, and is none.
     pub fn add(&mut self, run: &RunId, task: &TaskId, missing: &Missing) -> bool {
         if self.now.len() < MOST {
-            let Missing { on, holder } = missing.clone();
-            self.now.push(Wait { task: task.clone(), on, holder });
+            let Missing { on, holder, until } = missing.clone();
+            self.now.push(Wait { task: task.clone(), on, holder, until });
         }
         let foreign =
             |holder: &Option<Holder>| holder.as_ref().filter(|holder| holder.run != *run).cloned();
         let known = self.told.get(task).is_some_and(|told| {
-            told.on == missing.on && foreign(&told.holder) == foreign(&missing.holder)
+            told.on == missing.on
+                && told.until == missing.until
+                && foreign(&told.holder) == foreign(&missing.holder)
         });
         if !known {
             self.told.insert(task.clone(), missing.clone());

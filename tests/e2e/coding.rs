@@ -3,7 +3,7 @@
 use crate::space::Space;
 
 /// The argv of an agent that replays these turns, each `CASE:STATUS`, and writes `file` when it succeeds.
-fn replay(file: &str, turns: &[&str]) -> String {
+pub fn replay(file: &str, turns: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/agents/replay.sh");
     let words: Vec<String> = ["sh", script, file]
         .iter()
@@ -74,7 +74,7 @@ fn a_failure_that_the_agent_tells_is_a_failure_of_its_kind() {
         ("gemini", "gemini-context", 144, "context"),
         ("opencode", "opencode-context", 0, "context"),
         // Nothing was said.
-        ("codex", "gemini-overloaded", 0, "overloaded"),
+        ("codex", "gemini-context", 0, "context"),
         ("codex", "claude-success", 0, "no-result"),
     ] {
         let space = Space::new(&[("x", "")]);

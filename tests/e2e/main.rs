@@ -16,6 +16,7 @@ mod landing;
 mod looking;
 mod merging;
 mod order;
+mod recovery;
 mod repositories;
 mod resuming;
 mod reviewing;

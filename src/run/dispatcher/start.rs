@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::event::{Progress, RunState};
-use crate::model::{ForeachSource, Schedule, Task, TaskId, Work};
+use crate::event::{EventKind, Progress, RunState};
+use crate::model::{ForeachSource, Profile, Schedule, Task, TaskId};
+use crate::policy;
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
@@ -18,6 +19,7 @@ use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::worker::{Job, Output, Tell, attempt};
 
+use super::ask::Ask;
 use super::{Dispatcher, Message, task_of};
 
 /// What an agent is told that goes on from a snapshot.
@@ -26,10 +28,10 @@ const LAID: &str =
 
 impl Dispatcher {
     /// Starts what the jobs, locks and limits allow, best first.
-    pub(super) fn start_units(&mut self) {
+    pub(super) fn start_units(&mut self) -> Result<(), Error> {
         // Others let go without telling: asking them at every event would only cost.
         if self.queue.looked.is_some_and(|looked| looked.elapsed() < RETRY) {
-            return;
+            return Ok(());
         }
         let mut passed = VecDeque::new();
         self.waiting.begin();
@@ -37,37 +39,53 @@ impl Dispatcher {
         while self.busy.live.len() < jobs {
             let Some(unit) = self.queue.units.pop_front() else { break };
             let task = task_of(self.journal.state(), &self.board, &self.places, &unit);
-            match self.locks.take(&self.board, &unit, task) {
-                Ok(Ok(())) => {
+            let missing = match self.ask(&unit, task) {
+                Ask::Nobody(reason) => {
                     self.waiting.forget(&unit);
-                    self.start_unit(unit);
+                    self.journal.record(EventKind::Skipped { task: unit, reason })?;
+                    self.stale = true;
+                    continue;
                 }
-                Ok(Err(missing)) => {
-                    if self.waiting.add(&self.world.run, &unit, &missing) {
-                        let Missing { on, holder } = missing;
-                        let task = unit.clone();
-                        self.journal.progress(&Progress::Waiting { task, on, holder });
+                Ask::Wait(missing) => missing,
+                Ask::Now(agent) => {
+                    match self.locks.take(&self.board, &unit, task, agent.as_deref()) {
+                        Ok(Ok(())) => {
+                            self.waiting.forget(&unit);
+                            self.start_unit(unit, agent.map(|agent| *agent));
+                            continue;
+                        }
+                        Ok(Err(missing)) => missing,
+                        Err(source) => {
+                            let path = self.world.claims.dir().to_owned();
+                            self.fail(Error::Io { doing: "taking a lock in", path, source });
+                            return Ok(());
+                        }
                     }
-                    passed.push_back(unit);
                 }
-                Err(source) => {
-                    let path = self.world.claims.dir().to_owned();
-                    return self.fail(Error::Io { doing: "taking a lock in", path, source });
-                }
+            };
+            if self.waiting.add(&self.world.run, &unit, &missing) {
+                let Missing { on, holder, until } = missing;
+                let task = unit.clone();
+                self.journal.progress(&Progress::Waiting { task, on, holder, until });
             }
+            passed.push_back(unit);
         }
         self.queue.looked = (!passed.is_empty()).then(Instant::now);
         passed.append(&mut self.queue.units);
         self.queue.units = passed;
+        Ok(())
     }
 
-    fn start_unit(&mut self, id: TaskId) {
+    fn start_unit(&mut self, id: TaskId, profile: Option<Profile>) {
+        if let Some(profile) = &profile {
+            self.health.begins(profile);
+            self.asked.insert(id.clone(), profile.clone());
+        }
         let task = self.task_of(&id).clone();
         let state = self.journal.state();
         let unit = &state.units[&id];
         let last = unit.last_end().and_then(|end| Some((end.failure.as_ref()?, &end.tail)));
-        let failed =
-            last.map(|(failure, tail)| format!("The last attempt failed: {failure}.\n{tail}"));
+        let failed = last.and_then(|(failure, tail)| policy::advice(failure, tail));
         let declined = unit
             .declined()
             .map(|text| format!("A reviewer refused what an earlier attempt made:\n{text}"));
@@ -79,15 +97,15 @@ impl Dispatcher {
         let job = Job {
             board: self.board.clone(),
             unit: unit.unit.clone(),
-            profile: match &task.work {
-                Work::Agent { profile, .. } => self.board.agents.get(profile).cloned(),
-                _ => None,
-            },
+            profile,
             attempt: state.next_attempt(&id),
             base: state.tip,
             built_on: Vec::new(),
             from: unit.from,
-            needs: outputs(state, &task),
+            needs: match Self::had_too_much(unit) {
+                true => shortened(outputs(state, &task)),
+                false => outputs(state, &task),
+            },
             output: self.output(&task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
             note,
@@ -258,4 +276,14 @@ fn shares(state: &RunState, task: &Task) -> BTreeMap<TaskId, Vec<String>> {
 /// The same with the shares of each one after another.
 pub(in crate::run) fn outputs(state: &RunState, task: &Task) -> BTreeMap<TaskId, String> {
     shares(state, task).into_iter().map(|(need, texts)| (need, texts.concat())).collect()
+}
+
+/// The beginnings of outputs, for an agent that had too much to read.
+fn shortened(outputs: BTreeMap<TaskId, String>) -> BTreeMap<TaskId, String> {
+    const MOST: usize = 4096;
+    let short = |text: String| match text.char_indices().nth(MOST) {
+        None => text,
+        Some((end, _)) => format!("{}\n[cut: there was more]\n", &text[..end]),
+    };
+    outputs.into_iter().map(|(need, text)| (need, short(text))).collect()
 }

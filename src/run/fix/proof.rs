@@ -143,14 +143,14 @@ async fn locked(
     let mut halt = halt.clone();
     let mut told = false;
     loop {
-        let taken = locks.take(&job.board, &job.unit.id, &job.task);
+        let taken = locks.take(&job.board, &job.unit.id, &job.task, None);
         let taken = taken.map_err(|source| {
             let path = world.claims.dir().to_owned();
             Error::Io { doing: "taking a lock in", path, source }
         })?;
-        let Err(Missing { on, holder }) = taken else { return Ok(true) };
+        let Err(Missing { on, holder, until }) = taken else { return Ok(true) };
         if !told {
-            journal.progress(&Progress::Waiting { task: job.unit.id.clone(), on, holder });
+            journal.progress(&Progress::Waiting { task: job.unit.id.clone(), on, holder, until });
             told = true;
         }
         // Others let go without telling.

@@ -1,0 +1,368 @@
+//! When an account may be asked again, and whether at all: holds, a breaker, stops.
+//!
+//! Knows no task and no clock; it is told what came of attempts, and when.
+//!
+//! All profiles of one kind with the same environment of their own share an account. A limit holds all
+//! of it, an overloaded model only that model. Somebody who fails time and again without any success is
+//! asked less and less (one at a time), and in the end no more.
+
+use std::collections::BTreeMap;
+
+use crate::model::{AttemptEnd, Failure, Profile, ProfileKind, Trouble};
+
+/// So many failures in a row, without a success, open the breaker.
+const IN_A_ROW: u32 = 5;
+/// So often it is tried again when the breaker was open.
+const PROBES: u32 = 3;
+/// How long the breaker stays open the first time, in milliseconds; it doubles.
+const OPEN: u64 = 30_000;
+/// How long is waited the first time if nobody says how long; it doubles.
+const WAIT: u64 = 5_000;
+/// The longest that is waited if nobody says how long.
+const MOST_WAIT: u64 = 5 * 60_000;
+
+/// Whether an account may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Now.
+    Open,
+    /// At this time, in milliseconds since 1970.
+    Until {
+        /// The time.
+        at: u64,
+        /// What is waited for, in words: `claude's rate limit`.
+        what: String,
+    },
+    /// One is being tried; the others wait for what comes of it.
+    Probing {
+        /// What is waited for, in words.
+        what: String,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+struct Account {
+    /// Until when nothing is asked, and why.
+    hold: Option<(u64, Trouble)>,
+    /// Limits met in a row.
+    strikes: u32,
+    /// The same for one model.
+    models: BTreeMap<Option<String>, (u64, u32, Trouble)>,
+    /// Failures in a row.
+    failed: u32,
+    /// How often the breaker opened in a row.
+    opened: u32,
+    open_until: u64,
+    /// Whether one is being tried behind an open breaker.
+    probing: bool,
+    /// Why nobody asks it any more.
+    stopped: Option<String>,
+}
+
+/// How the accounts of a run stand.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    accounts: BTreeMap<String, Account>,
+}
+
+/// What profiles with the same credentials share.
+fn account(profile: &Profile) -> String {
+    match profile.kind {
+        ProfileKind::Command => format!("profile {}", profile.name),
+        _ => {
+            let env: Vec<String> =
+                profile.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{} {}", profile.kind.word(), env.join(" "))
+        }
+    }
+}
+
+/// A spread of up to a fifth, so that not everybody comes back at once. The same for the same salt.
+fn jitter(millis: u64, salt: u64) -> u64 {
+    // Mixes the bits of the salt well enough for that.
+    let mixed = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) >> 40;
+    millis / 5 * (mixed % 100) / 100
+}
+
+impl Health {
+    /// An attempt with this profile ended at this time.
+    pub fn heard(&mut self, profile: &Profile, end: &AttemptEnd, now: u64) {
+        let name = profile.name.as_str();
+        let llm = profile.kind.is_llm();
+        let account = self.accounts.entry(account(profile)).or_default();
+        let probed = std::mem::take(&mut account.probing);
+        match &end.failure {
+            Some(Failure::Interrupted | Failure::Setup { .. }) => {}
+            Some(Failure::Agent { kind, message, after, at }) => match kind {
+                Trouble::RateLimit => {
+                    let told = at.map(|at| at.saturating_sub(now)).or(*after);
+                    // Others may have been under way when the first one met the limit.
+                    if account.hold.is_none_or(|(until, _)| now >= until) {
+                        account.strikes += 1;
+                    }
+                    let wait = wait(told, account.strikes, at.is_some(), now);
+                    let until = account.hold.map_or(0, |(until, _)| until).max(now + wait);
+                    account.hold = Some((until, *kind));
+                }
+                Trouble::Overloaded | Trouble::Server | Trouble::Network => {
+                    let model =
+                        account.models.entry(profile.model.clone()).or_insert((0, 0, *kind));
+                    if now >= model.0 {
+                        model.1 += 1;
+                    }
+                    *model = (model.0.max(now + wait(*after, model.1, false, now)), model.1, *kind);
+                    if *kind != Trouble::Overloaded {
+                        account.fails(name, &kind.to_string(), probed, now);
+                    }
+                }
+                Trouble::Auth | Trouble::Quota => {
+                    account.stopped = Some(format!("{kind}: {message}"));
+                }
+                Trouble::NoResult | Trouble::Other if llm => {
+                    account.fails(name, &kind.to_string(), probed, now);
+                }
+                _ => {}
+            },
+            Some(failure @ Failure::Start { .. }) if llm => {
+                account.stopped = Some(failure.to_string());
+            }
+            Some(failure @ (Failure::Exit { .. } | Failure::Signal { .. } | Failure::Lost))
+                if llm =>
+            {
+                account.fails(name, &failure.to_string(), probed, now);
+            }
+            // Whatever else went wrong, it worked.
+            _ => {
+                let stopped = account.stopped.take();
+                *account = Account { stopped, ..Account::default() };
+            }
+        }
+    }
+
+    /// An attempt that was let through did not come to its beginning.
+    pub fn let_go(&mut self, profile: &Profile) {
+        if let Some(account) = self.accounts.get_mut(&account(profile)) {
+            account.probing = false;
+        }
+    }
+
+    /// An attempt begins.
+    pub fn begins(&mut self, profile: &Profile) {
+        if let Some(account) = self.accounts.get_mut(&account(profile)) {
+            account.probing = account.failed >= IN_A_ROW;
+        }
+    }
+
+    /// Whether this profile, with its model, may be asked now.
+    pub fn gate(&self, profile: &Profile, now: u64) -> Gate {
+        let Some(account) = self.accounts.get(&account(profile)) else { return Gate::Open };
+        let name = &profile.name;
+        let what = |kind: Trouble| match kind {
+            Trouble::RateLimit => format!("{name}'s rate limit"),
+            kind => format!("{name} ({kind})"),
+        };
+        if let Some((at, kind)) = account.hold
+            && now < at
+        {
+            return Gate::Until { at, what: what(kind) };
+        }
+        if let Some((at, _, kind)) = account.models.get(&profile.model)
+            && now < *at
+        {
+            return Gate::Until { at: *at, what: what(*kind) };
+        }
+        if account.failed >= IN_A_ROW {
+            let what = format!("{name}, which failed {} times in a row", account.failed);
+            if now < account.open_until {
+                return Gate::Until { at: account.open_until, what };
+            }
+            if account.probing {
+                return Gate::Probing { what };
+            }
+        }
+        Gate::Open
+    }
+
+    /// Why this profile is not asked any more, and what to do.
+    pub fn stopped(&self, profile: &Profile) -> Option<&str> {
+        self.accounts.get(&account(profile))?.stopped.as_deref()
+    }
+
+    /// Whoever takes a run up again has mended what stopped it; limits hold on.
+    pub fn lift(&mut self) {
+        for account in self.accounts.values_mut() {
+            account.stopped = None;
+            account.probing = false;
+            (account.failed, account.opened, account.open_until) = (0, 0, 0);
+        }
+    }
+}
+
+impl Account {
+    /// A failure that would open the breaker if it came often.
+    fn fails(&mut self, name: &str, how: &str, probed: bool, now: u64) {
+        self.failed += 1;
+        // Those that were under way when it opened say nothing new.
+        if self.failed < IN_A_ROW || (self.opened > 0 && !probed) {
+            return;
+        }
+        if self.opened == PROBES {
+            let text = format!("`{name}` failed {} times in a row, at last: {how}", self.failed);
+            self.stopped = Some(text);
+        }
+        self.open_until = now + (OPEN << self.opened.min(10));
+        self.opened += 1;
+    }
+}
+
+/// How long is waited: what was told, else doubling; longer each time in a row, and a spread. A moment
+/// that was told is not doubled.
+fn wait(told: Option<u64>, strikes: u32, moment: bool, now: u64) -> u64 {
+    let times = 1_u64 << strikes.saturating_sub(1).min(10);
+    let wait = match told {
+        Some(told) if moment => told,
+        Some(told) => told.saturating_mul(times).max(1),
+        None => WAIT.saturating_mul(times).min(MOST_WAIT),
+    };
+    wait.saturating_add(jitter(wait.min(MOST_WAIT), now ^ u64::from(strikes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn end(failure: Option<Failure>) -> AttemptEnd {
+        AttemptEnd {
+            failure,
+            patch: None,
+            raw: None,
+            notes: Vec::new(),
+            millis: 1,
+            tail: String::new(),
+            output: None,
+            leaked: false,
+            usage: None,
+        }
+    }
+
+    fn agent(kind: Trouble, after: Option<u64>, at: Option<u64>) -> AttemptEnd {
+        end(Some(Failure::Agent { kind, message: "words".into(), after, at }))
+    }
+
+    fn claude(name: &str, model: Option<&str>) -> Profile {
+        let model = model.map(str::to_owned);
+        Profile { model, ..Profile::new(name, ProfileKind::Claude) }
+    }
+
+    fn until(health: &Health, profile: &Profile, now: u64) -> u64 {
+        match health.gate(profile, now) {
+            Gate::Until { at, .. } => at - now,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_limit_holds_the_account_and_grows_and_ends_with_a_success() {
+        let (one, two, codex) =
+            (claude("one", None), claude("two", Some("m")), Profile::new("c", ProfileKind::Codex));
+        let mut health = Health::default();
+        health.heard(&one, &agent(Trouble::RateLimit, None, None), NOW);
+        let first = until(&health, &one, NOW);
+        assert!((WAIT..=WAIT * 6 / 5).contains(&first), "{first}");
+        assert_eq!(until(&health, &two, NOW), first, "the account is the same");
+        assert_eq!(health.gate(&codex, NOW), Gate::Open);
+        assert!(matches!(health.gate(&one, NOW),
+            Gate::Until { what, .. } if what == "one's rate limit"));
+        // A second one that was under way does not double it.
+        health.heard(&two, &agent(Trouble::RateLimit, None, None), NOW + 10);
+        assert!(until(&health, &one, NOW) <= WAIT * 6 / 5 + 10);
+        let later = NOW + 20_000;
+        assert_eq!(health.gate(&one, later), Gate::Open);
+        health.heard(&one, &agent(Trouble::RateLimit, None, None), later);
+        assert!((2 * WAIT..=WAIT * 12 / 5).contains(&until(&health, &one, later)));
+        health.heard(&one, &end(None), later + 20_000);
+        health.heard(&one, &agent(Trouble::RateLimit, None, None), later + 30_000);
+        assert!(until(&health, &one, later + 30_000) <= WAIT * 6 / 5);
+    }
+
+    #[test]
+    fn what_the_service_says_is_heeded() {
+        let one = claude("one", None);
+        let mut health = Health::default();
+        health.heard(&one, &agent(Trouble::RateLimit, Some(60_000), None), NOW);
+        assert!((60_000..=72_000).contains(&until(&health, &one, NOW)));
+        let mut health = Health::default();
+        let reset = NOW + 3 * 3_600_000;
+        health.heard(&one, &agent(Trouble::RateLimit, Some(1), Some(reset)), NOW);
+        let wait = until(&health, &one, NOW);
+        assert!((3 * 3_600_000..=3 * 3_600_000 + 60_000).contains(&wait), "{wait}");
+    }
+
+    #[test]
+    fn an_overloaded_model_holds_up_no_other() {
+        let (opus, haiku) = (claude("a", Some("opus")), claude("a", Some("haiku")));
+        let mut health = Health::default();
+        health.heard(&opus, &agent(Trouble::Overloaded, None, None), NOW);
+        assert!(until(&health, &opus, NOW) >= WAIT);
+        assert_eq!(health.gate(&haiku, NOW), Gate::Open);
+    }
+
+    #[test]
+    fn auth_and_quota_stop_the_account_until_somebody_takes_the_run_up_again() {
+        let (one, other) = (claude("one", None), claude("other", None));
+        let mut apart = claude("apart", None);
+        apart.env.insert("CLAUDE_CONFIG_DIR".into(), "/elsewhere".into());
+        let mut health = Health::default();
+        health.heard(&one, &agent(Trouble::Auth, None, None), NOW);
+        assert_eq!(health.stopped(&other), Some("not signed in: words"));
+        assert_eq!(health.stopped(&apart), None);
+        health.heard(&one, &end(None), NOW);
+        assert!(health.stopped(&one).is_some(), "one that was under way changes nothing");
+        health.lift();
+        assert_eq!(health.stopped(&one), None);
+    }
+
+    #[test]
+    fn a_breaker_opens_probes_one_at_a_time_and_gives_up() {
+        let one = claude("one", None);
+        let crash = || end(Some(Failure::Exit { code: 1 }));
+        let mut health = Health::default();
+        for _ in 0..IN_A_ROW - 1 {
+            health.heard(&one, &crash(), NOW);
+        }
+        assert_eq!(health.gate(&one, NOW), Gate::Open);
+        // A red verify is no crash: the agent works.
+        health.heard(&one, &end(Some(Failure::Verify { code: None, tail: String::new() })), NOW);
+        for _ in 0..IN_A_ROW {
+            assert_eq!(health.gate(&one, NOW), Gate::Open);
+            health.heard(&one, &crash(), NOW);
+        }
+        let mut now = NOW;
+        for round in 0..PROBES {
+            assert_eq!(until(&health, &one, now), OPEN << round);
+            now += OPEN << round;
+            assert_eq!(health.gate(&one, now), Gate::Open);
+            health.begins(&one);
+            assert!(matches!(health.gate(&one, now), Gate::Probing { .. }));
+            assert_eq!(health.stopped(&one), None);
+            health.heard(&one, &crash(), now);
+        }
+        assert!(health.stopped(&one).expect("stopped").contains("in a row"));
+        // A success closes it.
+        let mut health = Health::default();
+        for _ in 0..IN_A_ROW {
+            health.heard(&one, &crash(), NOW);
+        }
+        health.begins(&one);
+        health.heard(&one, &end(None), NOW + OPEN);
+        assert_eq!(health.gate(&one, NOW + OPEN), Gate::Open);
+        // A command that fails is no dead service.
+        let own = Profile::new("own", ProfileKind::Command);
+        for _ in 0..20 {
+            health.heard(&own, &crash(), NOW);
+        }
+        assert_eq!(health.gate(&own, NOW), Gate::Open);
+    }
+}

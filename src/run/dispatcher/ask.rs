@@ -1,0 +1,127 @@
+//! Who tries a unit next, and whether it may be asked now.
+//!
+//! Knows the policy's decisions and the log that they rest on; starts nothing.
+
+use crate::event::{RunState, UnitState};
+use crate::model::{AttemptEnd, Failure, Profile, SkipReason, Task, TaskId, Trouble, Work};
+use crate::policy::{self, Decision, Gate, Health, Tried};
+use crate::run::locks::Missing;
+
+use super::Dispatcher;
+
+/// The answer.
+pub(super) enum Ask {
+    /// This one, now; none: the task has no agent.
+    Now(Option<Box<Profile>>),
+    /// Later.
+    Wait(Missing),
+    /// Nobody, any more.
+    Nobody(SkipReason),
+}
+
+/// What is known of the accounts from the log: limits hold on, whoever took the run up again has mended
+/// the rest.
+pub(super) fn health(state: &RunState) -> Health {
+    let mut health = Health::default();
+    let mut ends: Vec<(u64, &AttemptEnd, Profile)> = Vec::new();
+    for unit in state.units.values() {
+        for (at, end) in unit.attempts.iter().filter_map(|attempt| attempt.ended.as_ref()) {
+            if let Some(profile) = who(state, unit, end) {
+                ends.push((*at, end, profile));
+            }
+        }
+    }
+    ends.sort_by_key(|(at, ..)| *at);
+    for (at, end, profile) in ends {
+        health.heard(&profile, end, at);
+    }
+    health.lift();
+    health
+}
+
+/// The profile that an attempt was of, with the model that it was asked for.
+fn who(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Profile> {
+    let Work::Agent { profile, .. } = &state.board.task(&unit.unit.task)?.work else { return None };
+    let own = state.board.agents.get(profile)?;
+    match &end.usage {
+        None => Some(own.clone()),
+        Some(usage) => {
+            let profile = state.board.agents.get(&usage.profile)?.clone();
+            let model = usage.asked.clone().or_else(|| profile.model.clone());
+            Some(Profile { model, ..profile })
+        }
+    }
+}
+
+/// The ends of this round.
+fn ends(unit: &UnitState) -> impl Iterator<Item = &AttemptEnd> {
+    let counted = &unit.attempts[unit.forgiven.min(unit.attempts.len())..];
+    counted.iter().filter_map(|attempt| Some(&attempt.ended.as_ref()?.1))
+}
+
+fn tried(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Tried> {
+    let Some(Failure::Agent { kind, .. }) = &end.failure else { return None };
+    let profile = who(state, unit, end)?;
+    Some(Tried { profile: profile.name, model: profile.model, trouble: *kind })
+}
+
+impl Dispatcher {
+    /// Who tries this unit.
+    pub(super) fn ask(&self, id: &TaskId, task: &Task) -> Ask {
+        let Work::Agent { profile: name, .. } = &task.work else { return Ask::Now(None) };
+        let state = self.journal.state();
+        let unit = &state.units[id];
+        let own = &self.board.agents[name];
+        let past: Vec<Tried> = ends(unit).filter_map(|end| tried(state, unit, end)).collect();
+        let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
+        let Some(profile) = policy::choose(own, &self.board.agents, &past, stopped) else {
+            let reason = self.health.stopped(own).unwrap_or("nobody is left who could do it");
+            let reason = reason.to_owned();
+            return Ask::Nobody(SkipReason::Agent { profile: name.clone(), reason });
+        };
+        match self.health.gate(&profile, (self.world.now)()) {
+            Gate::Open => Ask::Now(Some(Box::new(profile))),
+            Gate::Until { at, what } => {
+                Ask::Wait(Missing { on: what, holder: None, until: Some(at) })
+            }
+            Gate::Probing { what } => Ask::Wait(Missing { on: what, holder: None, until: None }),
+        }
+    }
+
+    /// Whether the policy wants another attempt.
+    pub(super) fn again(&self, id: &TaskId, end: &AttemptEnd) -> bool {
+        if end.failure.is_none() {
+            return false;
+        }
+        let state = self.journal.state();
+        let unit = &state.units[id];
+        let all: Vec<&AttemptEnd> = ends(unit).chain([end]).collect();
+        let failures: Vec<&Failure> = all.iter().filter_map(|end| end.failure.as_ref()).collect();
+        let task = self.task_of(id);
+        let others = match &task.work {
+            Work::Agent { profile, .. } => {
+                let past: Vec<Tried> =
+                    all.iter().filter_map(|end| tried(state, unit, end)).collect();
+                let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
+                let own = &self.board.agents[profile];
+                policy::choose(own, &self.board.agents, &past, stopped).is_some()
+            }
+            _ => false,
+        };
+        policy::after(&failures, task.retry, others) == Decision::Retry
+    }
+
+    /// What came of an attempt is what is known of its account.
+    pub(super) fn note_health(&mut self, id: &TaskId, end: &AttemptEnd) {
+        let state = self.journal.state();
+        if let Some(profile) = who(state, &state.units[id], end) {
+            self.health.heard(&profile, end, (self.world.now)());
+        }
+    }
+
+    /// Whether an attempt of this unit was too much for its agent.
+    pub(super) fn had_too_much(unit: &UnitState) -> bool {
+        ends(unit)
+            .any(|end| matches!(end.failure, Some(Failure::Agent { kind: Trouble::Context, .. })))
+    }
+}

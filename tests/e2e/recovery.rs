@@ -1,0 +1,153 @@
+//! What an agent's trouble leads to: waiting, less context, another model, another profile, a stop.
+
+use crate::coding::replay;
+use crate::space::Space;
+
+/// What the agent of this attempt was given.
+fn seen(space: &Space, task: &str, attempt: u32) -> String {
+    std::fs::read_to_string(space.path(&format!("seen.{task}.{attempt}"))).expect("what it saw")
+}
+
+fn attempts(space: &Space, task: &str) -> u64 {
+    space.task(task)["attempts"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_rate_limit_is_waited_for_by_all_of_the_account_and_costs_no_attempt() {
+    let space = Space::new(&[("x", "")]);
+    let limited = replay("@", &["opencode-rate-limit:1", "opencode-success:0"]);
+    let well = replay("@", &["opencode-success:0"]);
+    space.board(&format!(
+        "jobs = 1\n[agent.a]\nkind = \"opencode\"\n{limited}\n[agent.b]\nkind = \"opencode\"\n{well}\n\
+         [[task]]\nid = \"first\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"second\"\nagent = \"b\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"apart\"\nrun = \"echo x > apart\"\n"
+    ));
+    let ran = space
+        .run(&[])
+        .code(0)
+        .says("rate limit: Rate limit reached")
+        .says(" UTC for a's rate limit");
+    assert!(ran.err.contains("second: until ") && ran.err.contains("first: until "), "{}", ran.err);
+    assert_eq!((attempts(&space, "first"), attempts(&space, "second")), (2, 1));
+    // What has no such agent went on meanwhile.
+    let events = space.todone(&["report", "--format", "json"]).code(0).json();
+    let started = |id: &str| {
+        let tasks = events["tasks"].as_array().expect("tasks");
+        let task = tasks.iter().find(|task| task["id"] == id).expect("the task");
+        task["started"].as_str().expect("a time").to_owned()
+    };
+    assert!(started("apart") < started("second"), "{events:#}");
+    assert_eq!(space.read("first"), "made by first\n");
+}
+
+#[test]
+fn an_overloaded_model_gives_way_to_the_next_and_then_to_another_profile() {
+    let space = Space::new(&[("x", "")]);
+    let seen_at = space.path("seen");
+    let busy = replay("@", &["claude-overloaded:1"]);
+    let well = replay("@", &["codex-success-shell:0"]);
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\nmodel = \"opus\"\nfallback = [\"haiku\", \"b\"]\n{busy}\n\
+         env = {{ REPLAY_SEEN = {seen_at:?} }}\n\
+         [agent.b]\nkind = \"codex\"\n{well}\nenv = {{ REPLAY_SEEN = {seen_at:?} }}\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n"
+    ));
+    space.run(&[]).code(0).says("the model is overloaded");
+    assert!(seen(&space, "t", 1).contains("--model\nopus\n"));
+    assert!(seen(&space, "t", 2).contains("--model\nhaiku\n"));
+    let third = seen(&space, "t", 3);
+    assert!(third.starts_with("exec\n") && third.ends_with("stdin:\nDo it."), "{third}");
+    let used = space.task("t")["usage"].clone();
+    assert_eq!(used["profiles"], serde_json::json!(["a", "b"]));
+    assert_eq!((used["attempts"].as_u64(), used["unknown_usd"].as_u64()), (Some(3), Some(1)));
+    space.todone(&["show", "t"]).code(0).says("attempt 3").says("agent b (model unknown)");
+}
+
+#[test]
+fn too_much_context_is_tried_once_more_with_less() {
+    let space = Space::new(&[("x", "")]);
+    let seen_at = space.path("seen");
+    let agent = replay("@", &["claude-context:1", "claude-success:0"]);
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\n{agent}\nenv = {{ REPLAY_SEEN = {seen_at:?} }}\n\
+         [[task]]\nid = \"long\"\nrun = \"seq 1 5000\"\n\
+         [[task]]\nid = \"t\"\nneeds = [\"long\"]\nagent = \"a\"\nprompt = \"{{{{ needs.long.output }}}}\"\n"
+    ));
+    space.run(&[]).code(0);
+    let (first, second) = (seen(&space, "t", 1), seen(&space, "t", 2));
+    assert!(first.contains("\n5000") && !first.contains("with less"), "{first}");
+    assert!(!second.contains("\n5000") && second.contains("Work with less"), "{second}");
+    assert!(!second.contains("Prompt is too long"), "{second}");
+    // The same again is final.
+    let agent = replay("@", &["claude-context:1"]);
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\n{agent}\n[[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"p\"\n"
+    ));
+    space.run(&["--new"]).code(1);
+    assert_eq!(attempts(&space, "t"), 2);
+}
+
+#[test]
+fn an_agent_that_is_not_signed_in_is_stopped_at_once_and_says_so() {
+    let space = Space::new(&[("x", "")]);
+    let key = space.path("key");
+    let transcripts = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/transcripts");
+    let script = format!(
+        "if [ -f {key:?} ]; then echo x > $TODONE_TASK; cat {transcripts}/claude-success/stdout; \
+         else cat {transcripts}/claude-auth/stdout; exit 1; fi"
+    );
+    space.board(&format!(
+        "jobs = 1\n[agent.a]\nkind = \"claude\"\nretry = 3\ncommand = [\"sh\", \"-c\", '{script}', \"agent\"]\n\
+         [[task]]\nid = \"one\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"two\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"after\"\nneeds = [\"two\"]\nrun = \"true\"\n\
+         [[task]]\nid = \"apart\"\nrun = \"echo x > apart\"\n"
+    ));
+    let ran = space.run(&[]).code(1);
+    let ran =
+        ran.says("not signed in: Invalid API key").says("agent `a` was stopped: not signed in");
+    ran.says("help: sign in with the agent's own program");
+    // The one that another waits for goes first.
+    assert_eq!((attempts(&space, "two"), attempts(&space, "one")), (1, 0));
+    assert_eq!(space.status_of("one"), "skipped");
+    assert_eq!(space.status_of("after"), "skipped");
+    assert_eq!(space.status_of("apart"), "merged");
+    // Signed in, all of it goes on.
+    std::fs::write(&key, "").expect("written");
+    space.todone_landing(&["retry", "@failed"], "main").code(0);
+    assert_eq!((space.read("one"), space.read("two")), ("x\n".into(), "x\n".into()));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_asked_for_once() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "jobs = 1\n[agent.a]\nkind = \"codex\"\ncommand = [\"/no/such/codex\"]\n\
+         [[task]]\nid = \"one\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"two\"\nagent = \"a\"\nprompt = \"p\"\n",
+    );
+    space.run(&[]).code(1).says("could not be started").says("agent `a` was stopped");
+    assert_eq!((attempts(&space, "one"), attempts(&space, "two")), (1, 0));
+}
+
+#[test]
+fn a_command_that_tells_its_trouble_is_treated_as_an_agent() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[agent.own]
+command = ["sh", "-c", '''
+if [ "$TODONE_ATTEMPT" -lt 3 ]; then
+    echo '{"failure": {"kind": "rate-limit", "message": "slow down", "retry_after": 0.1}}' > "$TODONE_RESULT_FILE"
+    exit 1
+fi
+echo "$TODONE_ATTEMPT" > made''']
+[[task]]
+id = "t"
+agent = "own"
+"#,
+    );
+    space.run(&[]).code(0).says("rate limit: slow down").says("for own's rate limit");
+    assert_eq!(space.read("made"), "3\n");
+}
