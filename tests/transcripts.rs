@@ -35,7 +35,7 @@ fn cases() -> Vec<Case> {
         Case { dir, kind, stdout, tail, expected }
     };
     let cases: Vec<Case> = dirs.into_iter().map(case).collect();
-    assert!(cases.len() >= 41, "{} cases", cases.len());
+    assert!(cases.len() >= 42, "{} cases", cases.len());
     cases
 }
 

@@ -29,17 +29,26 @@ pub struct Ear {
     listener: Listener,
     path: PathBuf,
     file: Option<File>,
+    /// The root of its worktree with a slash, which no step needs to name.
+    root: String,
     /// The last steps, in words.
     steps: VecDeque<String>,
 }
 
 impl Ear {
     /// For an agent of this profile, if it speaks; its standard output will stand in this file.
-    pub fn new(profile: &Profile, path: &Path, command: &mut CommandSpec) -> Option<Self> {
+    pub fn new(
+        profile: &Profile,
+        root: &Path,
+        path: &Path,
+        command: &mut CommandSpec,
+    ) -> Option<Self> {
         let listener = agent::listener(&profile.kind)?;
         command.stdout = Some(path.to_owned());
         command.stdout_cap = MOST;
-        Some(Self { listener, path: path.to_owned(), file: None, steps: VecDeque::new() })
+        let root = format!("{}/", root.display());
+        let (path, steps) = (path.to_owned(), VecDeque::new());
+        Some(Self { listener, path, file: None, root, steps })
     }
 
     /// Something was printed: the last step that it tells, in words.
@@ -60,7 +69,7 @@ impl Ear {
         let mut any = false;
         while let Ok(count @ 1..) = file.read(&mut piece) {
             for step in self.listener.take(&piece[..count]) {
-                let words = step.words();
+                let words = step.words().replace(&self.root, "");
                 if !words.is_empty() {
                     any = true;
                     self.steps.truncate(STEPS - 1);

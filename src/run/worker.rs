@@ -404,7 +404,7 @@ async fn run_command(
         let pushed = blocking(move || Ok(repo.push_addresses()?)).await?;
         agent::no_push(&mut command.env, &pushed);
     }
-    let mut ear = Ear::new(profile, &output, &mut command);
+    let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
     let hear = |line: Vec<u8>| match &mut ear {
         None => send_line(tell, &job.unit.id, line),
         Some(ear) => {

@@ -94,6 +94,12 @@ fn an_agent_that_was_refused_what_it_needed_did_not_leave_things_unchanged() {
     one(&space, "codex", &replay("-", &["codex-mcp-declined:0"]), "");
     space.run(&[]).code(1).says("permission refused: it was refused create_agent");
     assert_eq!(space.task("t")["failure_kind"], "permission");
+    one(&space, "claude", &replay("-", &["claude-denied:0"]), "");
+    space
+        .run(&["--new"])
+        .code(1)
+        .says("it was refused Bash touch no.txt && git push")
+        .says("help: ");
     // The same without a refusal is no failure, and with a change neither.
     one(&space, "codex", &replay("-", &["codex-mcp:0"]), "");
     space.run(&["--new"]).code(0);
