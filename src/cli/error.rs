@@ -56,7 +56,7 @@ impl Failure {
 
     /// Something outside todone, with the way out that follows from what the system said.
     fn with_way_out(text: String) -> Self {
-        const WAYS: [(&[&str], &str); 5] = [
+        const WAYS: [(&[&str], &str); 6] = [
             (
                 &["No space left", "Disk quota", "disk is full", "disk full"],
                 "make room on that disk (`todone clean --slots` frees worktrees)",
@@ -69,8 +69,16 @@ impl Failure {
                 &["Permission denied", "Read-only", "readonly", "not permitted"],
                 "see that you may write there: its owner, its mode, how it is mounted",
             ),
+            // git does not always say why.
+            (
+                &["unable to write", "unable to create"],
+                "see that there is room on that disk, and that you may write there",
+            ),
             (&["Input/output error", "disk I/O error"], "see whether that disk is sound (`dmesg`)"),
-            (&["`git` could not be started"], "install git 2.39 or newer, or put it on your PATH"),
+            (
+                &["`git` could not be started", "is too old"],
+                "install git 2.39 or newer, or put it on your PATH",
+            ),
         ];
         let ways = WAYS.iter().filter(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
         let way = ways

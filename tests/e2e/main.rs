@@ -23,6 +23,7 @@ mod reviewing;
 mod secrets;
 mod space;
 mod stopping;
+mod surroundings;
 #[path = "../xml/mod.rs"]
 mod xml;
 

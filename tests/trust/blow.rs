@@ -18,10 +18,11 @@ pub enum Blow {
     Step { name: String, nth: u64 },
     /// Around the nth call of git.
     Git { nth: u64, how: String },
-    /// todone, as soon as one of its threads makes its nth call of this kind.
-    Own { call: String, nth: u64 },
-    /// The nth git, at its own nth call of this kind.
-    Inside { git: u64, call: String, nth: u64 },
+    /// todone, as soon as one of its threads makes its nth call of this kind; or that call fails with
+    /// this error.
+    Own { call: String, nth: u64, fault: String },
+    /// The nth git, at its own nth call of this kind, in the same way.
+    Inside { git: u64, call: String, nth: u64, fault: String },
     /// By a task, in the middle of its work.
     Task { unit: String, whom: String },
 }
@@ -38,8 +39,10 @@ impl fmt::Display for Blow {
         match self {
             Self::Step { name, nth } => write!(f, "step {name} {nth}"),
             Self::Git { nth, how } => write!(f, "git {how} {nth}"),
-            Self::Own { call, nth } => write!(f, "own {call} {nth}"),
-            Self::Inside { git, call, nth } => write!(f, "inside {git} {call} {nth}"),
+            Self::Own { call, nth, fault } => write!(f, "own {call} {nth} {fault}"),
+            Self::Inside { git, call, nth, fault } => {
+                write!(f, "inside {git} {call} {nth} {fault}")
+            }
             Self::Task { unit, whom } => write!(f, "task {unit} {whom}"),
         }
     }
@@ -54,10 +57,15 @@ impl FromStr for Blow {
         Ok(match words[..] {
             ["step", name, nth] => Self::Step { name: name.to_owned(), nth: number(nth)? },
             ["git", how, nth] => Self::Git { how: how.to_owned(), nth: number(nth)? },
-            ["own", call, nth] => Self::Own { call: call.to_owned(), nth: number(nth)? },
-            ["inside", git, call, nth] => {
-                Self::Inside { git: number(git)?, call: call.to_owned(), nth: number(nth)? }
+            ["own", call, nth, fault] => {
+                Self::Own { call: call.to_owned(), nth: number(nth)?, fault: fault.to_owned() }
             }
+            ["inside", git, call, nth, fault] => Self::Inside {
+                git: number(git)?,
+                call: call.to_owned(),
+                nth: number(nth)?,
+                fault: fault.to_owned(),
+            },
             ["task", unit, whom] => Self::Task { unit: unit.to_owned(), whom: whom.to_owned() },
             _ => return Err(format!("`{text}` is no blow")),
         })
@@ -95,11 +103,13 @@ impl Blow {
                 command.env("BLOW_NTH", nth.to_string()).env("BLOW_HOW", how);
                 command
             }
-            Self::Own { call, nth } => traced(command, call, &format!("signal=KILL:when={nth}")),
-            Self::Inside { git, call, nth } => {
+            Self::Own { call, nth, fault } => {
+                traced(command, call, &format!("{}:when={nth}", injected(fault)))
+            }
+            Self::Inside { git, call, nth, fault } => {
                 let mut command = shimmed(space, command);
                 command.env("BLOW_NTH", git.to_string()).env("BLOW_HOW", "inside");
-                command.env("BLOW_CALL", call).env("BLOW_FAULT", "signal=KILL");
+                command.env("BLOW_CALL", call).env("BLOW_FAULT", injected(fault));
                 command.env("BLOW_AT", nth.to_string());
                 command
             }
@@ -109,6 +119,11 @@ impl Blow {
             }
         }
     }
+}
+
+/// A kill or an error, as strace has it.
+fn injected(fault: &str) -> String {
+    if fault == "KILL" { "signal=KILL".to_owned() } else { format!("error={fault}") }
 }
 
 /// The command with the counting git before the real one.
@@ -162,7 +177,7 @@ pub fn can_trace() -> bool {
 }
 
 /// The calls by which something changes outside of a process.
-pub const CALLS: [&str; 20] = [
+pub const CALLS: [&str; 21] = [
     "openat",
     "write",
     "pwrite64",
@@ -183,6 +198,32 @@ pub const CALLS: [&str; 20] = [
     "utimensat",
     "clone3",
     "socket",
+    "fchmod",
+];
+
+/// What can fail, and how. (`write` would also hit the pipes by which a runtime wakes its threads,
+/// whose errors no system makes; a full disk is tried as such.)
+pub const FAULTS: [(&str, &str); 20] = [
+    ("openat", "EMFILE"),
+    ("openat", "EACCES"),
+    ("openat", "ENOSPC"),
+    ("openat", "EIO"),
+    ("pwrite64", "ENOSPC"),
+    ("pwrite64", "EIO"),
+    ("fsync", "EIO"),
+    ("fsync", "ENOSPC"),
+    ("fdatasync", "EIO"),
+    ("rename", "EACCES"),
+    ("rename", "ENOSPC"),
+    ("rename", "EIO"),
+    ("mkdir", "ENOSPC"),
+    ("mkdir", "EACCES"),
+    ("link", "EACCES"),
+    ("unlink", "EIO"),
+    ("ftruncate", "ENOSPC"),
+    ("copy_file_range", "ENOSPC"),
+    ("fchmod", "EIO"),
+    ("symlink", "ENOSPC"),
 ];
 
 /// Every point of a run of this board at which a blow of the kinds can be dealt.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::blow::{AROUND, Blow, CALLS, WHOM, can_trace, shimmed, steps, under_strace};
+use crate::blow::{AROUND, Blow, CALLS, FAULTS, WHOM, can_trace, shimmed, steps, under_strace};
 use crate::space::Space;
 use crate::world::{Ended, KINDS, Kind, end, expected, judge, run_args, todone};
 
@@ -143,7 +143,7 @@ fn go_on(
 }
 
 /// Tries them all, and fails with all that went wrong.
-fn try_all(what: &str, trials: &[Trial]) {
+fn try_all(what: &str, trials: &[Trial], most: bool) {
     let mut wrong = Vec::new();
     let mut hits = 0;
     for trial in trials {
@@ -164,7 +164,8 @@ fn try_all(what: &str, trials: &[Trial]) {
         trials.len(),
         wrong.join("\n\n")
     );
-    assert!(hits * 10 >= trials.len() * 7, "only {hits} of {} blows hit", trials.len());
+    // An error is often one that todone can do without.
+    assert!(!most || hits * 10 >= trials.len() * 7, "only {hits} of {} blows hit", trials.len());
 }
 
 fn trials(kind: Kind, blows: Vec<Blow>) -> Vec<Trial> {
@@ -240,7 +241,7 @@ fn killed_at_any_step_of_its_own() {
     for (kind, count) in shares(budget(24)) {
         all.extend(trials(kind, Dice::new(kind.name()).draw(&all_steps(kind), count)));
     }
-    try_all("todone killed at its own steps", &all);
+    try_all("todone killed at its own steps", &all, true);
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn killed_around_any_call_of_git() {
             .collect();
         all.extend(trials(kind, dice.draw(&points, count)));
     }
-    try_all("todone, its group or git killed around a call of git", &all);
+    try_all("todone, its group or git killed around a call of git", &all, true);
 }
 
 #[test]
@@ -270,7 +271,7 @@ fn killed_by_a_task() {
             .collect();
         all.extend(trials(kind, Dice::new(kind.name()).draw(&points, count)));
     }
-    try_all("todone, its group or a supervisor killed by a task", &all);
+    try_all("todone, its group or a supervisor killed by a task", &all, true);
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn killed_again_while_it_resumes() {
             all.push(Trial { kind, blows: vec![first, second] });
         }
     }
-    try_all("todone killed, and killed again while it resumed", &all);
+    try_all("todone killed, and killed again while it resumed", &all, true);
 }
 
 #[test]
@@ -295,21 +296,19 @@ fn killed_at_any_call_of_the_system() {
     }
     let mut all = Vec::new();
     for (kind, count) in shares(budget(14)) {
-        let space = watched(kind, |space, command| {
-            let trace = format!("trace={}", CALLS.join(","));
-            let log = space.path("calls").display().to_string();
-            under_strace(&command, &["-f", "-qq", "-b", "execve", "-o", &log, "-e", &trace])
-        });
-        let text = std::fs::read_to_string(space.path("calls")).expect("the calls");
-        let points: Vec<Blow> = traced_calls(&text)
+        let points: Vec<Blow> = own_calls(kind)
             .into_iter()
             .flat_map(|(call, most)| {
-                (1..=most).map(move |nth| Blow::Own { call: call.clone(), nth })
+                (1..=most).map(move |nth| Blow::Own {
+                    call: call.clone(),
+                    nth,
+                    fault: "KILL".to_owned(),
+                })
             })
             .collect();
         all.extend(trials(kind, Dice::new(kind.name()).draw(&points, count)));
     }
-    try_all("todone killed at a call of the system", &all);
+    try_all("todone killed at a call of the system", &all, true);
 }
 
 #[test]
@@ -325,7 +324,12 @@ fn git_killed_at_any_call_of_the_system() {
             .flat_map(|git| {
                 let some = ["openat", "write", "fsync", "rename", "unlink", "link", "mkdir"];
                 some.map(|call| {
-                    (1..=4).map(move |nth| Blow::Inside { git, call: call.into(), nth })
+                    (1..=4).map(move |nth| Blow::Inside {
+                        git,
+                        call: call.into(),
+                        nth,
+                        fault: "KILL".into(),
+                    })
                 })
             })
             .flatten()
@@ -346,6 +350,71 @@ fn git_killed_at_any_call_of_the_system() {
     }
     println!("git killed at a call of the system: {} hit", all.iter().sum::<usize>());
     assert!(all.iter().sum::<usize>() * 2 >= budget(10), "few were hit: {all:?}");
+}
+
+/// How often each kind of call is made in an undisturbed run, by the thread that makes most of them.
+fn own_calls(kind: Kind) -> BTreeMap<String, u64> {
+    let space = watched(kind, |space, command| {
+        let trace = format!("trace={}", CALLS.join(","));
+        let log = space.path("calls").display().to_string();
+        under_strace(&command, &["-f", "-qq", "-b", "execve", "-o", &log, "-e", &trace])
+    });
+    traced_calls(&std::fs::read_to_string(space.path("calls")).expect("the calls"))
+}
+
+/// Before these calls of its first thread the program is still being loaded.
+const LOADED: u64 = 12;
+
+#[test]
+fn any_call_of_the_system_may_fail() {
+    if !tracing() {
+        return;
+    }
+    let mut all = Vec::new();
+    for (kind, count) in shares(budget(20)) {
+        let most = own_calls(kind);
+        let points: Vec<Blow> = FAULTS
+            .iter()
+            .flat_map(|(call, fault)| {
+                let first = if *call == "openat" { LOADED } else { 1 };
+                (first..=most.get(*call).copied().unwrap_or(0)).map(|nth| Blow::Own {
+                    call: (*call).to_owned(),
+                    nth,
+                    fault: (*fault).to_owned(),
+                })
+            })
+            .collect();
+        all.extend(trials(kind, Dice::new(kind.name()).draw(&points, count)));
+    }
+    try_all("a call of todone to the system fails", &all, false);
+}
+
+#[test]
+fn any_call_of_a_git_to_the_system_may_fail() {
+    if !tracing() {
+        return;
+    }
+    let mut all = Vec::new();
+    for (kind, count) in shares(budget(16)) {
+        let calls = calls(kind);
+        let some = FAULTS.iter().copied().chain([("write", "ENOSPC"), ("write", "EIO")]);
+        let some: Vec<_> = some.collect();
+        let points: Vec<Blow> = (1..=calls)
+            .flat_map(|git| {
+                some.iter().flat_map(move |(call, fault)| {
+                    let first = if *call == "openat" { 4 } else { 1 };
+                    (first..first + 3).map(move |nth| Blow::Inside {
+                        git,
+                        call: (*call).to_owned(),
+                        nth,
+                        fault: (*fault).to_owned(),
+                    })
+                })
+            })
+            .collect();
+        all.extend(trials(kind, Dice::new(kind.name()).draw(&points, count)));
+    }
+    try_all("a call of a git to the system fails", &all, false);
 }
 
 /// For whoever looks into a failure.

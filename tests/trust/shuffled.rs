@@ -1,0 +1,235 @@
+//! The same board gives the same commits, whatever finishes first and however many tasks run at once.
+//!
+//! The many cases drive the real dispatcher in this process, on virtual time: real repository, real
+//! slots, real merges; only the commands are played, with random delays. The few go through the
+//! binary. `TODONE_CASES` says how many (20 without it; of the binary's a tenth).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use todone::executor::{Claims, CommandSpec, Executor, Exit, How, Running, Stop, Update};
+use todone::git::{Identity, Pool, Repo};
+use todone::model::{Oid, RunId};
+use todone::run::{Request, Seats, World, create, drive};
+use todone::store::Memory;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::crash::Dice;
+use crate::space::Space;
+
+fn cases() -> usize {
+    let text = std::env::var("TODONE_CASES").ok();
+    text.map_or(20, |text| text.parse().expect("TODONE_CASES is a number"))
+}
+
+/// A board drawn at random: what each task needs and does follows from its name.
+struct Case {
+    text: String,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Writes down what it sees of the others.
+    See,
+    /// Changes a line that others may change too.
+    Meet,
+    /// Fails the first time.
+    Stumble,
+    /// Fails.
+    Fail,
+}
+
+/// The first letter of a task's name tells its part.
+fn part(task: &str) -> Part {
+    match task.as_bytes()[0] {
+        b'm' => Part::Meet,
+        b's' => Part::Stumble,
+        b'f' => Part::Fail,
+        _ => Part::See,
+    }
+}
+
+impl Case {
+    fn draw(dice: &mut Dice) -> Self {
+        let mut text = String::from("land = \"never\"\n");
+        if dice.below(2) == 0 {
+            text.push_str("schedule = \"eager\"\n");
+        }
+        text.push_str("[defaults]\nretry = 2\n");
+        let mut names: Vec<String> = Vec::new();
+        for number in 0..3 + dice.below(6) {
+            let letter = ["w", "w", "w", "w", "m", "m", "s", "f"][dice.below(8)];
+            let name = format!("{letter}{number}");
+            let needs: Vec<String> = (names.iter())
+                .filter(|_| dice.below(4) == 0)
+                .map(|need| format!("\"{need}\""))
+                .collect();
+            text.extend([
+                "[[task]]\nid = \"",
+                &name,
+                "\"\nneeds = [",
+                &needs.join(", "),
+                "]\nrun = '. \"$TODONE_BOARD_DIR/play\"'\n",
+            ]);
+            names.push(name);
+        }
+        Self { text }
+    }
+}
+
+/// The same play for the binary.
+const PLAY: &str = r#"
+sleep "0.0$(( ($$ + $(printf %d "'$TODONE_TASK")) % 7 ))"
+case $TODONE_TASK in
+  m*) sed "2s/.*/$TODONE_TASK/" shared > new; mv new shared ;;
+  s*) [ "$TODONE_ATTEMPT" -gt 1 ] ;;
+  f*) exit 1 ;;
+esac
+ls t > seen; mv seen "t/$TODONE_TASK"
+"#;
+
+/// Plays commands: after a delay of virtual time what the task has to do is done.
+struct Player {
+    salt: String,
+}
+
+impl Executor for Player {
+    fn start(&self, command: CommandSpec) -> Running {
+        let (tell, updates) = mpsc::channel::<Update>(1);
+        let (ended, exit) = oneshot::channel();
+        let (stop, stops) = mpsc::unbounded_channel::<Stop>();
+        let var = |name: &str| {
+            let found = command.env.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let (task, attempt) = (var("TODONE_TASK"), var("TODONE_ATTEMPT"));
+        let delay = Dice::new(&format!("{}{task}{attempt}", self.salt)).below(1_000);
+        tokio::spawn(async move {
+            let _open = (tell, stops);
+            tokio::time::sleep(Duration::from_millis(delay as u64)).await;
+            let code = play(&command.dir, &task, &attempt);
+            let took = Duration::from_millis(delay as u64);
+            let how = How::Code(code);
+            // The run may be over.
+            let _ = ended.send(Exit { how, took, tail: Vec::new(), leaked: false });
+        });
+        Running { updates, exit, stop }
+    }
+}
+
+fn play(dir: &Path, task: &str, attempt: &str) -> i32 {
+    match part(task) {
+        Part::Fail => return 1,
+        Part::Stumble if attempt == "1" => return 1,
+        Part::Meet => {
+            let text = std::fs::read_to_string(dir.join("shared")).expect("it is there");
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines[1] = task;
+            std::fs::write(dir.join("shared"), lines.join("\n") + "\n").expect("written");
+        }
+        Part::Stumble | Part::See => {}
+    }
+    let mut seen: Vec<String> = (std::fs::read_dir(dir.join("t")).expect("it is there"))
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned() + "\n")
+        .collect();
+    seen.sort();
+    std::fs::write(dir.join("t").join(task), seen.concat()).expect("written");
+    0
+}
+
+/// What came of a run: the tip of the integration branch, what became of each task, and the order in
+/// which they were merged.
+type Came = (Oid, BTreeMap<String, String>, Vec<String>);
+
+fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
+    let repo = Repo::discover(&space.repo()).expect("found");
+    let read = todone::board::read(case.text.as_bytes(), "b", &space.path(""), &BTreeMap::new());
+    let board = read.unwrap_or_else(|faults| panic!("{faults}\n{}", case.text));
+    let plan = todone::plan::order(&board.tasks).expect("no circle");
+    let run: RunId = name.parse().expect("a name");
+    let dir = space.path("runs").join(name);
+    std::fs::create_dir_all(&dir).expect("made");
+    let claims = Claims::new(space.path("locks"));
+    let world = World {
+        run: run.clone(),
+        repo: repo.clone(),
+        pool: Pool::open(&repo, &space.path("cache/pool")).expect("a pool"),
+        seats: Seats::new(claims.clone(), space.path("seats")),
+        claims,
+        executor: Arc::new(Player { salt: format!("{name}{jobs}") }),
+        identity: Identity { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
+        env: Arc::new(Vec::new()),
+        dir,
+        now: || 1_700_000_000_000,
+        jobs: None,
+        both_ways: false,
+    };
+    let request =
+        Request { board, plan, only: Vec::new(), jobs, epoch: 1_700_000_000, run: run.clone() };
+    let nobody = || Box::new(todone::report::Fan::new(Vec::new()));
+    let journal = create(&repo, request, Box::new(Memory::default()), nobody(), world.now);
+    let journal = journal.expect("a run");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let state =
+        runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(async {
+            let (_stop, stopped) = mpsc::unbounded_channel();
+            drive(world, journal, stopped, BTreeMap::new()).await.expect("it ends")
+        });
+    let outcomes = state.units.iter().map(|(id, unit)| {
+        let told = format!("{:?}", unit.outcome().expect("decided"));
+        (id.to_string(), told)
+    });
+    let merged = state.merged.iter().map(|(id, _)| id.to_string()).collect();
+    (state.tip, outcomes.collect(), merged)
+}
+
+fn ground() -> Space {
+    let space = Space::new(&[("shared", "a\nb\nc\n"), ("t/.keep", "")]);
+    std::fs::remove_file(space.repo().join("t/.keep")).expect("there");
+    space.write("t/first", "");
+    space.commit("ready");
+    space
+}
+
+#[test]
+fn the_dispatcher_gives_the_same_at_any_parallelism_and_delay() {
+    let mut dice = Dice::new("virtual");
+    let mut space = ground();
+    for number in 0..cases() {
+        if number % 25 == 24 {
+            space = ground();
+        }
+        let case = Case::draw(&mut dice);
+        let run = |jobs| on_virtual_time(&space, &case, &format!("c{number}-{jobs}aaa"), jobs);
+        let one = run(1);
+        for jobs in [2, 8] {
+            assert_eq!(run(jobs), one, "case {number} at -j{jobs}:\n{}", case.text);
+        }
+    }
+    println!("{} boards on virtual time at -j 1, 2, 8: the same commits", cases());
+}
+
+#[test]
+fn the_binary_gives_the_same_at_any_parallelism_and_delay() {
+    let mut dice = Dice::new("binary");
+    let count = cases().div_ceil(10).min(20);
+    for number in 0..count {
+        let case = Case::draw(&mut dice);
+        let run = |jobs: &str| -> (String, i32) {
+            let space = ground();
+            space.board(&case.text);
+            std::fs::write(space.path("play"), PLAY).expect("written");
+            let ran = space.run(&["-j", jobs]);
+            let branch = space.report()["branch"].as_str().expect("a branch").to_owned();
+            (space.git(&["rev-parse", &branch]), ran.code)
+        };
+        let one = run("1");
+        for jobs in ["2", "8"] {
+            assert_eq!(run(jobs), one, "case {number} at -j{jobs}:\n{}", case.text);
+        }
+    }
+    println!("{count} boards through the binary at -j 1, 2, 8: the same commits");
+}
