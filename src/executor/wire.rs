@@ -287,3 +287,44 @@ mod tests {
         assert!(frame(&Report::Line(Blob(vec![0; 1024]))).len() <= 4096);
     }
 }
+
+#[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::mangled;
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(
+            bytes in mangled(vec![
+                [
+                    frame(&Report::Started { pid: 7 }),
+                    frame(&Report::Line(Blob(b"text".to_vec()))),
+                    frame(&crate::executor::Stop::Now),
+                    raw(b"input"),
+                ]
+                .concat(),
+            ]),
+            size in 1..30_usize,
+        ) {
+            let mut frames = Frames::default();
+            let mut read = 0;
+            'all: for piece in bytes.chunks(size) {
+                frames.push(piece);
+                loop {
+                    match frames.next() {
+                        Ok(Some(frame)) => {
+                            read += frame.len() + 4;
+                            let _ = (self::read::<Report>(&frame), self::read::<Order>(&frame));
+                        }
+                        Ok(None) => break,
+                        Err(_) => break 'all,
+                    }
+                }
+            }
+            prop_assert!(read <= bytes.len());
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! Knows nothing of git, boards or tasks.
 
 pub mod brink;
+#[cfg(test)]
+pub mod mangle;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -7,6 +7,7 @@
 mod blow;
 mod crash;
 mod shuffled;
+mod soak;
 #[path = "../e2e/space.rs"]
 #[expect(dead_code, reason = "it is made for the end-to-end tests, these use a part of it")]
 mod space;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use todone::executor::{Claims, CommandSpec, Executor, Exit, How, Running, Stop, Update};
 use todone::git::{Identity, Pool, Repo};
 use todone::model::{Oid, RunId};
-use todone::run::{Request, Seats, World, create, drive};
+use todone::run::{Request, Seats, Secrets, World, create, drive};
 use todone::store::Memory;
 use tokio::sync::{mpsc, oneshot};
 
@@ -162,6 +162,8 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
         executor: Arc::new(Player { salt: format!("{name}{jobs}") }),
         identity: Identity { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         env: Arc::new(Vec::new()),
+        given: Arc::default(),
+        secrets: Arc::new(Secrets::of(None, [])),
         dir,
         now: || 1_700_000_000_000,
         jobs: None,

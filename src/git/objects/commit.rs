@@ -85,3 +85,25 @@ fn bare(text: &str) -> String {
 fn odd(oid: Oid, what: &str) -> Error {
     Error::Object { oid, what: what.to_owned() }
 }
+
+#[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::mangled;
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in mangled(vec![
+            format!(
+                "tree {0}\nparent {0}\nauthor A <a@b> 1 +0000\ncommitter B <b@c> 17 +0100\n\ntext\n",
+                "1234567890123456789012345678901234567890"
+            )
+            .into_bytes(),
+        ])) {
+            let header = Header::parse(&bytes).unwrap_or_default();
+            prop_assert!(header.parents.len() * 41 <= bytes.len());
+        }
+    }
+}

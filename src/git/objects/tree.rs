@@ -300,3 +300,23 @@ pub(super) fn children(bytes: &[u8], format: Format) -> Option<Vec<(Oid, Vec<u8>
     let here = entries.into_iter().filter(|entry| entry.mode != Mode::Submodule);
     Some(here.map(|entry| (entry.oid, entry.name)).collect())
 }
+
+#[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::mangled;
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in mangled(vec![
+            [&b"100644 a\0"[..], &[7; 20], b"40000 dir\0", &[9; 20], b"160000 sub\0", &[8; 20]].concat(),
+        ])) {
+            let read = parse(&bytes, Format::Sha1);
+            // What can be read holds no more than there is.
+            prop_assert!(read.is_none_or(|entries| entries.len() * 23 <= bytes.len()));
+            let _ = children(&bytes, Format::Sha256);
+        }
+    }
+}

@@ -107,3 +107,44 @@ mod tests {
         assert_eq!(parse(&bytes, 20, 0), None, "a split index");
     }
 }
+
+#[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::mangled;
+
+    /// Two entries, the second without the stat of a file.
+    fn sample() -> Vec<u8> {
+        let mut bytes = b"DIRC\0\0\0\x02\0\0\0\x02".to_vec();
+        for name in [&b"dir/a"[..], b"text"] {
+            let begun = bytes.len();
+            bytes.extend([1; 24]);
+            bytes.extend(0o100644_u32.to_be_bytes());
+            bytes.extend([7; 32]);
+            bytes.extend([0, name.len() as u8]);
+            bytes.extend(name);
+            let size = (bytes.len() - begun + 8) & !7;
+            bytes.resize(begun + size, 0);
+        }
+        bytes.extend([0; 20]);
+        bytes
+    }
+
+    #[test]
+    fn the_sample_is_read() {
+        let names: Vec<_> = parse(&sample(), 20, 0).expect("an index").into_iter().collect();
+        assert_eq!(names.len(), 2);
+        assert_eq!(names[1].0, b"text");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd(bytes in mangled(vec![sample()]), hash in prop::sample::select(vec![20_usize, 32])) {
+            for (name, _) in parse(&bytes, hash, 5).unwrap_or_default() {
+                prop_assert!(!name.is_empty());
+            }
+        }
+    }
+}
