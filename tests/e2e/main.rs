@@ -24,6 +24,7 @@ mod secrets;
 mod space;
 mod stopping;
 mod surroundings;
+mod stories;
 #[path = "../xml/mod.rs"]
 mod xml;
 
