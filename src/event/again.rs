@@ -196,6 +196,7 @@ impl RunState {
             }
             self.finish(&task, outcome)?;
         }
+        self.skip_anew();
         self.reopen_landing();
         Ok(())
     }

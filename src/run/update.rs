@@ -182,3 +182,82 @@ pub fn keep(world: &World, journal: &mut Journal) -> Result<Vec<TaskId>, Error> 
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOARD: &str = r#"
+[agent.builder]
+command = ["agent"]
+max = 2
+[[task]]
+id = "a"
+run = "1"
+[[task]]
+id = "b"
+needs = ["a"]
+agent = "builder"
+prompt = "do it"
+description = "what it is"
+[[task]]
+id = "c"
+foreach = { items = ["1", "2"] }
+needs = ["b", "a"]
+run = "2"
+[[task]]
+id = "d"
+run = "3"
+"#;
+
+    fn board(text: &str) -> Board {
+        let read = crate::board::read(
+            text.as_bytes(),
+            "board.toml",
+            std::path::Path::new("/"),
+            &BTreeMap::default(),
+        );
+        read.unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    /// The tasks whose keys differ when this is put in the place of that.
+    fn differing(old: &str, new: &str) -> String {
+        assert!(BOARD.contains(old), "{old}");
+        let (before, after) = (keys(&board(BOARD)), keys(&board(&BOARD.replace(old, new))));
+        assert_eq!(before.len(), 4);
+        let differ = before.iter().filter(|(id, key)| after.get(*id) != Some(*key));
+        differ.map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_key_holds_all_that_a_result_depends_on_and_nothing_else() {
+        for (old, new, tasks) in [
+            ("run = \"1\"", "run = \"one\"", "a b c"),
+            ("run = \"3\"", "run = \"3\"\nverify = \"true\"", "d"),
+            ("command = [\"agent\"]", "command = [\"agent\", \"-x\"]", "b c"),
+            ("do it", "do that", "b c"),
+            ("\"2\"]", "\"3\"]", "c"),
+            ("[\"b\", \"a\"]", "[\"a\", \"b\"]", ""),
+            ("[\"b\", \"a\"]", "[\"b\"]", "c"),
+            ("what it is", "what it was", ""),
+            ("max = 2", "max = 3", ""),
+            ("run = \"1\"", "run = \"1\"\ntimeout = \"1h\"\nretry = 3\npriority = 2", ""),
+            (
+                "[agent.builder]",
+                "gate = \"true\"\nenv_pass = [\"PATH\"]\n[agent.builder]",
+                "a b c d",
+            ),
+        ] {
+            assert_eq!(differing(old, new), tasks, "{new}");
+        }
+    }
+
+    #[test]
+    fn a_split_changes_no_share() {
+        let (before, after) = (board(BOARD), board(&BOARD.replace("\"2\"]", "\"3\"]")));
+        let of = |board: &Board| keys(board)[&"c".parse::<TaskId>().expect("an id")];
+        let (before, after) = (of(&before), of(&after));
+        assert_eq!(before.share, after.share);
+        assert_ne!((before.whole, before.own), (after.whole, after.own));
+    }
+}
