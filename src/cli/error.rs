@@ -88,6 +88,11 @@ impl Failure {
         Self::environment(text).hint(way)
     }
 
+    /// What went wrong, without the ways out.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether there is nothing to say.
     pub fn is_silent(&self) -> bool {
         self.message.is_empty()
@@ -130,18 +135,28 @@ impl From<git::Error> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
-        let failure = Self::with_way_out(error.to_string());
+        let failure = Self::environment(error.to_string());
         match &error {
-            store::Error::Newer { .. } => {
-                Self::environment(error.to_string()).hint("use that newer version of todone")
-            }
+            store::Error::Newer { by, .. } => failure
+                .hint(match by {
+                    Some(by) => format!("use todone {by} or newer here; nothing was changed"),
+                    None => "use that newer version of todone here; nothing was changed".to_owned(),
+                })
+                .hint("the work itself is in git: `git for-each-ref refs/todone`"),
+            store::Error::InUse { run, .. } => failure.hint(format!(
+                "wait for its end or stop it with that older todone: `todone stop {run}`; then the \
+                 store is brought to this version"
+            )),
             store::Error::Owned { run, .. } => Self::usage(error.to_string()).hint(format!(
                 "watch it with `todone status {run}`, end it with `todone stop {run}`"
             )),
-            store::Error::Damaged { run, .. } => Self::environment(error.to_string()).hint(
-                format!("the work itself is safe in git: `git for-each-ref refs/todone/{run}`"),
-            ),
-            _ => failure,
+            store::Error::Damaged { run, .. } => failure.hint(format!(
+                "the work itself is safe in git: `git for-each-ref refs/todone/{run}`"
+            )),
+            _ => Self::with_way_out(error.to_string())
+                .hint("no work is lost: `todone status` lists the runs by their refs alone")
+                .hint(super::by_refs::WAYS)
+                .hint("`todone doctor` says what is wrong; with `--fix` it sets a damaged store aside"),
         }
     }
 }

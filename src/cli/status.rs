@@ -1,16 +1,20 @@
 //! `todone status`: the runs of this repository, or one of them.
 //!
-//! Knows the store; only looks.
+//! Knows the store, and what refs tell where that fails; only looks.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::event::{LandState, RunState, RunStatus, Wait};
+use crate::git::Repo;
+use crate::model::RunId;
 use crate::report;
+use crate::run::{Trace, traces};
 use crate::store::Store as _;
 
 use super::Global;
 use super::error::Failure;
-use super::wiring;
+use super::{by_refs, wiring};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,75 +37,95 @@ struct Page {
 
 pub(super) fn status(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
-    let mut out = anstream::stdout();
-    let Some(store) = wiring::read_store(&repo)? else {
-        if args.run.is_some() {
-            return Err(Failure::usage("nothing was run in this repository yet"));
-        }
-        writeln!(
-            out,
-            "{}",
-            if args.json { "[]" } else { "nothing was run in this repository yet" }
-        )?;
-        return Ok(0);
-    };
-    if args.run.is_some() {
-        let run = wiring::find_run(&store, args.run.as_deref())?;
+    match &args.run {
+        Some(run) => one(&repo, run, args.json),
+        None => list(&repo, args.json),
+    }
+}
+
+fn one(repo: &Repo, named: &str, json: bool) -> Result<u8, Failure> {
+    let found = wiring::read_store(repo).and_then(|store| {
+        let store =
+            store.ok_or_else(|| Failure::usage("nothing was run in this repository yet"))?;
+        let run = wiring::find_run(&store, Some(named))?;
         let state = wiring::state(&store, &run)?;
-        let dir = repo.state_dir().join("runs").join(run.as_str());
-        let owner = store.owner(&run)?.filter(|_| state.ended.is_none());
-        let waiting = if owner.is_some() { crate::run::waiting(&dir)? } else { Vec::new() };
-        if args.json {
-            let page = Page { report: report::Report::of(&state, Some(&dir)), waiting };
-            let page = serde_json::to_string_pretty(&page);
-            writeln!(out, "{}", page.expect("BUG: a report can be written"))?;
-        } else {
-            write!(out, "{}", wiring::folds().lines(&report::text(&state, &wiring::look_of(dir))))?;
-            write!(out, "{}", report::waits(&run, &waiting))?;
-            for unit in state.in_mending() {
-                let Some(fix) = &unit.fix else { continue };
-                writeln!(out, "being mended: {} in {}", unit.unit.id, fix.worktree.display())?;
-            }
-            if let Some((pid, since)) = owner {
-                writeln!(out, "going on: process {pid}, since {since}")?;
+        Ok((store, run, state))
+    });
+    let (store, run, state) = match found {
+        Ok(found) => found,
+        Err(why) => return by_refs::show(repo, named, json, why),
+    };
+    let mut out = anstream::stdout();
+    let dir = repo.state_dir().join("runs").join(run.as_str());
+    let owner = store.owner(&run)?.filter(|_| state.ended.is_none());
+    let waiting = if owner.is_some() { crate::run::waiting(&dir)? } else { Vec::new() };
+    if json {
+        let page = Page { report: report::Report::of(&state, Some(&dir)), waiting };
+        let page = serde_json::to_string_pretty(&page);
+        writeln!(out, "{}", page.expect("BUG: a report can be written"))?;
+        return Ok(0);
+    }
+    write!(out, "{}", wiring::folds().lines(&report::text(&state, &wiring::look_of(dir))))?;
+    write!(out, "{}", report::waits(&run, &waiting))?;
+    for unit in state.in_mending() {
+        let Some(fix) = &unit.fix else { continue };
+        writeln!(out, "being mended: {} in {}", unit.unit.id, report::shown(&fix.worktree))?;
+    }
+    if let Some((pid, since)) = owner {
+        writeln!(out, "going on: process {pid}, since {since}")?;
+    }
+    Ok(0)
+}
+
+/// What is known of the runs of a repository.
+#[derive(Default)]
+struct Known {
+    runs: Vec<(RunState, bool)>,
+    /// Runs that only refs tell of.
+    traces: Vec<Trace>,
+    /// What can't be read of the store.
+    faults: Vec<Failure>,
+}
+
+fn known(repo: &Repo) -> Result<Known, Failure> {
+    let mut known = Known::default();
+    let mut read = || -> Result<(), Failure> {
+        let Some(store) = wiring::read_store(repo)? else { return Ok(()) };
+        for entry in store.runs()? {
+            match wiring::state(&store, &entry.run) {
+                Ok(state) => known.runs.push((state, store.owner(&entry.run)?.is_some())),
+                // One damaged run must not hide the others.
+                Err(damage) => known.faults.push(damage),
             }
         }
-        return Ok(0);
+        Ok(())
+    };
+    if let Err(fault) = read() {
+        known.faults.push(fault);
     }
-    let mut rows = Vec::new();
-    for entry in store.runs()? {
-        let state = match wiring::state(&store, &entry.run) {
-            Ok(state) => state,
-            Err(damage) => {
-                // One damaged run must not hide the others.
-                writeln!(anstream::stderr(), "{}: {damage}", entry.run)?;
-                continue;
-            }
-        };
-        let live = store.owner(&entry.run)?.is_some();
-        rows.push((state, live));
+    let told: BTreeSet<&RunId> = known.runs.iter().map(|(state, _)| &state.run).collect();
+    known.traces = traces(repo)?.into_iter().filter(|trace| !told.contains(&trace.run)).collect();
+    Ok(known)
+}
+
+fn list(repo: &Repo, json: bool) -> Result<u8, Failure> {
+    let known = known(repo)?;
+    let mut out = anstream::stdout();
+    if json {
+        let text = serde_json::to_string_pretty(&json_page(&known));
+        writeln!(out, "{}", text.expect("BUG: a value can be written"))?;
+        return Ok(known.faults.first().map_or(0, Failure::code));
     }
-    if args.json {
-        let page: Vec<serde_json::Value> = rows
-            .iter()
-            .map(|(state, live)| {
-                let report = report::Report::of(state, None);
-                serde_json::json!({
-                    "run": state.run, "board": state.board.name, "live": live,
-                    "status": report.status, "counts": report.counts, "landed": report.landed,
-                    "started": report.started,
-                })
-            })
-            .collect();
-        let text = serde_json::to_string_pretty(&page).expect("BUG: a value can be written");
-        writeln!(out, "{text}")?;
-        return Ok(0);
-    }
-    if rows.is_empty() {
+    if known.runs.is_empty() && known.traces.is_empty() && known.faults.is_empty() {
         writeln!(out, "nothing was run in this repository yet")?;
     }
-    let wide = rows.iter().map(|(state, _)| state.run.as_str().len()).max().unwrap_or(0);
-    for (state, live) in &rows {
+    let names = known.runs.iter().map(|(state, _)| &state.run);
+    let names = names.chain(known.traces.iter().map(|trace| &trace.run));
+    let wide = names.map(|run| run.as_str().len()).max().unwrap_or(0);
+    for trace in &known.traces {
+        writeln!(out, "{:wide$}  refs only    {}", trace.run, by_refs::tale(trace))?;
+    }
+    for (state, live) in &known.runs {
         writeln!(
             out,
             "{:wide$}  {:11}  {}  {}",
@@ -111,7 +135,28 @@ pub(super) fn status(global: &Global, args: Args) -> Result<u8, Failure> {
             tale(state)
         )?;
     }
-    Ok(0)
+    let mut faults = known.faults.into_iter();
+    let Some(last) = faults.next_back() else { return Ok(0) };
+    for fault in faults {
+        writeln!(anstream::stderr(), "{fault}")?;
+    }
+    Err(last)
+}
+
+fn json_page(known: &Known) -> serde_json::Value {
+    let run = |(state, live): &(RunState, bool)| {
+        let report = report::Report::of(state, None);
+        serde_json::json!({
+            "run": state.run, "board": state.board.name, "live": live,
+            "status": report.status, "counts": report.counts, "landed": report.landed,
+            "started": report.started,
+        })
+    };
+    serde_json::json!({
+        "runs": known.runs.iter().map(run).collect::<Vec<_>>(),
+        "refs_only": known.traces.iter().map(by_refs::page).collect::<Vec<_>>(),
+        "faults": known.faults.iter().map(Failure::message).collect::<Vec<_>>(),
+    })
 }
 
 fn word(state: &RunState, live: bool) -> &'static str {

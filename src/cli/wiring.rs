@@ -185,16 +185,21 @@ pub fn find_run(store: &dyn Store, named: Option<&str>) -> Result<RunId, Failure
             .map(|entry| entry.run.clone())
             .ok_or_else(|| Failure::usage("nothing was run in this repository yet"));
     };
-    if let Some(exact) = runs.iter().find(|entry| entry.run.as_str() == named) {
-        return Ok(exact.run.clone());
+    pick_run(runs.iter().map(|entry| &entry.run), named)
+}
+
+/// The run among these that a unique beginning of its name means.
+pub fn pick_run<'r>(runs: impl Iterator<Item = &'r RunId>, named: &str) -> Result<RunId, Failure> {
+    let hits: Vec<&RunId> = runs.filter(|run| run.as_str().starts_with(named)).collect();
+    if let Some(exact) = hits.iter().find(|run| run.as_str() == named) {
+        return Ok((*exact).clone());
     }
-    let hits: Vec<_> = runs.iter().filter(|entry| entry.run.as_str().starts_with(named)).collect();
     match hits.as_slice() {
-        [one] => Ok(one.run.clone()),
+        [one] => Ok((*one).clone()),
         [] => Err(Failure::usage(format!("there is no run `{named}`"))
             .hint("list the runs with `todone status`")),
         several => {
-            let names: Vec<&str> = several.iter().map(|entry| entry.run.as_str()).collect();
+            let names: Vec<&str> = several.iter().map(|run| run.as_str()).collect();
             Err(Failure::usage(format!("`{named}` may mean several runs: {}", names.join(", "))))
         }
     }

@@ -98,8 +98,10 @@ pub enum EventKind {
         /// The number of the slot.
         slot: u32,
         /// The directory it works in.
+        #[serde(with = "crate::model::native")]
         worktree: PathBuf,
         /// Its log, relative to the run's folder.
+        #[serde(with = "crate::model::native")]
         log: PathBuf,
         /// Under `eager`: the tasks whose patches `base` holds, with the commits that hold them there.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -343,6 +345,7 @@ pub enum LandRefusal {
     /// The branch is checked out in another worktree.
     CheckedOut {
         /// That worktree.
+        #[serde(with = "crate::model::native")]
         worktree: PathBuf,
     },
     /// The branch moved, and there is no gate to check the result with.

@@ -17,9 +17,10 @@ pub struct Board {
     pub name: String,
     /// The folder of the board file (absolute), which `prompt_file` is relative to and tasks see as
     /// `TODONE_BOARD_DIR`.
+    #[serde(with = "super::native")]
     pub dir: PathBuf,
     /// The board file (absolute); none if it came from standard input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "super::native::optional", skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// The revision that the first wave starts from.
     pub base: String,
@@ -50,6 +51,7 @@ pub struct Board {
     /// How tasks are kept apart.
     pub isolation: Isolation,
     /// Where the worktrees stand; none: in the user's cache directory.
+    #[serde(default, with = "super::native::optional")]
     pub worktrees: Option<PathBuf>,
     /// Names of the only variables of the caller's environment that tasks inherit; none: all.
     pub env_pass: Option<Vec<String>>,

@@ -20,6 +20,7 @@ mod board;
 mod conflict;
 mod id;
 mod key;
+pub mod native;
 mod oid;
 mod patch;
 mod path;

@@ -44,7 +44,7 @@ pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
             )
         }
         LandRefusal::CheckedOut { worktree } => {
-            format!("`{into}` is checked out in another worktree, {}", shown(worktree))
+            format!("`{into}` is checked out in another worktree, {}", words::shown(worktree))
         }
         LandRefusal::Moved { to: None, .. } => {
             format!("`{into}` was deleted while the run was under way")
@@ -103,7 +103,7 @@ pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
         ],
         LandRefusal::CheckedOut { worktree } => {
             vec![(
-                format!("todone -C {} land {run}", words::quoted(&shown(worktree))),
+                format!("todone -C {} land {run}", words::quoted(&words::shown(worktree))),
                 "land from there",
             )]
         }
@@ -140,8 +140,4 @@ fn moved(state: &RunState, to: &crate::model::Oid) -> String {
     } else {
         format!("got new commits while the run was under way (now {})", to.short())
     }
-}
-
-fn shown(path: &std::path::Path) -> String {
-    super::escape::line(path.as_os_str().as_encoded_bytes())
 }

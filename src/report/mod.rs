@@ -67,4 +67,4 @@ pub use summary::{Counts, FileReport, GateReport, Land, Report, TaskReport};
 pub use terminal::Terminal;
 pub use text::{landing, some, text};
 pub use wait::waits;
-pub use words::{duration, list, time};
+pub use words::{duration, list, shown, size, time};

@@ -31,6 +31,7 @@ mod select;
 #[cfg(test)]
 mod simulated;
 mod slot;
+mod traces;
 mod update;
 mod waiting;
 mod worker;
@@ -53,5 +54,6 @@ pub use seat::Seats;
 pub use secrets::{Secrets, given};
 pub use select::{Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
+pub use traces::{Trace, traces};
 pub use update::{Difference, fixed, keep, redo, update};
 pub use waiting::waiting;

@@ -12,6 +12,13 @@
 //! | `runs/<run>/owner.lock` | locked by the process that may append to the run |
 //! | `runs/<run>/owner.json` | who that is; means something only while the lock is held |
 //!
+//! # Across versions
+//!
+//! The store has a schema number. Whoever opens it for writing brings an older one to today's in one
+//! transaction, after a copy was put aside, unless an older todone is still working on a run of it.
+//! Whoever only looks reads an older one through a migrated copy and leaves it as it is. A newer one is
+//! refused before anything is touched; the table `written_by` of every schema says who wrote it.
+//!
 //! # When an event is on disk
 //!
 //! Every event is committed before `append` returns, so any reader sees it at once and the death of
@@ -42,7 +49,11 @@ pub use sqlite::Sqlite;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store was written by a newer todone.
-    #[error("{path} was written by a newer todone (schema {found}, this one knows {known})")]
+    #[error(
+        "{path} was written by {} (schema {found}); this is todone {}, which knows schema {known}",
+        by.as_ref().map_or("a newer todone".to_owned(), |by| format!("todone {by}")),
+        schema::VERSION
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -50,6 +61,20 @@ pub enum Error {
         found: u32,
         /// The newest that this program knows.
         known: u32,
+        /// The version that wrote it, if it says so.
+        by: Option<String>,
+    },
+    /// A store of an older schema can't be brought to today's now.
+    #[error(
+        "{path} was written by an older todone (schema {found}), and run {run} still goes on with it"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The run.
+        run: RunId,
     },
     /// SQLite failed.
     #[error("{doing} {path}: {source}")]

@@ -3,6 +3,7 @@
 //! Knows how SQLite names the files beside a store, not what is in the tables.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use super::{Error, schema};
 /// How long to wait for a lock that another process holds on the store.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The least that SQLite ever writes.
+const PAGE: u64 = 512;
+
 /// Asks the store at `path`. SQLite makes `-wal` and `-shm` for a reader too where they are missing, so
 /// a store that nobody has open is read as an immutable file. If it turns out that somebody opened
 /// it meanwhile, it is read again.
@@ -22,26 +26,71 @@ pub(super) fn ask<T>(
     path: &Path,
     question: impl Fn(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    ask_as_it_is(path, |conn| put(path, conn, &question))
+}
+
+fn ask_as_it_is<T>(
+    path: &Path,
+    question: impl Fn(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
     for _ in 0..8 {
         let before = Files::look(path);
+        // SQLite would take it for an empty one, and write over it.
+        if before.store.is_some_and(|(.., size)| (1..PAGE).contains(&size)) {
+            let source = std::io::Error::new(ErrorKind::InvalidData, "it is cut off");
+            return Err(Error::Io { doing: "read", path: path.to_owned(), source });
+        }
         let answer = match before.way() {
-            Way::Shared => return question(&checked(path, shared(path)?)?),
+            Way::Shared => return question(&shared(path)?),
             Way::Copy => return in_copy(path, &question),
-            Way::Immutable => {
-                immutable(path).and_then(|conn| checked(path, conn)).and_then(|c| question(&c))
-            }
+            Way::Immutable => immutable(path).and_then(|conn| question(&conn)),
         };
         if Files::look(path) == before {
             return answer;
         }
     }
     // It changes all the time, so somebody has it open for good.
-    question(&checked(path, shared(path)?)?)
+    question(&shared(path)?)
 }
 
-fn checked(path: &Path, conn: Connection) -> Result<Connection, Error> {
-    schema::refuse_newer(schema::version(&conn, path)?, path, schema::STEPS)?;
-    Ok(conn)
+/// The schema number of the store at `path`, unless it is newer than this program.
+pub(super) fn version(path: &Path) -> Result<u32, Error> {
+    ask_as_it_is(path, |conn| schema::reachable(conn, path, schema::STEPS))
+}
+
+/// Puts the question to a store of today's schema. One of an older schema is left as it is, and a copy
+/// of it migrated.
+fn put<T>(
+    path: &Path,
+    conn: &Connection,
+    question: &impl Fn(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let found = schema::reachable(conn, path, schema::STEPS)?;
+    if found == schema::known(schema::STEPS) {
+        return question(conn);
+    }
+    if found == 0 {
+        // Its maker died before the first transaction.
+        let mut empty = Connection::open_in_memory().map_err(|source| open(path, source))?;
+        schema::migrate(&mut empty, path, schema::STEPS)?;
+        return question(&empty);
+    }
+    let dir = scratch(path)?;
+    let copy = dir.path().join("store");
+    schema::copy_to(conn, &copy)?;
+    let mut conn = Connection::open(&copy).map_err(|source| open(path, source))?;
+    schema::migrate(&mut conn, &copy, schema::STEPS)?;
+    question(&conn)
+}
+
+/// A directory for a copy.
+fn scratch(path: &Path) -> Result<tempfile::TempDir, Error> {
+    let made = tempfile::Builder::new().prefix("todone-store-").tempdir();
+    made.map_err(|source| Error::Io {
+        doing: "make a directory for a copy of",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -115,13 +164,13 @@ fn in_copy<T>(
     question: &impl Fn(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let io = |source| Error::Io { doing: "copy", path: path.to_owned(), source };
-    let dir = tempfile::tempdir().map_err(io)?;
+    let dir = scratch(path)?;
     let copy = dir.path().join("store");
     // The log first: what a checkpoint moves in between is then seen twice instead of not at all.
     std::fs::copy(beside(path, "-wal"), beside(&copy, "-wal")).map_err(io)?;
     std::fs::copy(path, &copy).map_err(io)?;
     let conn = Connection::open(&copy).map_err(|source| open(path, source))?;
-    question(&checked(path, conn)?)
+    question(&conn)
 }
 
 fn open(path: &Path, source: rusqlite::Error) -> Error {

@@ -48,7 +48,13 @@ impl Sqlite {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 // A connection that may write tidies up when it is closed. A newer store must not
                 // even see that.
-                read::ask(&path, |_| Ok(()))?;
+                let found = read::version(&path)?;
+                if found > 0
+                    && found < schema::known(schema::STEPS)
+                    && let Some(run) = owned(dir)?
+                {
+                    return Err(Error::InUse { path, found, run });
+                }
             }
             Err(source) => return Err(io("make")(source)),
         }
@@ -111,13 +117,7 @@ impl Sqlite {
     fn ask<T>(&self, question: impl Fn(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         match &self.writer {
             Some(conn) => question(conn),
-            None => read::ask(&self.path(), |conn| {
-                // A store whose maker died before its first transaction has no tables.
-                match schema::version(conn, &self.path())? {
-                    0 => question(&empty().map_err(self.sqlite("read"))?),
-                    _ => question(conn),
-                }
-            }),
+            None => read::ask(&self.path(), question),
         }
     }
 
@@ -266,10 +266,16 @@ impl Store for Sqlite {
     }
 }
 
-fn empty() -> rusqlite::Result<Connection> {
-    let conn = Connection::open_in_memory()?;
-    conn.execute_batch(&schema::STEPS.concat())?;
-    Ok(conn)
+/// A run that a process works on, if there is one.
+fn owned(dir: &Path) -> Result<Option<RunId>, Error> {
+    for folder in std::fs::read_dir(dir.join("runs")).into_iter().flatten().flatten() {
+        let name = folder.file_name();
+        let Some(run) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if owner::look(&folder.path())?.is_some() {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
 }
 
 /// The name of the event, for whoever looks at the tables by hand.

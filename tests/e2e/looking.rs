@@ -26,6 +26,7 @@ fn status_lists_runs_and_shows_one() {
     let space = ran();
     space.todone(&["status"]).code(0).says("failed").says("1 merged, 1 failed");
     let rows = space.todone(&["status", "--json"]).code(0).json();
+    let rows = &rows["runs"];
     assert_eq!(rows[0]["counts"]["merged"], 1, "{rows:#}");
     let run = rows[0]["run"].as_str().expect("a name").to_owned();
     space.todone(&["status", &run[..run.len() - 1]]).code(0).says("good").says("bad");

@@ -23,6 +23,7 @@ mod reviewing;
 mod secrets;
 mod space;
 mod stopping;
+mod store;
 mod surroundings;
 mod stories;
 #[path = "../xml/mod.rs"]

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 /// A place for one test.
 pub struct Space {
     dir: tempfile::TempDir,
+    repo: PathBuf,
 }
 
 /// How a call of todone ended.
@@ -77,7 +78,8 @@ impl Space {
 
     /// A place without a repository.
     pub fn empty() -> Self {
-        let space = Self { dir: tempfile::tempdir().expect("a directory") };
+        let dir = tempfile::tempdir().expect("a directory");
+        let space = Self { dir, repo: "repo".into() };
         for folder in ["home", "cache", "tmp", "repo"] {
             std::fs::create_dir(space.path(folder)).expect("a folder");
         }
@@ -89,7 +91,14 @@ impl Space {
     }
 
     pub fn repo(&self) -> PathBuf {
-        self.path("repo")
+        self.dir.path().join(&self.repo)
+    }
+
+    /// Gives the repository's directory another name.
+    pub fn move_repo(&mut self, name: &Path) {
+        let to = self.dir.path().join(name);
+        std::fs::rename(self.repo(), to).expect("moved");
+        self.repo = name.to_owned();
     }
 
     /// Writes a file of the checkout.
