@@ -2,14 +2,17 @@
 //!
 //! Knows refs, folders and slots by todone's own names only.
 
+mod all;
+mod orphans;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::{LandState, RunState, RunStatus};
-use crate::git::{Expect, Pool, RefUpdate, Repo, SlotInfo, SlotUse, checked_out};
+use crate::git::{Expect, Pool, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size};
 use crate::model::{Oid, Outcome, RunId, TaskId};
+use crate::report::{shown, size};
 use crate::run::Names;
 use crate::store::{Sqlite, Store as _};
 
@@ -25,8 +28,17 @@ pub(super) struct Args {
     /// Remove idle worktrees too; the next run makes them again
     #[arg(long)]
     slots: bool,
-    /// Remove the runs named though they hold work that landed nowhere
-    #[arg(long, requires = "runs")]
+    /// Only what has not been used for so long, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+    /// Remove the worktrees of repositories that are gone, too
+    #[arg(long)]
+    orphans: bool,
+    /// Remove everything of todone's from this repository
+    #[arg(long, conflicts_with_all = ["runs", "older_than"])]
+    all: bool,
+    /// Give up work that is nowhere else: of the runs named, of worktrees, of everything
+    #[arg(long)]
     force: bool,
     /// Say what would be removed and remove nothing
     #[arg(short = 'n', long)]
@@ -36,17 +48,80 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// Says what becomes of each thing.
+struct Teller<'o> {
+    out: &'o mut dyn std::io::Write,
+    json: bool,
+    dry_run: bool,
+    told: bool,
+}
+
+impl Teller<'_> {
+    fn kept(&mut self, what: &str, why: &str) -> Result<(), Failure> {
+        self.tell(what, "kept", why)
+    }
+
+    fn gone(&mut self, what: &str, why: &str) -> Result<(), Failure> {
+        self.tell(what, if self.dry_run { "would be removed" } else { "removed" }, why)
+    }
+
+    fn tell(&mut self, what: &str, fate: &str, why: &str) -> Result<(), Failure> {
+        self.told = true;
+        if self.json {
+            let line = serde_json::json!({ "what": what, "fate": fate, "why": why });
+            writeln!(self.out, "{line}")?;
+        } else {
+            writeln!(self.out, "{what}: {fate}, {why}")?;
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn clean(global: &Global, args: Args) -> Result<u8, Failure> {
-    let repo = wiring::repo(global)?;
+    if args.force && args.runs.is_empty() && !args.all && !args.slots && !args.orphans {
+        return Err(Failure::usage("`--force` gives up work: say of what")
+            .hint("name the runs, or add `--slots`, `--orphans` or `--all`"));
+    }
     // What would be removed was asked for; what was removed is only told.
     let silent = global.quiet && !args.json && !args.dry_run;
     let mut out: Box<dyn std::io::Write> =
         if silent { Box::new(std::io::sink()) } else { Box::new(anstream::stdout()) };
-    let mut done = false;
-    let mut pools = BTreeSet::from([wiring::slots_dir(&repo, None)?]);
-    if wiring::read_store(&repo)?.is_some() {
-        repo.sweep_quarantines()?;
-        repo.sweep_ref_locks()?;
+    let mut tell = Teller { out: &mut *out, json: args.json, dry_run: args.dry_run, told: false };
+    let repo = match wiring::repo(global) {
+        Ok(repo) => Some(repo),
+        // Whose repository is gone stands nowhere.
+        Err(_) if args.orphans && !args.all && args.runs.is_empty() => None,
+        Err(why) => return Err(why),
+    };
+    let mut code = 0;
+    if let Some(repo) = &repo {
+        if args.all {
+            code = all::clean(repo, &args, &mut tell)?;
+        } else {
+            runs(repo, &args, &mut tell)?;
+        }
+    }
+    if !args.dry_run {
+        // Of all runs of the user, not of this repository alone: nobody else would do it.
+        let (_, seats) = wiring::shared()?;
+        seats.sweep()?;
+    }
+    if args.orphans {
+        orphans::clean(&args, &mut tell)?;
+    }
+    if !tell.told && !args.json {
+        writeln!(tell.out, "nothing to clean")?;
+    }
+    Ok(code)
+}
+
+fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> {
+    let pools = wiring::pools(repo)?;
+    if wiring::read_store(repo)?.is_some() {
+        if !args.dry_run {
+            repo.sweep_quarantines()?;
+            repo.sweep_ref_locks()?;
+        }
         let mut store = Sqlite::open(&repo.state_dir())?;
         let known: Vec<RunId> = store.runs()?.into_iter().map(|entry| entry.run).collect();
         let runs: Vec<RunId> = if args.runs.is_empty() {
@@ -56,47 +131,68 @@ pub(super) fn clean(global: &Global, args: Args) -> Result<u8, Failure> {
             args.runs.iter().map(find).collect::<Result<_, _>>()?
         };
         for run in runs {
-            done = true;
             let state = match wiring::state(&store, &run) {
                 Ok(state) => state,
                 Err(_) => {
-                    tell(&mut out, args.json, run.as_str(), "kept, its events can't be read")?;
+                    tell.kept(
+                        run.as_str(),
+                        "its events can't be read (todone status names its refs)",
+                    )?;
                     continue;
                 }
             };
-            pools.insert(wiring::slots_dir(&repo, Some(&state.board))?);
-            match holds(&repo, &store, &state)? {
-                Some(why) if !args.force || why.is_final() => {
-                    let way = if why.is_final() { "" } else { "; --force removes it" };
-                    let fate = format!("kept, {why}{way}");
-                    tell(&mut out, args.json, run.as_str(), &fate)?;
+            if args.older_than.is_some_and(|least| idle(state.updated) < least) {
+                tell.kept(run.as_str(), "it is younger")?;
+                continue;
+            }
+            let given_up = args.force && !args.runs.is_empty();
+            match holds(repo, &store, &state)? {
+                Some(why) if !given_up || why.is_final() => {
+                    let way = if why.is_final() {
+                        String::new()
+                    } else {
+                        format!("; `todone clean --force {run}` gives it up")
+                    };
+                    tell.kept(run.as_str(), &format!("{why}{way}"))?;
                 }
-                _ if args.dry_run => tell(&mut out, args.json, run.as_str(), "would be removed")?,
-                _ => {
-                    remove(&repo, &mut store, &state)?;
-                    tell(&mut out, args.json, run.as_str(), "removed")?;
+                lost => {
+                    let why = proof(repo, &state, lost);
+                    if !args.dry_run {
+                        remove(repo, &mut store, &state)?;
+                    }
+                    tell.gone(run.as_str(), &why)?;
                 }
             }
         }
         if args.runs.is_empty() {
-            done |= strays(&repo, &store, &known, &args, &mut out)?;
+            strays(repo, &store, &known, args, tell)?;
         }
-    }
-    if !args.dry_run {
-        // Of all runs of the user, not of this repository alone: nobody else would do it.
-        let (_, seats) = wiring::shared()?;
-        seats.sweep()?;
     }
     if args.slots {
-        done = true;
         for dir in &pools {
-            slots(&repo, dir, &args, &mut out)?;
+            slots(repo, dir, args, tell)?;
         }
     }
-    if !done && !args.json {
-        writeln!(out, "nothing to clean")?;
-    }
-    Ok(0)
+    Ok(())
+}
+
+/// How long nothing has happened since this moment, in milliseconds since 1970.
+fn idle(since: u64) -> Duration {
+    Duration::from_millis(wiring::now().saturating_sub(since))
+}
+
+/// Why nothing is lost with a run, or what was given up; and how large it is.
+fn proof(repo: &Repo, state: &RunState, lost: Option<Held>) -> String {
+    let logs = repo.state_dir().join("runs").join(state.run.as_str());
+    let large = size(disk_size(&logs));
+    let why = match (lost, &state.land) {
+        (Some(lost), _) => format!("given up though {lost}"),
+        (None, LandState::Landed { into, .. }) => {
+            format!("all of it landed on {}", into.trim_start_matches("refs/heads/"))
+        }
+        (None, _) => "it changed nothing".to_owned(),
+    };
+    format!("{why}; logs {large}")
 }
 
 /// What a start that failed left: refs and folders of runs that the store does not know.
@@ -105,8 +201,8 @@ fn strays(
     store: &Sqlite,
     known: &[RunId],
     args: &Args,
-    out: &mut impl std::io::Write,
-) -> Result<bool, Failure> {
+    tell: &mut Teller<'_>,
+) -> Result<(), Failure> {
     let mut found: BTreeMap<String, Vec<(String, Oid)>> = BTreeMap::new();
     for (name, at) in repo.refs("refs/todone/")? {
         let run = name.split('/').nth(2).unwrap_or_default().to_owned();
@@ -116,21 +212,20 @@ fn strays(
     for folder in folders.flatten() {
         found.entry(folder.file_name().to_string_lossy().into_owned()).or_default();
     }
-    let mut any = false;
     for (name, refs) in found {
         let Ok(run) = name.parse::<RunId>() else { continue };
         if known.contains(&run) || store.owner(&run)?.is_some() {
             continue;
         }
-        any = true;
         // With only its base pinned nothing has run yet.
         if !refs.iter().all(|(name, _)| *name == Names::of(&run).base()) {
-            let fate = "kept, the store does not know this run, but its refs hold work";
-            tell(out, args.json, run.as_str(), fate)?;
+            let why =
+                "the store does not know this run, but its refs hold work; see `todone status`";
+            tell.kept(run.as_str(), why)?;
             continue;
         }
+        tell.gone(run.as_str(), "its start failed")?;
         if args.dry_run {
-            tell(out, args.json, run.as_str(), "would be removed: its start failed")?;
             continue;
         }
         let base = refs.first().map(|(_, at)| *at);
@@ -147,23 +242,8 @@ fn strays(
         }
         repo.update_refs(&updates, "todone: clean")?;
         remove_folder(repo, &run)?;
-        tell(out, args.json, run.as_str(), "removed: its start failed")?;
     }
-    Ok(any)
-}
-
-/// What became of a run or a worktree.
-fn tell(
-    out: &mut impl std::io::Write,
-    json: bool,
-    what: &str,
-    fate: &str,
-) -> Result<(), std::io::Error> {
-    if json {
-        writeln!(out, "{}", serde_json::json!({ "what": what, "fate": fate }))
-    } else {
-        writeln!(out, "{what}: {fate}")
-    }
+    Ok(())
 }
 
 /// Why a run is kept.
@@ -179,6 +259,11 @@ enum Held {
 }
 
 impl Held {
+    /// Whether it is in somebody's use at this moment.
+    fn is_fast(&self) -> bool {
+        matches!(self, Self::Live(_) | Self::Branch(_))
+    }
+
     /// Whether not even `--force` may remove it.
     fn is_final(&self) -> bool {
         matches!(self, Self::Live(_) | Self::Slot | Self::Branch(_) | Self::Fix(..))
@@ -299,33 +384,35 @@ fn remove_folder(repo: &Repo, run: &RunId) -> Result<(), Failure> {
     }
 }
 
-fn slots(
-    repo: &Repo,
-    dir: &Path,
-    args: &Args,
-    out: &mut impl std::io::Write,
-) -> Result<(), Failure> {
+fn slots(repo: &Repo, dir: &Path, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> {
     if !dir.exists() {
         return Ok(());
     }
     let pool = Pool::open(repo, dir)?;
-    let mut put = |slot: &SlotInfo, fate: &str| {
-        let fate = format!("{fate}, {} MiB", slot.bytes >> 20);
-        tell(out, args.json, &slot.dir.to_string_lossy(), &fate)
+    let young = |slot: &SlotInfo| {
+        args.older_than.is_some_and(|least| idle(slot.used.saturating_mul(1000)) < least)
     };
-    if args.dry_run {
-        for slot in pool.slots()? {
-            let free = slot.state == SlotUse::Free;
-            put(&slot, if free { "would be removed" } else { "kept, in use or may hold work" })?;
+    for slot in pool.slots()? {
+        let at = shown(&slot.dir);
+        let large = size(slot.bytes);
+        match slot.state {
+            SlotUse::Leased => tell.kept(&at, &format!("a process uses it, {large}"))?,
+            SlotUse::Dirty => {
+                tell.kept(&at, &format!("it may hold work (todone resume), {large}"))?;
+            }
+            SlotUse::Retired if !args.force => {
+                let why = "it holds what could not be captured; --slots --force gives it up";
+                tell.kept(&at, &format!("{why}, {large}"))?;
+            }
+            _ if young(&slot) => tell.kept(&at, &format!("it is younger, {large}"))?,
+            SlotUse::Free | SlotUse::Retired => {
+                if !args.dry_run && !pool.remove_slot(&slot)? {
+                    tell.kept(&at, "somebody took it meanwhile")?;
+                    continue;
+                }
+                tell.gone(&at, &format!("idle, {large}"))?;
+            }
         }
-        return Ok(());
-    }
-    let removal = pool.remove_all(false)?;
-    for slot in &removal.removed {
-        put(slot, "removed")?;
-    }
-    for slot in &removal.kept {
-        put(slot, "kept, in use or may hold work")?;
     }
     Ok(())
 }

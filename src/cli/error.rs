@@ -93,6 +93,11 @@ impl Failure {
         &self.message
     }
 
+    /// The ways out.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Whether there is nothing to say.
     pub fn is_silent(&self) -> bool {
         self.message.is_empty()

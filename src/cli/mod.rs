@@ -9,6 +9,7 @@ mod check;
 mod clean;
 mod complete;
 mod diff;
+mod doctor;
 mod drop;
 mod each;
 mod error;
@@ -120,6 +121,8 @@ enum Verb {
     Stop(stop::Args),
     /// Remove what finished runs left: refs, branches, logs, worktrees
     Clean(clean::Args),
+    /// Say what this machine can do, what is wrong here, and what was left behind
+    Doctor(doctor::Args),
     /// Print the JSON Schema of boards
     Schema,
     /// Print a shell's completion script
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
         Verb::Reject(args) => review::reject(global, args),
         Verb::Stop(args) => stop::stop(global, args),
         Verb::Clean(args) => clean::clean(global, args),
+        Verb::Doctor(args) => doctor::doctor(global, args),
         Verb::Schema => schema::schema(),
         Verb::Completions(args) => complete::completions(args, Args::command()),
         Verb::Man => complete::man(Args::command()),

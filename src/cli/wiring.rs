@@ -235,6 +235,31 @@ pub fn slots_dir(repo: &Repo, board: Option<&Board>) -> Result<PathBuf, Failure>
     Ok(cache.join("todone").join(repo.cache_name()))
 }
 
+/// Where the slots of all repositories stand, unless a board says otherwise.
+pub fn cache_root() -> Result<PathBuf, Failure> {
+    let cache = cache_dir()
+        .ok_or_else(|| Failure::environment("there is no cache directory: HOME is not set"))?;
+    Ok(cache.join("todone"))
+}
+
+/// Every directory in which slots of this repository may stand: the usual one, and those of the boards
+/// of its runs, as far as the store can be read, and those that git knows of.
+pub fn pools(repo: &Repo) -> Result<Vec<PathBuf>, Failure> {
+    let mut dirs: std::collections::BTreeSet<PathBuf> = repo.slot_places().into_iter().collect();
+    let usual = slots_dir(repo, None)?;
+    // By whatever way it is reached.
+    dirs.insert(std::fs::canonicalize(&usual).unwrap_or(usual));
+    if let Ok(Some(store)) = read_store(repo) {
+        for entry in store.runs().unwrap_or_default() {
+            if let Ok(state) = state(&store, &entry.run) {
+                let dir = slots_dir(repo, Some(&state.board))?;
+                dirs.insert(std::fs::canonicalize(&dir).unwrap_or(dir));
+            }
+        }
+    }
+    Ok(dirs.into_iter().collect())
+}
+
 /// The user's cache directory.
 fn cache_dir() -> Option<PathBuf> {
     match std::env::var_os("XDG_CACHE_HOME").filter(|dir| Path::new(dir).is_absolute()) {

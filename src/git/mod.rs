@@ -9,6 +9,7 @@
 mod brought;
 mod error;
 mod guard;
+mod health;
 mod history;
 mod objects;
 mod push;
@@ -22,13 +23,15 @@ mod tidy;
 
 pub use error::Error;
 pub use guard::{guard_env, output};
+pub use health::{Lock, free_space, reflinks, version};
 pub use history::merge_bases;
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use refs::{Expect, RefUpdate};
-pub use repo::{Head, Repo, Unseen};
+pub use repo::{FLOOR, Head, Repo, Unseen};
+use slot::LOCKED;
 pub use slot::{
-    Handover, Harvest, HarvestRules, Lease, Leftover, Pool, Prepare, Purpose, Removal, SlotInfo,
-    SlotUse, Snapshot,
+    Handover, Harvest, HarvestRules, Lease, Leftover, Orphan, Pool, Prepare, Purpose, Removal,
+    SlotInfo, SlotUse, Snapshot, disk_size, orphans, remove_orphan, remove_pool,
 };
 pub use three_way::{Clash, RawConflict, Stage, ThreeWay};
 pub(crate) use three_way::{OURS, THEIRS};

@@ -60,7 +60,7 @@ pub struct Unseen {
 }
 
 /// The oldest git that has all that is asked of it here.
-const FLOOR: (u32, u32) = (2, 39);
+pub const FLOOR: (u32, u32) = (2, 39);
 
 impl Repo {
     /// The repository that `dir` stands in, as git itself finds it (`GIT_DIR` and its like are not

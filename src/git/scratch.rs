@@ -43,6 +43,23 @@ impl Scratch {
 }
 
 impl Repo {
+    /// The quarantines that [`Repo::sweep_quarantines`] would remove.
+    pub fn abandoned_quarantines(&self) -> Result<Vec<std::path::PathBuf>, Error> {
+        let listed = fs::read_dir(self.state_dir()).into_iter().flatten().flatten();
+        let mut found = Vec::new();
+        for entry in listed {
+            let alive = entry.path().join("alive");
+            if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+                && alive.exists()
+                && open_lock(&alive)?.try_lock().is_ok()
+            {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Removes the quarantines of processes that ended without removing them; how many there were.
     pub fn sweep_quarantines(&self) -> Result<usize, Error> {
         let state = self.state_dir();

@@ -106,6 +106,20 @@ impl Seats {
         Ok(Some(Seat { home: self.inner.clone(), number, dir, held: Some(held) }))
     }
 
+    /// The directories of runs that were killed.
+    pub fn abandoned(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.inner.tmp).into_iter().flatten().flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let Some(number) = number else { continue };
+            if self.inner.claims.this(NAME, number)?.is_some() {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Removes what runs that were killed left, and the locks that nobody holds.
     pub fn sweep(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.inner.tmp) {

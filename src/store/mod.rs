@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `store.sqlite3` (and SQLite's `-wal`, `-shm` beside it) | the events of every run |
 //! | `store.sqlite3.schema-N` | a copy from before the store was migrated away from schema N |
+//! | `store.sqlite3.damaged-N` | a store that could not be read, set aside by `todone doctor --fix` |
 //! | `runs/<run>/` | the run's logs and requests; the files are its callers' |
 //! | `runs/<run>/owner.lock` | locked by the process that may append to the run |
 //! | `runs/<run>/owner.json` | who that is; means something only while the lock is held |
@@ -30,6 +31,7 @@
 //! One file with an implementation of [`Store`], a line below, and a line in `tests/store.rs`, which
 //! asks the same of every store.
 
+mod damage;
 mod memory;
 mod owner;
 mod read;
@@ -118,6 +120,29 @@ pub enum Error {
         /// When it started, RFC 3339.
         since: String,
     },
+}
+
+impl Error {
+    /// Whether the store itself is at fault, not the rights to it, the disk, or who uses it.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Sqlite { source, .. } => !matches!(
+                source.sqlite_error_code(),
+                Some(
+                    Code::CannotOpen
+                        | Code::PermissionDenied
+                        | Code::ReadOnly
+                        | Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::DiskFull
+                        | Code::SystemIoFailure
+                )
+            ),
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
 }
 
 /// One run in the list of runs.

@@ -267,7 +267,7 @@ impl Store for Sqlite {
 }
 
 /// A run that a process works on, if there is one.
-fn owned(dir: &Path) -> Result<Option<RunId>, Error> {
+pub(super) fn owned(dir: &Path) -> Result<Option<RunId>, Error> {
     for folder in std::fs::read_dir(dir.join("runs")).into_iter().flatten().flatten() {
         let name = folder.file_name();
         let Some(run) = name.to_str().and_then(|name| name.parse().ok()) else { continue };

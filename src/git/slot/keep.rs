@@ -39,6 +39,10 @@ pub struct SlotInfo {
     pub state: SlotUse,
     /// The disk space it takes.
     pub bytes: u64,
+    /// What was written into its mark when it was last used.
+    pub label: Option<String>,
+    /// When it was last used, in seconds since 1970.
+    pub used: u64,
 }
 
 /// What [`Pool::remove_all`] did.
@@ -57,7 +61,8 @@ impl Pool {
         for (site, purpose) in self.inner.sites()? {
             let state = state(&site)?;
             let bytes = size(&site.dir);
-            found.push(SlotInfo { dir: site.dir, purpose, state, bytes });
+            let (label, used) = site.last_use()?;
+            found.push(SlotInfo { dir: site.dir, purpose, state, bytes, label, used });
         }
         Ok(found)
     }
@@ -67,6 +72,26 @@ impl Pool {
         let mut slots = self.slots()?;
         slots.retain(|slot| slot.state == SlotUse::Retired);
         Ok(slots)
+    }
+
+    /// Removes this slot if nobody uses it and it holds nobody's work, or was set aside. Whether it did.
+    pub fn remove_slot(&self, slot: &SlotInfo) -> Result<bool, Error> {
+        let site = Site { dir: slot.dir.clone() };
+        let Some(_held) = lock::try_lock(&site.lease_lock())? else { return Ok(false) };
+        if !matches!(state_of_held(&site)?, SlotUse::Free | SlotUse::Retired) {
+            return Ok(false);
+        }
+        self.remove_held(&site)?;
+        Ok(true)
+    }
+
+    pub(super) fn remove_held(&self, site: &Site) -> Result<(), Error> {
+        if let Some(name) = site.read_state()?.admin {
+            Admin::at(&self.inner.repo, &name).unregister(&self.inner.repo, site)?;
+        }
+        disk::remove(&site.tree())?;
+        // The lock file goes last, with its directory: who waits for it notices.
+        disk::remove(&site.dir)
     }
 
     /// Removes the slots that nobody uses and that hold nobody's work, worktree and all. `retired`:
@@ -81,17 +106,13 @@ impl Pool {
                 None => SlotUse::Leased,
             };
             let go = state == SlotUse::Free || retired && state == SlotUse::Retired;
-            let info = SlotInfo { dir: site.dir.clone(), purpose, state, bytes };
+            let (label, used) = site.last_use()?;
+            let info = SlotInfo { dir: site.dir.clone(), purpose, state, bytes, label, used };
             if !go {
                 done.kept.push(info);
                 continue;
             }
-            if let Some(name) = site.read_state()?.admin {
-                Admin::at(&self.inner.repo, &name).unregister(&self.inner.repo, &site)?;
-            }
-            disk::remove(&site.tree())?;
-            // The lock file goes last, with its directory: who waits for it notices.
-            disk::remove(&site.dir)?;
+            self.remove_held(&site)?;
             done.removed.push(info);
         }
         Ok(done)
@@ -174,7 +195,7 @@ fn state(site: &Site) -> Result<SlotUse, Error> {
     }
 }
 
-fn state_of_held(site: &Site) -> Result<SlotUse, Error> {
+pub(super) fn state_of_held(site: &Site) -> Result<SlotUse, Error> {
     let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.starts_with(RETIRED) {
         return Ok(SlotUse::Retired);
@@ -186,7 +207,7 @@ fn state_of_held(site: &Site) -> Result<SlotUse, Error> {
     Ok(if dirty { SlotUse::Dirty } else { SlotUse::Free })
 }
 
-fn size(dir: &Path) -> u64 {
+pub(super) fn size(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.path().symlink_metadata() {
         Ok(there) if there.is_dir() => size(&entry.path()) + there.blocks() * 512,

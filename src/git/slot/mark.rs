@@ -123,6 +123,15 @@ impl Site {
         Ok(read::<Mark>(&self.settled())?.map(|mark| mark.turn))
     }
 
+    /// What its last use was called, and when it began, in seconds since 1970.
+    pub fn last_use(&self) -> Result<(Option<String>, u64), Error> {
+        let mark = match self.read_mark()? {
+            Some(mark) => Some(mark),
+            None => read::<Mark>(&self.settled())?,
+        };
+        Ok(mark.map_or((None, 0), |mark| (Some(mark.label), mark.started)))
+    }
+
     pub fn read_state(&self) -> Result<State, Error> {
         Ok(read(&self.dir.join("state"))?.unwrap_or_default())
     }

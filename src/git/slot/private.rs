@@ -41,7 +41,7 @@ pub(super) struct Private {
     rights: u32,
 }
 
-const PREFIX: &str = "own-git-";
+pub(super) const PREFIX: &str = "own-git-";
 
 impl Private {
     /// Makes one in the pool's directory, of the settings as they are now.

@@ -130,7 +130,18 @@ impl Admin {
 }
 
 /// Why the worktree is locked, for `git worktree list -v`.
-const LOCKED: &str = "kept by todone\n";
+pub(in crate::git) const LOCKED: &str = "kept by todone\n";
+
+impl Repo {
+    /// Removes one of [`Repo::lost_worktrees`] from the repository's list.
+    pub fn forget_worktree(&self, entry: &Path) -> Result<(), Error> {
+        let _gate = gate(self)?;
+        if self.lost_worktrees().iter().any(|lost| lost == entry) {
+            disk::remove(entry)?;
+        }
+        Ok(())
+    }
+}
 
 /// Makes a file hold this, in the place of whatever stands there.
 fn restore(path: &Path, bytes: &[u8]) -> Result<(), Error> {

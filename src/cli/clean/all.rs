@@ -1,0 +1,123 @@
+//! `--all`: nothing of todone's is left in the repository.
+//!
+//! Knows what must not go: what a process uses, and what was not given up with `--force`.
+
+use std::io::ErrorKind;
+
+use crate::cli::error::Failure;
+use crate::cli::wiring;
+use crate::git::{Expect, Pool, RefUpdate, Repo, SlotUse, checked_out};
+use crate::report::{shown, size};
+use crate::run::traces;
+use crate::store::Store as _;
+
+use super::{Args, Teller, holds};
+
+/// Looks at everything first: all goes, or nothing.
+pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u8, Failure> {
+    // What can't go whatever is given up, and what goes only if it is.
+    let (mut fast, mut lost) = (Vec::new(), Vec::new());
+    let mut known = Vec::new();
+    if let Some(store) = wiring::read_store(repo)? {
+        for entry in store.runs()? {
+            known.push(entry.run.clone());
+            if let Some((pid, _)) = store.owner(&entry.run)? {
+                fast.push((entry.run.to_string(), format!("process {pid} works on it")));
+                continue;
+            }
+            match wiring::state(&store, &entry.run) {
+                Ok(state) => {
+                    if let Some(why) = holds(repo, &store, &state)? {
+                        let list = if why.is_fast() { &mut fast } else { &mut lost };
+                        list.push((entry.run.to_string(), why.to_string()));
+                    }
+                }
+                Err(_) => lost.push((entry.run.to_string(), "its events can't be read".to_owned())),
+            }
+        }
+    }
+    let traces = traces(repo)?;
+    for trace in &traces {
+        if let Some((branch, _)) = &trace.branch
+            && let Some(at) = checked_out(repo, branch)?
+        {
+            fast.push((
+                trace.run.to_string(),
+                format!("its branch is checked out in {}", shown(&at)),
+            ));
+        }
+        if !known.contains(&trace.run) && !trace.is_bare() {
+            let why = "the store does not know it, and its refs hold work".to_owned();
+            lost.push((trace.run.to_string(), why));
+        }
+    }
+    let pools = wiring::pools(repo)?;
+    for dir in pools.iter().filter(|dir| dir.is_dir()) {
+        for slot in Pool::open(repo, dir)?.slots()? {
+            let at = shown(&slot.dir);
+            match slot.state {
+                SlotUse::Free => {}
+                SlotUse::Leased => fast.push((at, "a process uses it".to_owned())),
+                SlotUse::Dirty => lost.push((at, "it holds work of a killed run".to_owned())),
+                SlotUse::Retired => {
+                    lost.push((at, "it holds what could not be captured".to_owned()))
+                }
+            }
+        }
+    }
+    fast.dedup();
+    for (what, why) in fast.iter().chain(lost.iter().filter(|_| !args.force)) {
+        tell.kept(what, why)?;
+    }
+    if !fast.is_empty() {
+        return Err(Failure::usage("some of it is in use, so nothing was removed"));
+    }
+    if !lost.is_empty() && !args.force {
+        return Err(Failure::usage("work would be lost, so nothing was removed")
+            .hint("take over what you need (`todone land`, `todone diff TASK --patch`)")
+            .hint("give up the rest: todone clean --all --force"));
+    }
+
+    for trace in &traces {
+        let gone = |(name, at): &(String, _)| RefUpdate {
+            name: name.clone(),
+            expect: Expect::At(*at),
+            to: None,
+        };
+        let mut updates: Vec<RefUpdate> = trace.refs.iter().map(gone).collect();
+        updates.extend(trace.branch.iter().map(gone));
+        if !args.dry_run {
+            repo.update_refs(&updates, "todone: clean")?;
+        }
+        tell.gone(trace.run.as_str(), &format!("{} refs", updates.len()))?;
+    }
+    for dir in pools.iter().filter(|dir| dir.is_dir()) {
+        let pool = Pool::open(repo, dir)?;
+        let held = pool.slots()?.iter().map(|slot| slot.bytes).sum();
+        if !args.dry_run {
+            pool.remove_with_work()?;
+            drop(pool);
+            // Another repository's may stand beside it, if a board says so.
+            crate::git::remove_pool(dir)?;
+        }
+        tell.gone(&shown(dir), &size(held))?;
+    }
+    if !args.dry_run {
+        for entry in repo.lost_worktrees() {
+            repo.forget_worktree(&entry)?;
+        }
+        repo.remove_empty_ref_dirs();
+    }
+    let state = repo.state_dir();
+    if state.is_dir() {
+        let held = size(crate::git::disk_size(&state));
+        if !args.dry_run {
+            match std::fs::remove_dir_all(&state) {
+                Err(fault) if fault.kind() != ErrorKind::NotFound => return Err(fault.into()),
+                _ => {}
+            }
+        }
+        tell.gone(&shown(&state), &format!("events and logs, {held}"))?;
+    }
+    Ok(0)
+}

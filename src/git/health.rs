@@ -1,0 +1,146 @@
+//! What can be told of the machine and the repository without touching either: git's version, locks
+//! that stand about, what the file system can do.
+//!
+//! Knows no run.
+
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::guard::{call, output};
+use super::{Error, Repo};
+
+/// The version of the git program, as two numbers and in its own words.
+pub fn version() -> Result<((u32, u32), String), Error> {
+    let said = output(call().arg("version"))?;
+    let text = String::from_utf8_lossy(&said).trim().to_owned();
+    let numbers = text.trim_start_matches("git version ").split('.');
+    let mut numbers = numbers.map(|part| part.parse::<u32>().unwrap_or(0));
+    Ok(((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)), text))
+}
+
+/// A lock of git's that stands in the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// The file.
+    pub path: PathBuf,
+    /// How long it has stood there.
+    pub age: Duration,
+}
+
+impl Repo {
+    /// The lock files of git in this repository and this checkout, sorted. Whose they are they do not
+    /// say.
+    pub fn locks(&self) -> Vec<Lock> {
+        let mut found = Vec::new();
+        let plain = ["index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock"];
+        let mut dirs = vec![self.git_dir()];
+        if self.git_dir() != self.common_dir() {
+            dirs.push(self.common_dir());
+        }
+        for dir in dirs {
+            found.extend(plain.iter().filter_map(|name| standing(dir.join(name))));
+        }
+        let mut open = vec![self.common_dir().join("refs")];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(entry.path());
+                } else if entry.file_name().as_bytes().ends_with(b".lock") {
+                    found.extend(standing(entry.path()));
+                }
+            }
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        found
+    }
+
+    /// Whether a landing was cut off and waits to be finished.
+    pub fn landing_cut_off(&self) -> bool {
+        self.state_dir().join("land.json").exists()
+    }
+
+    /// The directories that hold the slots of which the repository knows, wherever that is.
+    pub fn slot_places(&self) -> Vec<PathBuf> {
+        let listed = fs::read_dir(self.common_dir().join("worktrees")).into_iter().flatten();
+        let mut found: Vec<PathBuf> = listed
+            .flatten()
+            .filter_map(|entry| link_of_ours(&entry.path())?.ancestors().nth(3).map(Path::to_owned))
+            .filter(|dir| dir.is_dir())
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The entries of slots among the repository's worktrees whose directory is gone, although the one
+    /// that held all slots of the user is there.
+    pub fn lost_worktrees(&self) -> Vec<PathBuf> {
+        let listed = fs::read_dir(self.common_dir().join("worktrees")).into_iter().flatten();
+        let lost = |dir: &PathBuf| {
+            let Some(link) = link_of_ours(dir) else { return false };
+            // A disk that is not mounted must not count.
+            !link.exists() && link.ancestors().nth(5).is_some_and(Path::is_dir)
+        };
+        let mut found: Vec<PathBuf> =
+            listed.flatten().map(|entry| entry.path()).filter(lost).collect();
+        found.sort();
+        found
+    }
+}
+
+/// What the entry of a slot among the worktrees points to: `…/<pool>/<slot>/tree/.git`.
+fn link_of_ours(entry: &Path) -> Option<PathBuf> {
+    let ours = fs::read(entry.join("locked")).ok()? == super::LOCKED.as_bytes();
+    let there = fs::read(entry.join("gitdir")).ok()?;
+    let link = PathBuf::from(std::ffi::OsStr::from_bytes(there.trim_ascii_end()));
+    (ours && link.is_absolute()).then_some(link)
+}
+
+fn standing(path: PathBuf) -> Option<Lock> {
+    let written = path.symlink_metadata().ok()?.modified().ok()?;
+    let age = SystemTime::now().duration_since(written).unwrap_or_default();
+    Some(Lock { path, age })
+}
+
+/// Whether files in this directory can share their blocks; none if that can't be tried.
+pub fn reflinks(dir: &Path) -> Option<bool> {
+    let make = || tempfile::tempfile_in(dir).ok();
+    let (mut from, to) = (make()?, make()?);
+    std::io::Write::write_all(&mut from, &[1; 8192]).ok()?;
+    Some(shares(&to, &from))
+}
+
+#[cfg(target_os = "linux")]
+fn shares(to: &File, from: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shares(_to: &File, _from: &File) -> bool {
+    false
+}
+
+/// The bytes that this user may still write where `path` is, or will be.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|dir| dir.exists())?;
+    let told = rustix::fs::statvfs(there).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_has_a_version_and_a_disk_has_room() {
+        let (numbers, text) = version().expect("git is there");
+        assert!(numbers >= (2, 39) && text.starts_with("git version "), "{text}");
+        let dir = tempfile::tempdir().expect("a directory");
+        let below = dir.path().join("not/there");
+        assert!(free_space(&below).is_some_and(|free| free > 0));
+        assert!(reflinks(dir.path()).is_some());
+        assert_eq!(reflinks(&below), None);
+    }
+}

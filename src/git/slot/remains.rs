@@ -1,0 +1,125 @@
+//! Slots that go with all they hold, and what is left of pools whose repository is gone.
+//!
+//! Knows only directories that carry todone's sign.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::git::{Error, Repo};
+
+use super::disk::{self, io};
+use super::keep::{SlotInfo, SlotUse, size, state_of_held};
+use super::lock;
+use super::mark::Site;
+use super::pool::Pool;
+use super::private::PREFIX;
+
+/// A slot of a repository that is gone.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// Where the repository was.
+    pub repository: PathBuf,
+    /// The slot.
+    pub info: SlotInfo,
+}
+
+/// The slots of repositories that are gone, in the pools below this directory; sorted.
+pub fn orphans(root: &Path) -> Result<Vec<Orphan>, Error> {
+    let mut found = Vec::new();
+    for pool in dirs(root) {
+        for dir in dirs(&pool) {
+            let site = Site { dir };
+            let Some(owner) = disk::read(&site.owner())? else { continue };
+            let repository = PathBuf::from(std::ffi::OsStr::from_bytes(&owner));
+            if !repository.is_absolute() || repository.exists() {
+                continue;
+            }
+            let state = match lock::try_lock(&site.lease_lock())? {
+                Some(_held) => state_of_held(&site)?,
+                None => SlotUse::Leased,
+            };
+            let (label, used) = site.last_use()?;
+            let bytes = size(&site.dir);
+            let purpose = super::Purpose::Task;
+            let info = SlotInfo { dir: site.dir, purpose, state, bytes, label, used };
+            found.push(Orphan { repository, info });
+        }
+    }
+    found.sort_by(|one, other| one.info.dir.cmp(&other.info.dir));
+    Ok(found)
+}
+
+/// Removes it, and its pool if it was the last. One that somebody took meanwhile stays.
+pub fn remove_orphan(orphan: &Orphan) -> Result<(), Error> {
+    let site = Site { dir: orphan.info.dir.clone() };
+    let Some(_held) = lock::try_lock(&site.lease_lock())? else { return Ok(()) };
+    if orphan.repository.exists() || lock::try_lock(&site.busy_lock())?.is_none() {
+        return Ok(());
+    }
+    disk::remove(&site.tree())?;
+    disk::remove(&site.dir)?;
+    site.dir.parent().map_or(Ok(()), remove_pool)
+}
+
+/// Removes what a pool without slots still holds, and it. One that holds anything else stays.
+pub fn remove_pool(dir: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).map_err(io("reading", dir))?.flatten() {
+        let own = entry.file_name().as_bytes().starts_with(PREFIX.as_bytes());
+        if own && lock::try_lock(&entry.path().join("lock"))?.is_some() {
+            disk::remove(&entry.path())?;
+        }
+    }
+    let rest = fs::read_dir(dir).map_err(io("reading", dir))?.flatten();
+    if rest.into_iter().all(|entry| entry.file_name() == "open.lock") {
+        disk::remove(dir)?;
+    }
+    Ok(())
+}
+
+/// The disk space that a directory takes.
+pub fn disk_size(dir: &Path) -> u64 {
+    size(dir)
+}
+
+impl Pool {
+    /// Removes every slot that nobody uses at this moment, whatever it holds.
+    pub fn remove_with_work(&self) -> Result<(), Error> {
+        for (site, _) in self.inner.sites()? {
+            let Some(_held) = lock::try_lock(&site.lease_lock())? else { continue };
+            if lock::try_lock(&site.busy_lock())?.is_none() {
+                continue;
+            }
+            self.remove_held(&site)?;
+        }
+        Ok(())
+    }
+}
+
+impl Repo {
+    /// Removes the directories below todone's own names for refs, and their logs, that hold nothing.
+    pub fn remove_empty_ref_dirs(&self) {
+        for name in
+            ["refs/todone", "refs/heads/todone", "logs/refs/todone", "logs/refs/heads/todone"]
+        {
+            remove_empty(&self.common_dir().join(name));
+        }
+        let worktrees = self.common_dir().join("worktrees");
+        // git removes it too, with the last one.
+        let _ = fs::remove_dir(worktrees);
+    }
+}
+
+fn remove_empty(dir: &Path) {
+    for dir in dirs(dir) {
+        remove_empty(&dir);
+    }
+    // One that holds something is not ours to remove.
+    let _ = fs::remove_dir(dir);
+}
+
+fn dirs(dir: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    listed.filter(is_dir).map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,151 @@
+//! `todone clean`: what goes, what stays, and why.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::space::Space;
+
+/// One task merged, one failed with a patch that is nowhere else.
+fn mixed() -> Space {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"good\"\nrun = \"echo 1 > good\"\n\
+         [[task]]\nid = \"bad\"\nrun = \"echo 1 > bad; exit 1\"\n",
+    );
+    space.run(&["-j", "1"]).code(1);
+    space
+}
+
+fn whole() -> Space {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    space.run(&[]).code(0);
+    space
+}
+
+fn pool(space: &Space) -> PathBuf {
+    let dirs = fs::read_dir(space.path("cache/todone")).expect("the cache");
+    let mut dirs = dirs.map(|entry| entry.expect("an entry").path());
+    dirs.find(|path| path.join("task-0").exists()).expect("a pool")
+}
+
+/// The names of everything in the git directory that could be todone's.
+fn traces(space: &Space) -> String {
+    let git = space.repo().join(".git");
+    let mut command = space.command("find");
+    command.arg(&git).args(["-iname", "*todone*", "-o", "-name", "worktrees"]);
+    let found = command.output().expect("find runs").stdout;
+    let refs = space.git(&["for-each-ref", "refs/todone", "refs/heads/todone"]);
+    let config = fs::read_to_string(git.join("config")).expect("the config");
+    assert!(!config.contains("todone"));
+    format!("{}{refs}", String::from_utf8_lossy(&found))
+}
+
+#[test]
+fn a_rehearsal_explains_each_item_and_changes_nothing() {
+    let space = whole();
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let told = space.todone(&["clean", "--dry-run", "--slots"]).code(0);
+    let told = told.says(&format!("{run}: would be removed, all of it landed on main; logs "));
+    told.says("task-0: would be removed, idle, ").says("KiB");
+    assert!(pool(&space).join("task-0").exists());
+    assert_ne!(space.git(&["for-each-ref", "refs/todone"]), "");
+    let space = mixed();
+    space
+        .todone(&["clean", "-n"])
+        .code(0)
+        .says("kept, 1 merged task landed nowhere")
+        .says("--force");
+}
+
+#[test]
+fn what_is_young_stays_on_request() {
+    let space = whole();
+    space.todone(&["clean", "--slots", "--older-than", "7d"]).code(0).says("kept, it is younger");
+    assert_ne!(space.git(&["for-each-ref", "refs/todone"]), "");
+    assert!(pool(&space).join("task-0").exists());
+    space.todone(&["clean", "--slots", "--older-than", "0s"]).code(0).says("removed");
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+    space.todone(&["clean", "--older-than", "soon"]).code(2);
+}
+
+#[test]
+fn slots_of_repositories_that_are_gone_go() {
+    let mut space = whole();
+    let slot = pool(&space).join("task-0");
+    // What carries no sign of ours stays, whatever it is called.
+    let foreign = space.path("cache/todone/other-0123456789ab/task-0");
+    fs::create_dir_all(&foreign).expect("made");
+    fs::write(foreign.join("mine"), "1").expect("written");
+    space.todone(&["clean", "--orphans"]).code(0);
+    assert!(slot.exists(), "its repository is there");
+    space.move_repo("elsewhere".as_ref());
+    space.todone(&["clean", "--orphans", "--dry-run"]).code(0).says("task-0: would be removed");
+    assert!(slot.exists());
+    space.todone(&["clean", "--orphans"]).code(0).says("is gone");
+    assert!(!slot.exists());
+    assert!(foreign.join("mine").exists());
+}
+
+#[test]
+fn an_orphan_that_may_hold_work_needs_force() {
+    let mut space = whole();
+    let slot = pool(&space).join("task-0");
+    let settled = fs::read_to_string(slot.join("settled")).expect("its last use");
+    assert!(settled.contains("\"ready\":true"), "{settled}");
+    fs::rename(slot.join("settled"), slot.join("mark")).expect("as a kill leaves it");
+    space.move_repo("elsewhere".as_ref());
+    space.todone(&["clean", "--orphans"]).code(0).says("kept").says("--force");
+    assert!(slot.exists());
+    space.todone(&["clean", "--orphans", "--force"]).code(0).says("removed");
+    assert!(!slot.exists());
+}
+
+#[test]
+fn all_leaves_nothing_and_loses_nothing_unasked() {
+    let space = mixed();
+    // Slots of another day, when the cache was elsewhere.
+    let other = space.path("home/other");
+    let env = [("XDG_CACHE_HOME", other.to_str().expect("a name"))];
+    let board = space.path("board.toml");
+    let args = ["run", "--new", board.to_str().expect("a name")];
+    space.todone_env(&args, &env, Some("main")).code(1);
+    let before = traces(&space);
+    let told = space.todone(&["clean", "--all"]).code(2).says("nothing was removed");
+    told.says("landed nowhere").says("--all --force");
+    assert_eq!(traces(&space), before);
+    space.todone(&["clean", "--all", "--force", "--dry-run"]).code(0).says("would be removed");
+    assert_eq!(traces(&space), before);
+    space.todone(&["clean", "--all", "--force"]).code(0).says("removed");
+    assert_eq!(traces(&space), "");
+    let left: Vec<_> = fs::read_dir(space.path("cache/todone"))
+        .expect("the cache")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .filter(|name| name != "locks" && name != "tmp")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(space.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 1);
+
+    // Landed work is the user's: nothing has to be given up.
+    let space = whole();
+    space.todone(&["clean", "--all"]).code(0);
+    assert_eq!(traces(&space), "");
+    assert_eq!(space.read("a"), "1\n");
+}
+
+#[test]
+fn all_spares_a_branch_that_is_checked_out() {
+    let space = whole();
+    let branch = space.report()["branch"].as_str().expect("a branch").to_owned();
+    space.git(&["switch", "-q", branch.trim_start_matches("refs/heads/")]);
+    space.todone(&["clean", "--all", "--force"]).code(2).says("checked out").says("in use");
+    space.git(&["rev-parse", &branch]);
+}
+
+#[test]
+fn force_says_what_it_gives_up() {
+    let space = mixed();
+    space.todone(&["clean", "--force"]).code(2).says("say of what");
+    space.todone(&["clean", "--slots", "--force"]).code(0).says("landed nowhere");
+    assert_ne!(space.git(&["for-each-ref", "refs/todone"]), "", "of slots, not of runs");
+}
