@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::{LandState, RunState, RunStatus};
-use crate::git::{Expect, Pool, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size};
+use crate::git::{
+    Expect, Pool, Purpose, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size,
+};
 use crate::model::{Oid, Outcome, RunId, TaskId};
 use crate::report::{shown, size};
 use crate::run::Names;
@@ -397,6 +399,10 @@ fn slots(repo: &Repo, dir: &Path, args: &Args, tell: &mut Teller<'_>) -> Result<
         let large = size(slot.bytes);
         match slot.state {
             SlotUse::Leased => tell.kept(&at, &format!("a process uses it, {large}"))?,
+            SlotUse::Dirty if slot.purpose == Purpose::Mending => {
+                let why = "somebody mends a task in it (todone fix TASK --done, or --abandon)";
+                tell.kept(&at, &format!("{why}, {large}"))?;
+            }
             SlotUse::Dirty => {
                 tell.kept(&at, &format!("it may hold work (todone resume), {large}"))?;
             }

@@ -143,6 +143,21 @@ fn all_spares_a_branch_that_is_checked_out() {
 }
 
 #[test]
+fn a_worktree_that_somebody_mends_in_stays() {
+    let space = mixed();
+    let at = space.todone(&["fix", "bad"]).code(0).out;
+    let at = PathBuf::from(at.trim_end());
+    fs::write(at.join("more"), "1").expect("written");
+    space.todone(&["clean", "--slots"]).code(0).says("somebody mends");
+    space.todone(&["clean", "--all"]).code(2).says("somebody mends");
+    space.todone(&["doctor"]).code(0).says("somebody mends");
+    assert!(at.join("more").exists());
+    space.todone(&["clean", "--all", "--force"]).code(0);
+    assert_eq!(traces(&space), "");
+    assert!(!at.exists());
+}
+
+#[test]
 fn force_says_what_it_gives_up() {
     let space = mixed();
     space.todone(&["clean", "--force"]).code(2).says("say of what");

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use crate::cli::error::Failure;
 use crate::cli::wiring;
-use crate::git::{Expect, Pool, RefUpdate, Repo, SlotUse, checked_out};
+use crate::git::{Expect, Pool, Purpose, RefUpdate, Repo, SlotUse, checked_out};
 use crate::report::{shown, size};
 use crate::run::traces;
 use crate::store::Store as _;
@@ -58,6 +58,9 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             match slot.state {
                 SlotUse::Free => {}
                 SlotUse::Leased => fast.push((at, "a process uses it".to_owned())),
+                SlotUse::Dirty if slot.purpose == Purpose::Mending => {
+                    lost.push((at, "somebody mends a task in it".to_owned()));
+                }
                 SlotUse::Dirty => lost.push((at, "it holds work of a killed run".to_owned())),
                 SlotUse::Retired => {
                     lost.push((at, "it holds what could not be captured".to_owned()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::error::Failure;
 use crate::cli::wiring;
-use crate::git::{Pool, SlotUse};
+use crate::git::{Pool, Purpose, SlotUse};
 use crate::report::{duration, shown, size};
 use crate::run::Names;
 
@@ -23,6 +23,10 @@ pub(super) fn slots(site: &Site, told: &mut Told) -> Result<(), Failure> {
             (count, held) = (count + 1, held + slot.bytes);
             let at = shown(&slot.dir);
             match slot.state {
+                SlotUse::Dirty if slot.purpose == Purpose::Mending => told.note(
+                    format!("{at} is a worktree in which somebody mends a task"),
+                    Some("todone fix TASK --done, or --abandon".to_owned()),
+                ),
                 SlotUse::Dirty => {
                     let run = slot.label.as_deref().and_then(Names::parse);
                     let (whose, help) = match run {

@@ -129,7 +129,7 @@ impl Inner {
             let site = Site { dir: entry.map_err(io("reading", &self.dir))?.path() };
             let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let name = name.strip_prefix(RETIRED).unwrap_or(name);
-            let purpose = [Purpose::Task, Purpose::Gate]
+            let purpose = [Purpose::Task, Purpose::Gate, Purpose::Mending]
                 .into_iter()
                 .find(|purpose| name.starts_with(purpose.word()));
             let Some(purpose) = purpose else { continue };
