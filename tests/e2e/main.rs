@@ -26,8 +26,8 @@ mod secrets;
 mod space;
 mod stopping;
 mod store;
-mod surroundings;
 mod stories;
+mod surroundings;
 #[path = "../xml/mod.rs"]
 mod xml;
 
