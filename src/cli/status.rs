@@ -104,7 +104,10 @@ fn known(repo: &Repo) -> Result<Known, Failure> {
         known.faults.push(fault);
     }
     let told: BTreeSet<&RunId> = known.runs.iter().map(|(state, _)| &state.run).collect();
-    known.traces = traces(repo)?.into_iter().filter(|trace| !told.contains(&trace.run)).collect();
+    let mut lost = traces(repo)?;
+    // A start that failed left its base at most: there is no work to be told of.
+    lost.retain(|trace| !told.contains(&trace.run) && !trace.is_bare());
+    known.traces = lost;
     Ok(known)
 }
 
