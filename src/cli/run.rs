@@ -162,7 +162,7 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
 pub(super) fn lacks(lacking: &run::Lacking, verb: &str) -> Failure {
     let failure = Failure::usage(lacking.to_string());
     match lacking {
-        run::Lacking::Program { .. } => failure.hint(if verb == "each" {
+        run::Lacking::Program { .. } => failure.hint(if verb.starts_with("each") {
             "commit it, or bring it along with `--copy`"
         } else {
             "commit it, or name it in `copy` so that it is brought along"

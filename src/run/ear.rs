@@ -15,6 +15,8 @@ use crate::agent::{self, Ended, Heard, Listener, ResultFile};
 use crate::executor::{CommandSpec, Exit, How};
 use crate::model::{Note, Profile};
 
+use super::Secrets;
+
 /// The most that an agent may print on its standard output.
 const MOST: u64 = 1 << 30;
 /// So many of the last steps are kept.
@@ -108,8 +110,18 @@ impl Ear {
 }
 
 /// What an agent with a command of its own wrote into its result file, if it wrote one.
-pub fn result(scratch: &Path, profile: &Profile, notes: &mut Vec<Note>) -> Option<ResultFile> {
+pub fn result(
+    scratch: &Path,
+    profile: &Profile,
+    secrets: &Secrets,
+    notes: &mut Vec<Note>,
+) -> Option<ResultFile> {
     let bytes = std::fs::read(ResultFile::path(scratch)).ok()?;
+    // Nothing of it went through the supervisor, which takes secrets out.
+    let bytes = match secrets.finder() {
+        Some(finder) => finder.replaced(&bytes),
+        None => bytes,
+    };
     match ResultFile::read(&bytes, &profile.name) {
         Ok(result) => Some(result),
         Err(reason) => {

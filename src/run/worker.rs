@@ -183,7 +183,7 @@ pub async fn attempt(
     let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
     let mut notes = notes;
     let result = match (&job.profile, &heard) {
-        (Some(profile), None) => ear::result(&scratch.0, profile, &mut notes),
+        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets, &mut notes),
         _ => None,
     };
     brink::reach("task.ended");
@@ -217,11 +217,7 @@ pub async fn attempt(
                 std::fs::read(&path).unwrap_or_default()
             }
         };
-        // What an agent wrote into a file of its own was not looked at yet.
-        let mut bytes = match world.secrets.finder() {
-            Some(finder) => finder.replaced(&bytes),
-            None => bytes,
-        };
+        let mut bytes = bytes;
         let most = job.output.cap();
         // One byte more than the cap is asked for, to tell a full text from one that was cut.
         if bytes.len() as u64 > most {

@@ -110,3 +110,28 @@ fn protected_paths_are_refused_and_what_runs_elsewhere_is_marked() {
     assert_eq!(space.task("ci")["notes"].as_array().map(Vec::len), Some(2));
     assert_eq!(space.task("infra")["failure_kind"], "protected");
 }
+
+#[test]
+fn what_an_agent_writes_into_its_result_file_is_seen_nowhere_either() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[agent.tool]
+command = ["sh", "-c", '''
+printf '{"failure":{"kind":"auth","message":"bad %s"}}' "$DEPLOY_TOKEN" > "$TODONE_RESULT_FILE"
+exit 1
+''']
+[[task]]
+id = "a"
+agent = "tool"
+prompt = "x"
+"#,
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name")];
+    let ran = space.todone_env(&args, &[("DEPLOY_TOKEN", TOKEN)], None).code(1).says("bad ***");
+    assert!(!ran.out.contains(TOKEN) && !ran.err.contains(TOKEN), "{}{}", ran.out, ran.err);
+    let mut found = Vec::new();
+    holding(&space.repo().join(".git"), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+}
