@@ -292,9 +292,17 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
     let landed = matches!(state.land, crate::event::LandState::Landed { .. });
     let asked = state.board.land != LandPolicy::Never && state.into.is_some();
     let unlanded = state.tip != state.base && !landed && asked;
+    let edited = verb.starts_with("run")
+        && !state.has_landed
+        && run::fixed(&state, board).is_none()
+        && !run::Difference::of(&state, board).is_none();
+    let update = |failure: Failure| match edited {
+        true => failure.hint(format!("take the edited board in: todone resume {run} --update")),
+        false => failure,
+    };
     if unfinished {
-        return Err(Failure::usage(format!("the last run of this board, {run}, was not finished"))
-            .hint(format!("finish it: todone resume {run}"))
+        let text = format!("the last run of this board, {run}, was not finished");
+        return Err(update(Failure::usage(text).hint(format!("finish it: todone resume {run}")))
             .hint(format!("start again: todone {verb} --new")));
     }
     let waiting = state.in_review().count();
@@ -309,7 +317,7 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
     }
     if unlanded {
         let merged = state.merged.len();
-        return Err(Failure::usage(format!(
+        let failure = Failure::usage(format!(
             "the last run of this board, {run}, holds {merged} merged task{} that never landed",
             if merged == 1 { "" } else { "s" }
         ))
@@ -317,9 +325,10 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
             format!("do the rest: todone resume {run}")
         } else {
             format!("do the rest again: todone retry -r {run}")
-        })
-        .hint(format!("land what is there: todone land {run} --merged"))
-        .hint(format!("start again: todone {verb} --new")));
+        });
+        return Err(update(failure)
+            .hint(format!("land what is there: todone land {run} --merged"))
+            .hint(format!("start again: todone {verb} --new")));
     }
     Ok(())
 }

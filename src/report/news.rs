@@ -256,14 +256,12 @@ fn begins_again(state: &RunState) -> Item {
         unit.status == UnitStatus::Patched || unit.outcome().is_some_and(Outcome::is_success)
     };
     let kept = state.units.values().filter(kept).count();
-    let (what, base) = (words::count(kept, "task"), state.base.short());
-    step(format!(
-        "begins again from {base}: {what} done before {} merged again",
-        match kept {
-            1 => "is",
-            _ => "are",
-        }
-    ))
+    let base = state.base.short();
+    step(match kept {
+        0 => format!("begins again from {base}"),
+        1 => format!("begins again from {base}: 1 task keeps what it did"),
+        _ => format!("begins again from {base}: {kept} tasks keep what they did"),
+    })
 }
 
 fn begun(state: &RunState) -> Vec<Item> {

@@ -103,7 +103,13 @@ fn unlanded_work_keeps_a_board_from_starting_again_by_accident() {
         "[[task]]\nid = \"a\"\nrun = \"false\"\n[[task]]\nid = \"b\"\nrun = \"echo 1 > b\"\n",
     );
     space.run(&[]).code(1);
-    space.run(&[]).code(2).says("never landed").says("todone land").says("todone retry");
+    let ran = space.run(&[]).code(2).says("never landed").says("todone land").says("todone retry");
+    ran.says_not("--update");
+    // An edited board may be meant for that very run.
+    let text = std::fs::read_to_string(space.path("board.toml")).expect("the board");
+    space.board(&text.replace("false", "false; true"));
+    space.run(&[]).code(2).says("--update");
+    space.board(&text);
     space.run(&["--new"]).code(1);
     let board = space.path("board.toml");
     let args = ["run", board.to_str().expect("a name")];
