@@ -94,9 +94,11 @@ id = "five"
 run = 'mkdir -p deep/er; echo 5 > deep/er/five; . "$TODONE_BOARD_DIR/strike"'
 "#;
 
-/// The first task moves the branch once, as the user would.
+/// The first task moves the branch to land on, as the user would: in one step, so that a task that is
+/// killed over it leaves no lock of its own git behind.
 const MOVED: &str = r#"
 jobs = 2
+into = "trunk"
 gate = "test -f d/1"
 [defaults]
 retry = 4
@@ -105,10 +107,8 @@ id = "mover"
 run = '''
 echo 1 > mine.too
 . "$TODONE_BOARD_DIR/strike"
-if mkdir "$TODONE_BOARD_DIR/moved"; then
-  "$REAL_GIT" -C "$TODONE_BOARD_DIR/repo" update-ref refs/heads/main refs/user/next
-  "$REAL_GIT" -C "$TODONE_BOARD_DIR/repo" reset -q --hard
-fi
+cp "$TODONE_BOARD_DIR/repo/.git/refs/user/next" "$TMPDIR/next"
+mv "$TMPDIR/next" "$TODONE_BOARD_DIR/repo/.git/refs/heads/trunk"
 '''
 [[task]]
 id = "edit"
@@ -199,6 +199,7 @@ fn repository() -> Space {
     let next = space.commit("meanwhile");
     space.git(&["update-ref", "refs/user/next", &next]);
     space.git(&["reset", "-q", "--hard", "HEAD~"]);
+    space.git(&["branch", "trunk"]);
     space.write("untracked", "mine\n");
     space
 }
