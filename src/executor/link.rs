@@ -97,6 +97,11 @@ impl Reports {
         Ok(Self { to, due: Instant::now() })
     }
 
+    /// A new command, whose first line may be told at once.
+    pub(super) fn begin(&mut self) {
+        self.due = Instant::now();
+    }
+
     /// When the next line may be told.
     pub(super) fn due(&self) -> Instant {
         self.due

@@ -4,11 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -18,17 +20,19 @@ use super::{CommandSpec, Executor, Exit, How, Running, Stop, Update};
 /// How many updates may wait to be read; more are dropped.
 const UPDATES: usize = 32;
 
-/// Runs each command under a supervisor: this program with the hidden verb `supervise`.
+/// Runs each command under a supervisor: this program with the hidden verb `supervise`. One that has
+/// nothing left of its command is kept for the next; those that wait end with the last clone of this.
 #[derive(Clone, Debug)]
 pub struct Local {
     /// The program that is started as the supervisor.
     program: PathBuf,
+    idle: Arc<Idle>,
 }
 
 impl Local {
     /// Supervisors are started from this program (that of todone itself).
     pub fn new(program: PathBuf) -> Self {
-        Self { program }
+        Self { program, idle: Arc::default() }
     }
 }
 
@@ -39,11 +43,15 @@ impl Executor for Local {
         let (tell, updates) = channel(UPDATES);
         let (ended, exit) = oneshot::channel();
         let (stop, stops) = unbounded_channel();
-        let program = self.program.clone();
+        let Self { program, idle } = self.clone();
         tokio::spawn(async move {
             let begun = Instant::now();
-            let exit = match spawn(&program) {
-                Ok(supervisor) => follow(supervisor, &command, tell, stops).await,
+            let supervisor = match idle.take() {
+                Some(supervisor) => Ok(supervisor),
+                None => Supervisor::start(&program),
+            };
+            let exit = match supervisor {
+                Ok(supervisor) => follow(supervisor, &command, tell, stops, &idle).await,
                 Err(fault) => {
                     let text = format!("the supervisor `{}`: {fault}", program.display());
                     only(How::NotStarted(text), begun.elapsed())
@@ -56,12 +64,70 @@ impl Executor for Local {
     }
 }
 
-/// Without an environment: the command gets its own, and the supervisor needs none.
-fn spawn(program: &Path) -> std::io::Result<Child> {
-    let mut command = Command::new(program);
-    command.arg("supervise").env_clear();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.spawn()
+/// A supervisor with the pipes to and from it.
+#[derive(Debug)]
+struct Supervisor {
+    process: Child,
+    control: ChildStdin,
+    reports: ChildStdout,
+}
+
+impl Supervisor {
+    /// Without an environment: the command gets its own, and the supervisor needs none.
+    fn start(program: &Path) -> std::io::Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("supervise").env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        let control = process.stdin.take().expect("BUG: its input is a pipe");
+        let reports = process.stdout.take().expect("BUG: its output is a pipe");
+        Ok(Self { process, control, reports })
+    }
+
+    /// Lets it end.
+    async fn release(self) {
+        let Self { mut process, control, .. } = self;
+        drop(control);
+        // What it says of its own end adds nothing to its report.
+        let _ = process.wait().await;
+    }
+}
+
+/// Supervisors that wait for a command.
+#[derive(Debug, Default)]
+struct Idle(Mutex<Vec<Supervisor>>);
+
+impl Idle {
+    fn list(&self) -> MutexGuard<'_, Vec<Supervisor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Supervisor> {
+        loop {
+            let mut supervisor = self.list().pop()?;
+            // Somebody may have killed it meanwhile.
+            if matches!(supervisor.process.try_wait(), Ok(None)) {
+                return Some(supervisor);
+            }
+        }
+    }
+}
+
+impl Drop for Idle {
+    /// Waits for a moment, so that none is seen after todone has ended.
+    fn drop(&mut self) {
+        let waiting: Vec<_> = std::mem::take(&mut *self.list());
+        let mut ends = Vec::new();
+        for Supervisor { process, control, reports } in waiting {
+            drop(control);
+            ends.extend(reports.into_owned_fd().map(|reports| (process, reports)));
+        }
+        for (mut process, reports) in ends {
+            let limit = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::new(&reports, PollFlags::IN)], Some(&limit));
+            let _ = process.try_wait();
+        }
+    }
 }
 
 /// An end of which only this is known.
@@ -69,25 +135,25 @@ fn only(how: How, took: Duration) -> Exit {
     Exit { how, took, tail: Vec::new(), leaked: false }
 }
 
-/// From the first message to the supervisor until it is gone.
+/// From the first message to the supervisor until it has told the end.
 async fn follow(
-    mut supervisor: Child,
+    mut supervisor: Supervisor,
     command: &CommandSpec,
     tell: Sender<Update>,
     mut stops: UnboundedReceiver<Stop>,
+    idle: &Idle,
 ) -> Exit {
     let begun = Instant::now();
-    let mut control = supervisor.stdin.take().expect("BUG: its input is a pipe");
-    let mut reports = supervisor.stdout.take().expect("BUG: its output is a pipe");
-    send(&mut control, &wire::frame(&Order::new(command))).await;
+    send(&mut supervisor.control, &wire::frame(&Order::new(command))).await;
     if let Some(input) = &command.input {
-        send(&mut control, &wire::raw(input)).await;
+        send(&mut supervisor.control, &wire::raw(input)).await;
     }
 
     let mut frames = Frames::default();
     let mut buffer = Vec::with_capacity(16 * 1024);
     let mut group = None;
     let mut asking = true;
+    let mut asked = false;
     loop {
         // A report that can't be read is as good as none: the supervisor is given up, and closing
         // its control pipe makes it end everything.
@@ -103,10 +169,11 @@ async fn follow(
                 continue;
             }
             Ok(Some(Report::Ended { how, took, tail, leaked, lingers })) => {
-                drop(control);
-                if !lingers {
-                    // What it says of its own end adds nothing to its report.
-                    let _ = supervisor.wait().await;
+                // A request may have come too late and would be taken for the next command.
+                if !asked && !lingers && !leaked && !matches!(how, How::NotStarted(_)) {
+                    idle.list().push(supervisor);
+                } else if !lingers {
+                    supervisor.release().await;
                 }
                 return Exit { how, took, tail: tail.0, leaked };
             }
@@ -114,7 +181,7 @@ async fn follow(
             Err(_) => break,
         }
         tokio::select! {
-            read = reports.read_buf(&mut buffer) => match read {
+            read = supervisor.reports.read_buf(&mut buffer) => match read {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {
                     frames.push(&buffer);
@@ -122,13 +189,15 @@ async fn follow(
                 }
             },
             stop = stops.recv(), if asking => match stop {
-                Some(stop) => send(&mut control, &wire::frame(&stop)).await,
+                Some(stop) => {
+                    asked = true;
+                    send(&mut supervisor.control, &wire::frame(&stop)).await;
+                }
                 None => asking = false,
             },
         }
     }
-    drop(control);
-    let _ = supervisor.wait().await;
+    supervisor.release().await;
     // The first process died with its supervisor; this ends those of its group that did not. Those
     // that left the group are out of reach.
     if let Some(group) = group {

@@ -1,10 +1,11 @@
-//! Where a command runs: under a supervisor process of its own, which ends everything it started.
+//! Where a command runs: under a supervisor process, which ends everything it started.
 //!
 //! Knows nothing of tasks, boards or git; a command is argv, directory, environment and limits.
 //!
 //! `todone supervise` (its own session, child subreaper, control on standard input, reports on
 //! standard output) starts `todone launch` (process group, parent-death signal, then exec). When the
-//! control pipe closes the supervisor ends the whole tree, so nothing outlives todone.
+//! control pipe closes the supervisor ends the whole tree, so nothing outlives todone. A supervisor has
+//! one command at a time; when nothing is left of it the supervisor may be given the next.
 //!
 //! What is left when the command itself has ended is ended as well, also if it succeeded: a task owns
 //! no processes after its end. Outside this promise are processes that todone may not signal (of

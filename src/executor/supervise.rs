@@ -1,4 +1,4 @@
-//! The supervisor: one command from its start until nothing of it is left.
+//! The supervisor: a command from its start until nothing of it is left, then the next.
 //!
 //! Knows nothing of tasks; it does not decide what an end means.
 //!
@@ -38,33 +38,43 @@ const TICK: Duration = Duration::from_millis(20);
 /// How much is read at once: what a pipe holds.
 const PIECE: usize = 64 * 1024;
 
-/// The hidden verb `supervise`: runs the command that arrives on standard input.
+/// The hidden verb `supervise`: runs the commands that arrive on standard input, one after another.
 pub fn supervise() -> ExitCode {
     // Fails for the leader of a group, which a signal to todone's group does not reach anyway.
     let _ = rustix::process::setsid();
     let (Ok(mut control), Ok(mut reports)) = (Control::own(), Reports::own()) else {
         return ExitCode::FAILURE;
     };
-    let begun = Instant::now();
-    let ready = match control.command() {
-        Ok(Some(command)) => Watch::start(command, &control),
-        Ok(None) => return ExitCode::FAILURE,
-        Err(why) => Err(why),
-    };
-    match ready {
-        Ok(mut watch) => {
-            watch.run(&mut control, &mut reports);
-            watch.end(&mut reports);
+    loop {
+        let ready = match control.command() {
+            Ok(Some(command)) => {
+                reports.begin();
+                Watch::start(command, &control)
+            }
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(why) => Err(why),
+        };
+        match ready {
+            Ok(mut watch) => {
+                watch.run(&mut control, &mut reports);
+                if !watch.end(&mut reports) {
+                    return ExitCode::SUCCESS;
+                }
+                // So that the directory of the last command is nobody's.
+                let _ = std::env::set_current_dir("/");
+            }
+            Err(why) => {
+                reports.send(&Report::Ended {
+                    how: How::NotStarted(why),
+                    took: Duration::ZERO,
+                    tail: Blob(Vec::new()),
+                    leaked: false,
+                    lingers: false,
+                });
+                return ExitCode::SUCCESS;
+            }
         }
-        Err(why) => reports.send(&Report::Ended {
-            how: How::NotStarted(why),
-            took: begun.elapsed(),
-            tail: Blob(Vec::new()),
-            leaked: false,
-            lingers: false,
-        }),
     }
-    ExitCode::SUCCESS
 }
 
 /// A command that runs.
@@ -166,6 +176,8 @@ impl Watch {
     /// Returns when the command has ended and its output with it, or when it must be killed.
     fn run(&mut self, control: &mut Control, reports: &mut Reports) {
         reports.send(&Report::Started { pid: self.pid });
+        // A request may have come in one piece with the command.
+        self.heed(control, Instant::now());
         loop {
             let now = Instant::now();
             if self.orphaned || self.kill.is_some_and(|kill| now >= kill) {
@@ -247,11 +259,16 @@ impl Watch {
         }
         if asked {
             self.orphaned = !control.read();
-            while let Some(stop) = control.stop() {
-                self.stop(How::Stopped, now);
-                if stop == Stop::Now {
-                    self.kill = Some(now);
-                }
+            self.heed(control, now);
+        }
+    }
+
+    /// Takes the requests that have arrived.
+    fn heed(&mut self, control: &mut Control, now: Instant) {
+        while let Some(stop) = control.stop() {
+            self.stop(How::Stopped, now);
+            if stop == Stop::Now {
+                self.kill = Some(now);
             }
         }
     }
@@ -308,8 +325,8 @@ impl Watch {
         }
     }
 
-    /// Ends everything and says how it ended.
-    fn end(mut self, reports: &mut Reports) {
+    /// Ends everything and says how it ended. False: this supervisor can't take another command.
+    fn end(mut self, reports: &mut Reports) -> bool {
         self.input = None;
         let limit = if self.orphaned { None } else { Some(PATIENCE) };
         let gone = self.tree.end(limit);
@@ -342,6 +359,7 @@ impl Watch {
         if !gone {
             self.tree.end(None);
         }
+        gone && !self.orphaned
     }
 
     /// Takes what the dead left in the pipes. What is still open then is held by somebody who got it

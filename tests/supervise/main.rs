@@ -3,6 +3,8 @@
 //!
 //! Knows the program and `Local`, not what is inside the supervisor.
 
+#[cfg(target_os = "linux")]
+mod again;
 mod bench;
 mod ends;
 mod escape;
