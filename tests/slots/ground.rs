@@ -39,6 +39,8 @@ fn engines(test: &str, engines: &[&str], body: impl FnOnce()) {
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(INSIDE, "1")
             .env("TODONE_PLUMBING", plumbing)
+            // What is told of a slot is held against a look at all of it.
+            .env("TODONE_WATCH", "both")
             .env("HOME", home.path())
             .env("GIT_CONFIG_GLOBAL", &config)
             .env("GIT_CONFIG_NOSYSTEM", "1")

@@ -37,6 +37,7 @@ impl Lease {
         mark.ready = true;
         self.site.write_mark(mark, false)?;
         memory.seen = false;
+        memory.since = std::time::Instant::now();
         memory.handed = stamp::now(&self.clock)?;
         self.memory = Some(memory);
         Ok(Handover { notes })

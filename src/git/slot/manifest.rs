@@ -2,7 +2,7 @@
 //!
 //! Knows no file system; ignored files are not in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::model::{Entry, RepoPath};
 
@@ -37,6 +37,9 @@ pub(super) struct Manifest {
     dirs: HashMap<Box<[u8]>, Vec<Item>>,
     /// Directories that held exactly the names known of them when they had this stamp.
     listed: HashMap<Box<[u8]>, Stamp>,
+    /// Directories to be looked into even if nothing is told of them: something was odd in them when
+    /// they were last read, or they have been entered or changed since.
+    loud: BTreeSet<Vec<u8>>,
 }
 
 impl Manifest {
@@ -96,6 +99,24 @@ impl Manifest {
         self.listed.insert(dir.into(), stamp);
     }
 
+    /// Learns what a walk found of directories, that it was nothing or something.
+    pub fn learn_quiet(&mut self, dir: Vec<u8>, quiet: bool) {
+        match quiet {
+            true => self.loud.remove(&dir),
+            false => self.loud.insert(dir),
+        };
+    }
+
+    /// The directories to be looked into in any case.
+    pub fn loud(&self) -> &BTreeSet<Vec<u8>> {
+        &self.loud
+    }
+
+    /// How many directories there are.
+    pub fn dir_count(&self) -> usize {
+        self.dirs.len()
+    }
+
     /// The names known in a directory, sorted.
     pub fn dir(&self, dir: &[u8]) -> Option<&[Item]> {
         self.dirs.get(dir).map(Vec::as_slice)
@@ -129,6 +150,9 @@ impl Manifest {
 
     /// Whether the directory was not known before.
     fn put(&mut self, dir: &[u8], name: &[u8], node: Node) -> bool {
+        if !self.loud.contains(dir) {
+            self.loud.insert(dir.to_vec());
+        }
         let known = self.dirs.contains_key(dir);
         let items = self.dirs.entry(dir.into()).or_default();
         match items.binary_search_by(|item| (*item.name).cmp(name)) {
@@ -147,6 +171,7 @@ impl Manifest {
         loop {
             let (dir, name) = split(path);
             let Some(items) = self.dirs.get_mut(dir) else { return };
+            self.loud.insert(dir.to_vec());
             if let Ok(place) = items.binary_search_by(|item| (*item.name).cmp(name)) {
                 items.remove(place);
                 self.listed.remove(dir);
@@ -155,6 +180,7 @@ impl Manifest {
                 return;
             }
             self.dirs.remove(dir);
+            self.loud.remove(dir);
             path = dir;
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::git::{Error, Objects};
 use crate::model::{Change, Entry, Mode, Oid, RepoPath};
@@ -14,8 +15,9 @@ use super::disk;
 use super::ignore::Ignore;
 use super::manifest::{Manifest, Record, split};
 use super::private::Private;
-use super::scan::{Scan, scan};
+use super::scan::{How, Scan, scan};
 use super::stamp::{self, Seen, Stamp};
+use super::watch::{Dirs, Watch, Watching, holds_mounts};
 
 /// What is in a slot, and in what it differs from the tree that it is to hold.
 #[derive(Debug)]
@@ -67,6 +69,14 @@ pub(super) struct Memory {
     pub index: Option<Stamp>,
     /// What [`super::Lease::lay`] brought that the base lacks.
     pub laid: BTreeSet<RepoPath>,
+    /// Tells where something happened.
+    pub watch: Option<Watch>,
+    /// There is no watch to be had.
+    pub unwatched: bool,
+    /// When it was last looked at or handed over.
+    pub since: Instant,
+    /// How long the last look at everything took.
+    pub took: Duration,
 }
 
 /// What is needed to read and write content.
@@ -75,9 +85,13 @@ pub(super) struct Tools<'a> {
     pub clock: &'a Path,
     /// Whether the stamp of a directory tells what happens in it.
     pub dirs_tell: bool,
+    pub watching: Watching,
     pub private: &'a Private,
     pub objects: &'a mut Objects,
 }
+
+/// A task that took so many times as long as a look at everything is worth one.
+const LONG: u32 = 100;
 
 /// Bigger files do not pass through memory.
 pub(super) const BIG: u64 = 64 << 20;
@@ -123,6 +137,10 @@ impl Memory {
             stale: 0,
             index: None,
             laid: BTreeSet::new(),
+            watch: None,
+            unwatched: false,
+            since: Instant::now(),
+            took: Duration::ZERO,
         };
         memory.read_rules(tools)?;
         Ok(memory)
@@ -203,16 +221,32 @@ impl Memory {
         self.copied.contains_key(path) || self.left.contains(path)
     }
 
-    /// Looks at the whole slot, and leaves out what was found before.
+    /// Looks at the slot, where something may have happened, and leaves out what was found before.
     pub fn look(&mut self, tools: &Tools<'_>, heal: bool) -> Result<Scan, Error> {
         let clock = match tools.dirs_tell {
             true => Some(stamp::now(tools.clock)?),
             false => None,
         };
-        let mut found = scan(tools.root, &self.manifest, &self.rules, heal, clock)?;
+        let only = self.news(tools);
+        let begun = Instant::now();
+        let (whole, watch) = (only.is_none(), self.watch.as_mut());
+        let how = How { heal, clock, watch, only };
+        let mut found = scan(tools.root, &self.manifest, &self.rules, how)?;
+        if whole {
+            self.took = begun.elapsed();
+            self.unwatched = self.watch.as_ref().is_some_and(Watch::failed);
+        } else if tools.watching == Watching::Both {
+            let how = How { heal, clock, ..How::default() };
+            let mut other = scan(tools.root, &self.manifest, &self.rules, how)?;
+            found.assert_same(&mut other, heal);
+        }
         for (dir, stamp) in std::mem::take(&mut found.listed) {
             self.manifest.learn_listed(dir, stamp);
         }
+        for (dir, quiet) in std::mem::take(&mut found.quiet) {
+            self.manifest.learn_quiet(dir, quiet);
+        }
+        self.since = Instant::now();
         found.fresh.retain(|(path, _)| !self.is_excluded(path));
         found.special.retain(|path| !self.junk.contains(path));
         found.nested.retain(|(_, rid)| !self.junk.contains(rid));
@@ -222,6 +256,33 @@ impl Memory {
         self.pending.extend(found.absent.drain(..));
         self.leave_out(&mut found);
         Ok(found)
+    }
+
+    /// The directories to be looked into, by what was told of them; none: all.
+    fn news(&mut self, tools: &Tools<'_>) -> Option<Dirs> {
+        if tools.watching == Watching::Off || !tools.dirs_tell || self.unwatched {
+            self.watch = None;
+            return None;
+        }
+        let manifest = &self.manifest;
+        let told = self.watch.as_mut().and_then(|watch| {
+            let told = watch.news(|dir| manifest.dir(dir).is_some())?;
+            // Each directory is watched, or to be looked into anyway.
+            let all = watch.len() + manifest.loud().len() >= manifest.dir_count();
+            (all && !holds_mounts(tools.root)).then_some(told)
+        });
+        let Some(mut told) = told else {
+            self.watch = Watch::new(self.manifest.dir_count());
+            return None;
+        };
+        if tools.watching == Watching::On && self.since.elapsed() > self.took * LONG {
+            return None;
+        }
+        // One that is not watched yet is come by from the one above it, which may hold it no more.
+        let watch = self.watch.as_ref()?;
+        let loud = self.manifest.loud().iter();
+        told.extend(loud.filter(|dir| watch.holds(dir)).cloned());
+        Some(told)
     }
 
     /// What the task's own rules ignore is no part of its work, and has to go with it.

@@ -20,6 +20,9 @@
 //! all content is read once. No git program ever runs in a worktree's own git directory: content
 //! passes git's conversions in a `private` one.
 //!
+//! Where it can be watched what happens in a slot (`watch`), only the directories are looked into in
+//! which something happened, or of which more is to be known than their names.
+//!
 //! # What is a task's work
 //!
 //! What the base's rules do not ignore and the task's own rules do not either: an environment or a
@@ -62,6 +65,7 @@ mod salvage;
 mod scan;
 mod stamp;
 mod wanted;
+mod watch;
 mod worktree;
 
 pub use contract::{Handover, Harvest, HarvestRules, Leftover, Prepare, Purpose, Snapshot};

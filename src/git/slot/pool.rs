@@ -20,6 +20,7 @@ use super::mark::{Mark, Site, State};
 use super::memory::{Memory, Tools};
 use super::private::Private;
 use super::scan;
+use super::watch::Watching;
 use super::worktree::Admin;
 
 /// The slots of one repository. Clones share what they know.
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     pub private: Private,
     /// Whether the stamp of a directory tells what happens in it.
     pub dirs_tell: bool,
+    pub watching: Watching,
     /// What is known of slots that nobody of this process holds.
     memories: Mutex<BTreeMap<(Purpose, u32), Memory>>,
     /// Opened stores, with what they have read.
@@ -77,6 +79,7 @@ impl Pool {
         let inner = Inner {
             repo: repo.clone(),
             dirs_tell: scan::dirs_tell(&dir),
+            watching: Watching::asked(),
             dir,
             private,
             memories: Mutex::default(),
@@ -257,6 +260,7 @@ impl Lease {
             root: &self.tree,
             clock: &self.clock,
             dirs_tell: self.pool.dirs_tell,
+            watching: self.pool.watching,
             private: &self.pool.private,
             objects,
         };

@@ -18,6 +18,7 @@ use super::disk;
 use super::ignore::Ignore;
 use super::manifest::{Item, Manifest, Node, join};
 use super::stamp::{Kind, Seen, Stamp, kind_of};
+use super::watch::{Dirs, Watch};
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -46,8 +47,23 @@ pub(super) struct Scan {
     pub absent: Vec<RepoPath>,
     /// Known directories whose owner may not do everything in them.
     pub narrow: Vec<RepoPath>,
+    /// Known directories that were looked into, and whether nothing at all was found in them.
+    pub quiet: Vec<(Vec<u8>, bool)>,
     /// The root itself is no directory any more. Then nothing else is told.
     pub gone: bool,
+}
+
+/// How a walk goes.
+#[derive(Default)]
+pub(super) struct How<'a> {
+    /// Directories without the right to read are opened, for they are to be cleaned, not captured.
+    pub heal: bool,
+    /// The time of the file system if its directories' stamps can be trusted.
+    pub clock: Option<i64>,
+    /// Watches what is looked into, from before it is looked into.
+    pub watch: Option<&'a mut Watch>,
+    /// The known directories to be looked into; none: all of them.
+    pub only: Option<Dirs>,
 }
 
 struct Walk<'a> {
@@ -55,8 +71,10 @@ struct Walk<'a> {
     manifest: &'a Manifest,
     rules: &'a Ignore,
     heal: bool,
-    /// The file system's clock, if its directories' stamps tell what happens in them.
     clock: Option<i64>,
+    watch: Option<&'a mut Watch>,
+    /// Known directories below one that is looked into are looked into as well.
+    whole: bool,
     /// The device of the root: what else is mounted in the slot is another file system.
     device: Option<u64>,
     found: Scan,
@@ -69,20 +87,24 @@ struct Place {
     known: bool,
 }
 
-/// Walks the slot. `heal`: directories without the right to read are opened, for they are to be
-/// cleaned, not captured. `clock`: the time of the file system if its directories' stamps can be
-/// trusted.
+/// Walks the slot.
 pub(super) fn scan(
     root: &Path,
     manifest: &Manifest,
     rules: &Ignore,
-    heal: bool,
-    clock: Option<i64>,
+    how: How<'_>,
 ) -> Result<Scan, Error> {
-    let place = Place { path: Vec::new(), known: true };
+    let How { heal, clock, watch, only } = how;
+    let whole = only.is_none();
+    let known = |dir: &Vec<u8>| dir.is_empty() || manifest.dir(dir).is_some();
+    let open = match only {
+        Some(only) => only.into_iter().filter(known).collect(),
+        None => vec![Vec::new()],
+    };
+    let open = open.into_iter().map(|path| Place { path, known: true }).collect();
     let found = Scan::default();
     let mut walk =
-        Walk { root, manifest, rules, heal, clock, device: None, found, open: vec![place] };
+        Walk { root, manifest, rules, heal, clock, watch, whole, device: None, found, open };
     while let Some(place) = walk.open.pop() {
         if let Err(errno) = walk.read(&place) {
             if place.path.is_empty() && matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
@@ -92,6 +114,9 @@ pub(super) fn scan(
             }
             if place.path.is_empty() {
                 return Err(disk::io("reading", root)(errno.into()));
+            }
+            if place.known {
+                walk.found.quiet.push((place.path.clone(), false));
             }
             walk.found.refused.push((RepoPath::new(place.path), reason(errno)));
         }
@@ -103,6 +128,40 @@ fn reason(errno: Errno) -> String {
     format!("can't be read: {}", std::io::Error::from(errno))
 }
 
+impl Scan {
+    /// Panics if another walk over the same directory came to something else.
+    pub fn assert_same(&mut self, other: &mut Self, healed: bool) {
+        for scan in [&mut *self, &mut *other] {
+            scan.touched.sort_by(|one, other| one.0.cmp(&other.0));
+            scan.missing.sort();
+            scan.fresh.sort_by(|one, other| one.0.cmp(&other.0));
+            scan.ignored.sort();
+            scan.special.sort();
+            scan.nested.sort();
+            scan.refused.sort();
+            scan.populated.sort();
+            scan.absent.sort();
+            scan.narrow.sort();
+        }
+        let dirs =
+            |scan: &Self| scan.dirs.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        let same = self.touched == other.touched
+            && self.missing == other.missing
+            && self.fresh == other.fresh
+            && dirs(self) == dirs(other)
+            && self.ignored == other.ignored
+            && self.special == other.special
+            && self.nested == other.nested
+            && self.refused == other.refused
+            && self.populated == other.populated
+            && self.absent == other.absent
+            // Whoever comes second finds open what the first one opened.
+            && (healed || self.narrow == other.narrow)
+            && self.gone == other.gone;
+        assert!(same, "BUG: the watch led to {self:?}, a look at everything to {other:?}");
+    }
+}
+
 impl Walk<'_> {
     fn read(&mut self, place: &Place) -> Result<(), Errno> {
         let relative = RepoPath::new(place.path.clone());
@@ -111,6 +170,9 @@ impl Walk<'_> {
             true => self.root.to_owned(),
             false => self.root.join(relative.to_path()),
         };
+        if let Some(watch) = self.watch.as_mut().filter(|_| place.known) {
+            watch.add(&full, &place.path);
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = match openat(CWD, &full, flags, Bits::empty()) {
             Err(Errno::ACCESS) if self.heal && disk::open_up(&full).is_ok() => {
@@ -127,6 +189,7 @@ impl Walk<'_> {
                 self.found.narrow.push(relative.clone());
             }
         }
+        let touched = self.found.touched.len();
         // Before it is read: what happens later gives it another stamp, unless this one is too young.
         let stamp = match self.clock {
             Some(now) if place.known => {
@@ -141,6 +204,8 @@ impl Walk<'_> {
             && stamp == self.manifest.listed(&place.path)
             && self.as_known(place, &fd)
         {
+            let quiet = self.found.touched.len() == touched;
+            self.found.quiet.push((place.path.clone(), quiet));
             return Ok(());
         }
         let mut exact = true;
@@ -164,7 +229,7 @@ impl Walk<'_> {
                 && matches!(known[at].node, Node::Dir)
             {
                 met[at] = true;
-                self.open.push(Place { path: join(&place.path, name), known: true });
+                self.descend(&place.path, name);
                 continue;
             }
             let stat = match statat(dir.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -204,7 +269,7 @@ impl Walk<'_> {
                     }
                     (Node::Dir, Kind::Dir) => {
                         met[at] = true;
-                        self.open.push(Place { path: join(&place.path, name), known: true });
+                        self.descend(&place.path, name);
                         continue;
                     }
                     // Another kind of thing: the known one is missing, this one is new.
@@ -254,10 +319,23 @@ impl Walk<'_> {
                 Node::Dir => self.found.missing.extend(self.manifest.below(&path)),
             }
         }
+        if place.known {
+            let quiet = exact && self.found.touched.len() == touched;
+            self.found.quiet.push((place.path.clone(), quiet));
+        }
         if let Some(stamp) = stamp.filter(|_| exact) {
             self.found.listed.push((place.path.clone(), stamp));
         }
         Ok(())
+    }
+
+    /// Goes into a known directory; if only those that are named are looked into, only if it is new, so
+    /// that nothing could be told of it.
+    fn descend(&mut self, dir: &[u8], name: &[u8]) {
+        let path = join(dir, name);
+        if self.whole || self.watch.as_ref().is_some_and(|watch| !watch.holds(&path)) {
+            self.open.push(Place { path, known: true });
+        }
     }
 
     /// Looks at the known names of a directory that holds no others. Anything odd, and it has not
@@ -267,7 +345,7 @@ impl Walk<'_> {
         let known = self.manifest.dir(&place.path).unwrap_or_default();
         let all = known.iter().all(|item| match &item.node {
             Node::Dir => {
-                self.open.push(Place { path: join(&place.path, &item.name), known: true });
+                self.descend(&place.path, &item.name);
                 true
             }
             Node::Leaf(record) => {
@@ -367,8 +445,8 @@ mod tests {
 
     fn find(dir: &tempfile::TempDir, manifest: &Manifest) -> Scan {
         let clock = now(&dir.path().join("clock")).expect("a clock");
-        scan(&dir.path().join("tree"), manifest, &Ignore::default(), false, Some(clock))
-            .expect("a look")
+        let how = How { clock: Some(clock), ..How::default() };
+        scan(&dir.path().join("tree"), manifest, &Ignore::default(), how).expect("a look")
     }
 
     fn names<'a>(paths: impl IntoIterator<Item = &'a RepoPath>) -> Vec<String> {
