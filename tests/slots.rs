@@ -10,6 +10,8 @@
 mod acts;
 #[path = "slots/capture.rs"]
 mod capture;
+#[path = "slots/clones.rs"]
+mod clones;
 #[path = "slots/conversions.rs"]
 mod conversions;
 #[path = "slots/ground.rs"]

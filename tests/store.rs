@@ -113,6 +113,7 @@ fn every_kind() -> Vec<EventKind> {
             slot: 3,
             worktree: PathBuf::from("/slots/3"),
             log: PathBuf::from("logs/api.0.1"),
+            isolation: Default::default(),
             built_on: Vec::new(),
             from: Some(oid(5)),
         },

@@ -125,7 +125,7 @@ pub(super) const BOARD: &Section = &Section::new(
 
 const ON_CONFLICT: Shape = Choice(&["report"], &["retry", "resolve"]);
 const ON_REJECT: Shape = Choice(&["report"], &["retry"]);
-const ISOLATION: Shape = Choice(&["worktree"], &["clone"]);
+const ISOLATION: Shape = Choice(&["worktree", "clone"], &[]);
 const SANDBOX: Shape = Choice(&["none"], &["write", "strict"]);
 
 /// The kinds of agents that there are.

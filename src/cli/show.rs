@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use crate::event::{AttemptState, RunState, UnitState, UnitStatus};
-use crate::model::{Outcome, TaskId, Work};
+use crate::model::{Isolation, Outcome, TaskId, Work};
 use crate::report;
 use crate::run::{Names, select};
 
@@ -181,7 +181,11 @@ fn attempt(
     names: &Names,
     id: &TaskId,
 ) -> Result<(), Failure> {
-    write!(out, "  attempt {}: ", attempt.number)?;
+    let apart = match attempt.isolation {
+        Isolation::Worktree => "",
+        Isolation::Clone => " (in a clone)",
+    };
+    write!(out, "  attempt {}{apart}: ", attempt.number)?;
     match &attempt.ended {
         None => match attempt.salvaged {
             Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,

@@ -38,6 +38,7 @@ impl UnitState {
             slot: 0,
             worktree: worktree.to_owned(),
             log: log.to_owned(),
+            isolation: Default::default(),
             built_on,
             from: None,
             started: at.saturating_sub(end.millis),

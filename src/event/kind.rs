@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptEnd, Board, GateRun, Oid, Outcome, Plan, SkipReason, TaskId, Unit};
+use crate::model::{
+    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, SkipReason, TaskId, Unit,
+};
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
 /// `{"v":1,"seq":12,"at":1700000000000,"event":"attempt-started",…}`.
@@ -103,6 +105,9 @@ pub enum EventKind {
         /// Its log, relative to the run's folder.
         #[serde(with = "crate::model::native")]
         log: PathBuf,
+        /// How it is kept apart from the user's repository.
+        #[serde(default)]
+        isolation: Isolation,
         /// Under `eager`: the tasks whose patches `base` holds, with the commits that hold them there.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         built_on: Vec<(TaskId, Oid)>,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, GateScope, Oid, Outcome, Patch, Plan, RunId, TaskId, Unit,
+    AttemptEnd, Board, GateRun, GateScope, Isolation, Oid, Outcome, Patch, Plan, RunId, TaskId,
+    Unit,
 };
 
 use super::again::Rebuild;
@@ -187,6 +188,8 @@ pub struct AttemptState {
     pub worktree: PathBuf,
     /// Its log, relative to the run's folder.
     pub log: PathBuf,
+    /// How it is kept apart from the user's repository.
+    pub isolation: Isolation,
     /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
     pub built_on: Vec<(TaskId, Oid)>,
     /// The commit of what an earlier attempt left, which this one went on from.
@@ -384,6 +387,7 @@ impl RunState {
                 slot,
                 worktree,
                 log,
+                isolation,
                 built_on,
                 from,
             } => {
@@ -399,6 +403,7 @@ impl RunState {
                     slot: *slot,
                     worktree: worktree.clone(),
                     log: log.clone(),
+                    isolation: *isolation,
                     built_on: built_on.clone(),
                     from: *from,
                     started: event.at,

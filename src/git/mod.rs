@@ -28,6 +28,7 @@ pub use history::merge_bases;
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use refs::{Expect, RefUpdate};
 pub use repo::{FLOOR, Head, Repo, Unseen};
+use scratch::alternate_line;
 use slot::LOCKED;
 pub use slot::{
     Handover, Harvest, HarvestRules, Lease, Leftover, Orphan, Pool, Prepare, Purpose, Removal,

@@ -138,6 +138,25 @@ pub(super) fn promisors(repo: &Repo) -> Result<String, Error> {
     Ok(lines)
 }
 
+/// A path as a line of `info/alternates`.
+pub(super) fn alternate_line(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = |byte: &u8| !matches!(byte, b':' | b'"' | b'\\' | b'#' | b'\n' | 0..=31 | 127);
+    if bytes.iter().all(plain) {
+        return [bytes, b"\n"].concat();
+    }
+    let mut line = vec![b'"'];
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => line.extend([b'\\', *byte]),
+            0..32 | 127 => line.extend(format!("\\{byte:03o}").bytes()),
+            _ => line.push(*byte),
+        }
+    }
+    line.extend(b"\"\n");
+    line
+}
+
 pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(io("making", path))
 }

@@ -162,6 +162,11 @@ pub enum Note {
         /// Where it leads, foreign bytes replaced.
         to: String,
     },
+    /// What else it made in a repository of its own: kept under `own`, no part of its patch.
+    OwnRefs {
+        /// Its branches, tags and stashes, by their names without `refs/`.
+        names: Vec<String>,
+    },
     /// It printed more than is kept as a handoff.
     OutputCut {
         /// What is kept, in bytes.

@@ -34,6 +34,9 @@ pub fn note(note: &Note) -> String {
             let to = escape::line(to.as_bytes());
             format!("`{path}` is a new symbolic link out of the tree, to `{to}`")
         }
+        Note::OwnRefs { names } => {
+            format!("kept from its own repository, beside the patch: {}", names.join(", "))
+        }
         Note::OutputCut { most } => {
             format!("it printed more than the {} KiB that are handed over", most >> 10)
         }

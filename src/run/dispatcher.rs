@@ -243,6 +243,7 @@ impl Dispatcher {
                 base,
                 slot,
                 worktree,
+                isolation,
                 built_on,
                 from,
                 leftover,
@@ -259,6 +260,7 @@ impl Dispatcher {
                     slot,
                     worktree,
                     log,
+                    isolation,
                     built_on,
                     from,
                 };

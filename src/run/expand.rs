@@ -92,6 +92,7 @@ async fn command(
 ) -> Result<Option<Result<Vec<Item>, String>>, Error> {
     let wish = Wish {
         purpose: Purpose::Task,
+        isolation: task.isolation,
         base,
         clean: task.clean,
         copy: task.copy.iter().map(|copy| copy.from.clone()).collect(),

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::event::{EventKind, RunState, UnitState, UnitStatus};
 use crate::git::{Expect, HarvestRules, Lease, Prepare, Purpose, RefUpdate};
-use crate::model::{Conflict, Note, Oid, Outcome, RepoPath, SkipReason, Task, TaskId};
+use crate::model::{Conflict, Isolation, Note, Oid, Outcome, RepoPath, SkipReason, Task, TaskId};
 
 use super::slot::{Halt, SetUp, Wish, World};
 use super::worker::LARGEST;
@@ -129,10 +129,11 @@ pub async fn start(
     let mut lease = world.pool.lease_mending(&name)?;
     let Task { clean, copy, setup, .. } = definition;
     let copy: Vec<String> = copy.into_iter().map(|copy| copy.from).collect();
-    let prepare = Prepare { base, clean, copy: copy.clone(), label: label.clone() };
+    let prepare = Prepare { base, pin: None, clean, copy: copy.clone(), label: label.clone() };
     lease.prepare(&prepare)?;
-    let purpose = Purpose::Mending;
-    let wish = Wish { purpose, base, clean, copy, setup, label };
+    // A person's own: it shares what the person has.
+    let (purpose, isolation) = (Purpose::Mending, Isolation::Worktree);
+    let wish = Wish { purpose, isolation, base, clean, copy, setup, label };
     let setup = match &wish.setup {
         None => SetUp::Before,
         Some(setup) => {

@@ -44,6 +44,7 @@ pub async fn gates(
     let copy: Vec<Copy> = common(board, |task| task.copy.clone()).unwrap_or_default();
     let wish = Wish {
         purpose: Purpose::Gate,
+        isolation: board.isolation,
         base: commit,
         clean: Clean::Keep,
         copy: copy.into_iter().map(|copy| copy.from).collect(),

@@ -58,6 +58,16 @@ impl Names {
         format!("{}+{task}", self.run)
     }
 
+    /// Keeps what else a task made in a clone of its own: a branch, a tag, a stash.
+    pub fn own(&self, task: &TaskId, number: u32, name: &str) -> String {
+        format!("{}own/{task}/{number}/{name}", self.refs())
+    }
+
+    /// Keeps a commit that private clones borrow.
+    pub fn pin(&self, commit: Oid) -> String {
+        format!("{}pin/{commit}", self.refs())
+    }
+
     /// Keeps what the user's branch pointed to before landing.
     pub fn before_land(&self) -> String {
         format!("{}before-land", self.refs())

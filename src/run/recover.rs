@@ -55,7 +55,8 @@ fn salvage(world: &World, journal: &mut Journal, branch: Branch) -> Result<(), E
         let (clean, copy) = (Clean::Keep, Vec::new());
         // The tip may be lost with the branch.
         let base = if branch == Branch::Again { state.base } else { state.tip };
-        lease.prepare(&Prepare { base, clean, copy, label: "resume".to_owned() })?;
+        let (pin, label) = (Some(world.names().pin(base)), "resume".to_owned());
+        lease.prepare(&Prepare { base, pin, clean, copy, label })?;
         lease.settle()?;
         let Some(Leftover { label, commit }) = leftover else { continue };
         let Some((_, task, attempt)) = Names::parse(&label) else { continue };

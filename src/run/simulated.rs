@@ -210,6 +210,7 @@ impl World {
             slot: 0,
             worktree: PathBuf::new(),
             log: PathBuf::new(),
+            isolation: Default::default(),
             built_on: Vec::new(),
             from: None,
         });

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::executor::{Claims, CommandSpec, Executor, Exit, How, Stop, Update};
 use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapshot};
-use crate::model::{Clean, Note, Oid, RepoPath, RunId, Setup};
+use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Setup};
 
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
@@ -85,6 +85,8 @@ pub enum Halt {
 pub struct Wish {
     /// What it is for.
     pub purpose: Purpose,
+    /// How it is kept apart from the user's repository.
+    pub isolation: Isolation,
     /// The commit whose tree it holds.
     pub base: Oid,
     /// What stays in it from before.
@@ -202,7 +204,7 @@ impl World {
     ) -> Result<Result<Ready, NotReady>, Error> {
         let world = self.clone();
         let (wish, mut lease, seat, leftover) = blocking(move || {
-            let mut lease = world.pool.lease(wish.purpose, PATIENCE)?;
+            let mut lease = world.pool.isolated(wish.isolation).lease(wish.purpose, PATIENCE)?;
             let how = world.snapshot("todone: found in a slot that nobody gave back\n".into(), 0);
             let leftover = lease.salvage(&how, &Names::keep)?;
             let seat = world.seats.take().map_err(|source| Error::Io {
@@ -212,6 +214,7 @@ impl World {
             })?;
             lease.prepare(&Prepare {
                 base: wish.base,
+                pin: Some(world.names().pin(wish.base)),
                 clean: wish.clean,
                 copy: wish.copy.clone(),
                 label: wish.label.clone(),
@@ -257,7 +260,8 @@ impl World {
             return Ok(SetUp::Before);
         }
         lease.set_setup_key(None)?;
-        let name = format!("setup.{}-{}.log", wish.purpose.word(), lease.number());
+        let apart = if lease.isolation() == Isolation::Clone { "-clone" } else { "" };
+        let name = format!("setup.{}{apart}-{}.log", wish.purpose.word(), lease.number());
         let log = self.dir.join("logs").join(name);
         let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
         let place = Place::of(lease, seat);

@@ -14,8 +14,8 @@ use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Check, Failure, Note, Oid, Patch, Profile, RepoPath, Task, TaskId, Trouble,
-    Unit, Usage, Verdict, Work,
+    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Patch, Profile, RepoPath, Task,
+    TaskId, Trouble, Unit, Usage, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -98,6 +98,8 @@ pub enum Tell {
         slot: u32,
         /// Its worktree.
         worktree: PathBuf,
+        /// How it is kept apart from the user's repository.
+        isolation: Isolation,
         /// The units whose patches the base holds apart from the integration branch.
         built_on: Vec<(TaskId, Oid)>,
         /// The commit of what an earlier attempt left, if it goes on from that.
@@ -130,6 +132,7 @@ pub async fn attempt(
     let names = world.names();
     let wish = Wish {
         purpose: Purpose::Task,
+        isolation: job.task.isolation,
         base: job.base,
         clean: job.task.clean,
         copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
@@ -152,6 +155,7 @@ pub async fn attempt(
         base: job.base,
         slot: lease.number(),
         worktree: lease.worktree().to_owned(),
+        isolation: job.task.isolation,
         built_on: job.built_on.clone(),
         from: job.from,
         leftover: leftover.map(|left| (left.label, left.commit)),
@@ -282,6 +286,7 @@ pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>)
         base: job.base,
         slot: 0,
         worktree: PathBuf::new(),
+        isolation: job.task.isolation,
         built_on: job.built_on.clone(),
         from: job.from,
         leftover: None,
@@ -461,6 +466,8 @@ async fn capture(world: &World, job: &Job, lease: Lease) -> Result<(Lease, Harve
             updates.push(keep(names.attempt(&id, number), harvest.patch.commit));
         }
         updates.extend(harvest.raw.map(|raw| keep(names.raw(&id, number), raw)));
+        let own = harvest.own.iter();
+        updates.extend(own.map(|(name, oid)| keep(names.own(&id, number, name), *oid)));
         repo.update_refs(&updates, "todone: attempt captured")?;
         Ok((lease, harvest))
     })

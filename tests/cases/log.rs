@@ -141,6 +141,7 @@ impl Log {
             slot: 1,
             worktree: PathBuf::from("/home/ada/.cache/todone/shop/1"),
             log: PathBuf::from(format!("logs/{task}.{attempt}.log")),
+            isolation: Default::default(),
             built_on: Vec::new(),
             from: None,
         });

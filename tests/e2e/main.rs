@@ -14,6 +14,7 @@ mod everyday;
 mod exit_codes;
 mod fixing;
 mod gates;
+mod isolation;
 mod landing;
 mod looking;
 mod merging;

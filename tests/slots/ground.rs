@@ -8,25 +8,41 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use todone::git::{Harvest, HarvestRules, Identity, Lease, Pool, Prepare, Purpose, Repo, Snapshot};
-use todone::model::{Clean, Oid};
+use todone::model::{Clean, Isolation, Oid};
 
 const INSIDE: &str = "SLOTS_TEST_INSIDE";
 
-/// Runs a test's body in a process of its own, once for each engine.
+/// Runs a test's body in a process of its own, once for each engine and each mode of isolation.
 pub fn alone(test: &str, body: impl FnOnce()) {
-    engines(test, &["0", "1"], body);
+    each(test, &["0", "1"], &["worktree", "clone"], body);
 }
 
-/// The same, once, with libgit2 where it can.
+/// The same, with libgit2 where it can.
 pub fn once(test: &str, body: impl FnOnce()) {
-    engines(test, &["0"], body);
+    each(test, &["0"], &["worktree", "clone"], body);
 }
 
-fn engines(test: &str, engines: &[&str], body: impl FnOnce()) {
+/// For each engine, in linked worktrees alone: about what only they have.
+pub fn linked(test: &str, body: impl FnOnce()) {
+    each(test, &["0", "1"], &["worktree"], body);
+}
+
+/// For each engine, in private clones alone.
+pub fn cloned(test: &str, body: impl FnOnce()) {
+    each(test, &["0", "1"], &["clone"], body);
+}
+
+/// Whether this process tests private clones.
+pub fn is_cloned() -> bool {
+    std::env::var_os(INSIDE).is_some_and(|mode| mode == "clone")
+}
+
+fn each(test: &str, engines: &[&str], modes: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    for plumbing in engines {
+    for (plumbing, mode) in engines.iter().flat_map(|engine| modes.iter().map(move |m| (engine, m)))
+    {
         let home = tempfile::tempdir().expect("a home");
         let config = home.path().join("gitconfig");
         std::fs::write(
@@ -37,7 +53,7 @@ fn engines(test: &str, engines: &[&str], body: impl FnOnce()) {
         let me = std::env::current_exe().expect("a test binary");
         let said = Command::new(me)
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env(INSIDE, "1")
+            .env(INSIDE, mode)
             .env("TODONE_PLUMBING", plumbing)
             // What is told of a slot is held against a look at all of it.
             .env("TODONE_WATCH", "both")
@@ -51,7 +67,7 @@ fn engines(test: &str, engines: &[&str], body: impl FnOnce()) {
         assert!(text.contains("1 passed") || !said.status.success(), "no test is called {test}");
         assert!(
             said.status.success(),
-            "{test} with TODONE_PLUMBING={plumbing}:\n{text}\n{}",
+            "{test} in a {mode} with TODONE_PLUMBING={plumbing}:\n{text}\n{}",
             String::from_utf8_lossy(&said.stderr)
         );
     }
@@ -119,7 +135,8 @@ impl Ground {
 
     pub fn pool_of(&self, checkout: &Path) -> Pool {
         let repo = Repo::discover(checkout).expect("a repository");
-        Pool::open(&repo, &self.dir.path().join("pool")).expect("a pool")
+        let isolation = if is_cloned() { Isolation::Clone } else { Isolation::Worktree };
+        Pool::open(&repo, &self.dir.path().join("pool")).expect("a pool").isolated(isolation)
     }
 
     /// A directory beside the repository that no slot may touch.
@@ -135,7 +152,13 @@ pub fn lease(pool: &Pool) -> Lease {
 }
 
 pub fn how(base: Oid) -> Prepare {
-    Prepare { base, clean: Clean::Keep, copy: Vec::new(), label: "run task 1".to_owned() }
+    Prepare {
+        base,
+        pin: None,
+        clean: Clean::Keep,
+        copy: Vec::new(),
+        label: "run task 1".to_owned(),
+    }
 }
 
 pub fn snapshot() -> Snapshot {

@@ -16,7 +16,7 @@ use crate::process::brink;
 
 use super::super::guard::output;
 use super::super::scratch::{Scratch, io, make_dir, promisors, skeleton, write};
-use super::super::{Error, Repo};
+use super::super::{Error, Repo, alternate_line};
 use super::commit::Header;
 use super::engine::{Engine, Object, Staged};
 use super::{Cache, Kind, Objects, fast, plumbing, tree};
@@ -39,7 +39,7 @@ impl Quarantine {
         let at = scratch.path();
         let settings = format!("\tbare = true\n{}", promisors(repo)?);
         skeleton(at, repo.format(), &settings)?;
-        write(&at.join("objects/info/alternates"), &quoted(&repo.objects_dir()))?;
+        write(&at.join("objects/info/alternates"), &alternate_line(&repo.objects_dir()))?;
 
         let fast = if repo.plumbing() { None } else { fast::Store::plain(at).ok() };
         let git = repo.git().env("GIT_DIR", at).without("GIT_WORK_TREE").dir(at);
@@ -64,7 +64,7 @@ impl Quarantine {
         let here = self.scratch.path().join("objects");
         let mut alternate = OsString::new();
         // git reads a name in quotes as C would, so that one with a colon is one name.
-        let user = quoted(&self.repo.objects_dir());
+        let user = alternate_line(&self.repo.objects_dir());
         alternate.push(std::ffi::OsStr::from_bytes(user.trim_ascii_end()));
         vec![
             ("GIT_OBJECT_DIRECTORY", here.into_os_string()),
@@ -182,23 +182,4 @@ fn move_pack(from: &Path, to: &Path) -> Result<(), Error> {
     }
     brink::reach("pack.moved");
     File::open(to).and_then(|dir| dir.sync_all()).map_err(io("syncing", to))
-}
-
-/// A path as a line of `info/alternates`.
-fn quoted(path: &Path) -> Vec<u8> {
-    let bytes = path.as_os_str().as_bytes();
-    let plain = |byte: &u8| !matches!(byte, b':' | b'"' | b'\\' | b'#' | b'\n' | 0..=31 | 127);
-    if bytes.iter().all(plain) {
-        return [bytes, b"\n"].concat();
-    }
-    let mut line = vec![b'"'];
-    for byte in bytes {
-        match byte {
-            b'"' | b'\\' => line.extend([b'\\', *byte]),
-            0..32 | 127 => line.extend(format!("\\{byte:03o}").bytes()),
-            _ => line.push(*byte),
-        }
-    }
-    line.extend(b"\"\n");
-    line
 }

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::git::{Error, Repo, guard};
 
 use super::disk;
+use super::private::is_true;
 
 /// Settings in force, in git's order, keys as git prints them.
 #[derive(Debug)]
 pub(super) struct Settings {
     all: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of which the first are the system's and the user's, and the rest the repository's own.
+    own_from: usize,
 }
 
 /// What is copied, whole sections first. Nothing here names a hook, an editor or a pager.
@@ -32,16 +35,54 @@ const KEYS: [&str; 12] = [
     "extensions.partialclone",
 ];
 
+/// What a task's private repository gets of the user's repository: what decides how files look, who
+/// commits, and how people read histories.
+const TASK_SECTIONS: [&str; 10] = [
+    "user.",
+    "author.",
+    "committer.",
+    "filter.",
+    "diff.",
+    "merge.",
+    "alias.",
+    "i18n.",
+    "color.",
+    "format.",
+];
+const TASK_KEYS: [&str; 14] = [
+    "core.autocrlf",
+    "core.eol",
+    "core.safecrlf",
+    "core.filemode",
+    "core.symlinks",
+    "core.ignorecase",
+    "core.precomposeunicode",
+    "core.protecthfs",
+    "core.protectntfs",
+    "core.bigfilethreshold",
+    "core.compression",
+    "core.quotepath",
+    "core.whitespace",
+    "extensions.partialclone",
+];
+
 impl Settings {
     pub fn read(repo: &Repo) -> Result<Self, Error> {
-        let listed = guard::output(repo.git().args(["config", "--list", "-z"]))?;
-        let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-        let all = entries.map(|entry| match entry.iter().position(|byte| *byte == b'\n') {
-            Some(at) => (entry[..at].to_vec(), entry[at + 1..].to_vec()),
-            // A key without a value is a yes.
-            None => (entry.to_vec(), b"true".to_vec()),
-        });
-        Ok(Self { all: all.collect() })
+        let listed = guard::output(repo.git().args(["config", "--list", "-z", "--show-scope"]))?;
+        let mut words = listed.split(|byte| *byte == 0);
+        let (mut all, mut own_from) = (Vec::new(), None);
+        while let (Some(scope), Some(entry)) = (words.next(), words.next()) {
+            if own_from.is_none() && !matches!(scope, b"system" | b"global") {
+                own_from = Some(all.len());
+            }
+            all.push(match entry.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (entry[..at].to_vec(), entry[at + 1..].to_vec()),
+                // A key without a value is a yes.
+                None => (entry.to_vec(), b"true".to_vec()),
+            });
+        }
+        let own_from = own_from.unwrap_or(all.len());
+        Ok(Self { all, own_from })
     }
 
     /// The last value of a key, if it is text.
@@ -63,23 +104,61 @@ impl Settings {
         for (key, value) in &self.all {
             let wanted = SECTIONS.iter().any(|section| key.starts_with(section.as_bytes()))
                 || KEYS.iter().any(|one| key == one.as_bytes());
-            let first = key.iter().position(|byte| *byte == b'.');
-            let last = key.iter().rposition(|byte| *byte == b'.');
-            if let (true, Some(first), Some(last)) = (wanted, first, last) {
-                text.push(b'[');
-                text.extend_from_slice(&key[..first]);
-                if first < last {
-                    text.push(b' ');
-                    quote(&mut text, &key[first + 1..last]);
-                }
-                text.extend_from_slice(b"]\n\t");
-                text.extend_from_slice(&key[last + 1..]);
-                text.extend_from_slice(b" = ");
-                quote(&mut text, value);
-                text.push(b'\n');
+            if wanted {
+                entry(&mut text, key, value);
             }
         }
         text
+    }
+
+    /// The configuration file of a private repository that a task may use as its own: of the user's
+    /// repository what decides how files look and who commits. The user's own settings git finds by
+    /// itself. No remote, but what a partial clone fetches its objects from, without credentials.
+    pub fn for_a_task(&self, repo: &Repo) -> Result<Vec<u8>, Error> {
+        let mut text = b"[core]\n\trepositoryformatversion = 1\n\tbare = false\n".to_vec();
+        text.extend_from_slice(b"\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n");
+        text.extend_from_slice(b"[maintenance]\n\tauto = false\n");
+        text.extend_from_slice(b"[advice]\n\tdetachedHead = false\n");
+        text.extend_from_slice(b"[extensions]\n\tobjectFormat = ");
+        text.extend_from_slice(repo.object_format().as_bytes());
+        text.push(b'\n');
+        let own = &self.all[self.own_from..];
+        let partial = self.get("extensions.partialclone").map(str::as_bytes);
+        let promises = |name: &[u8]| {
+            let key = [b"remote.", name, b".promisor"].concat();
+            let says = |value: &[u8]| std::str::from_utf8(value).is_ok_and(is_true);
+            partial == Some(name) || own.iter().any(|(k, value)| *k == key && says(value))
+        };
+        for (key, value) in own {
+            let wanted = TASK_SECTIONS.iter().any(|section| key.starts_with(section.as_bytes()))
+                || TASK_KEYS.iter().any(|one| key == one.as_bytes());
+            let remote = key.strip_prefix(b"remote.");
+            let remote =
+                remote.and_then(|rest| Some((rest, rest.iter().rposition(|b| *b == b'.')?)));
+            match remote.map(|(rest, dot)| (&rest[..dot], &rest[dot + 1..])) {
+                Some((name, b"url")) if promises(name) => {
+                    entry(&mut text, key, &without_credentials(value));
+                    // git would push to the place that it fetches from.
+                    entry(&mut text, &[b"remote.", name, b".pushurl"].concat(), b"/dev/null");
+                }
+                Some((name, b"promisor" | b"partialclonefilter")) if promises(name) => {
+                    entry(&mut text, key, value);
+                }
+                _ if wanted => entry(&mut text, key, value),
+                _ => {}
+            }
+        }
+        if own.iter().any(|(key, _)| key == b"core.excludesfile")
+            && let Some(file) = user_file(repo, "core.excludesFile", "ignore")?
+        {
+            entry(&mut text, b"core.excludesfile", file.as_os_str().as_bytes());
+        }
+        if own.iter().any(|(key, _)| key == b"core.attributesfile")
+            && let Some(file) = user_file(repo, "core.attributesFile", "attributes")?
+        {
+            entry(&mut text, b"core.attributesfile", file.as_os_str().as_bytes());
+        }
+        Ok(text)
     }
 
     /// The attributes that stand outside the tree: where they go in a git directory, and what they
@@ -128,6 +207,38 @@ fn user_file(repo: &Repo, key: &str, name: &str) -> Result<Option<PathBuf>, Erro
     Ok(dir.map(|dir| dir.join("git").join(name)))
 }
 
+/// One setting as lines of a configuration file.
+fn entry(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let first = key.iter().position(|byte| *byte == b'.');
+    let last = key.iter().rposition(|byte| *byte == b'.');
+    let (Some(first), Some(last)) = (first, last) else { return };
+    text.push(b'[');
+    text.extend_from_slice(&key[..first]);
+    if first < last {
+        text.push(b' ');
+        quote(text, &key[first + 1..last]);
+    }
+    text.extend_from_slice(b"]\n\t");
+    text.extend_from_slice(&key[last + 1..]);
+    text.extend_from_slice(b" = ");
+    quote(text, value);
+    text.push(b'\n');
+}
+
+/// An address without user and password; of `ssh` the user stays, since it is part of the place.
+fn without_credentials(url: &[u8]) -> Vec<u8> {
+    let Some(at) = url.windows(3).position(|three| three == b"://") else { return url.to_vec() };
+    let (scheme, rest) = url.split_at(at + 3);
+    let host = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let Some(at) = rest[..host].iter().rposition(|byte| *byte == b'@') else { return url.to_vec() };
+    let user = match scheme.to_ascii_lowercase().windows(3).any(|three| three == b"ssh") {
+        true => rest[..at].split(|byte| *byte == b':').next().unwrap_or_default(),
+        false => &[],
+    };
+    let sign: &[u8] = if user.is_empty() { b"" } else { b"@" };
+    [scheme, user, sign, &rest[at + 1..]].concat()
+}
+
 fn quote(text: &mut Vec<u8>, value: &[u8]) {
     text.push(b'"');
     for byte in value {
@@ -146,6 +257,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_loses_its_credentials_and_nothing_else() {
+        for (url, plain) in [
+            ("https://user:secret@host/x@y", "https://host/x@y"),
+            ("https://token@host", "https://host"),
+            ("https://host/a", "https://host/a"),
+            ("ssh://git:secret@host/a", "ssh://git@host/a"),
+            ("git@host:a/b", "git@host:a/b"),
+            ("/a path/with@at", "/a path/with@at"),
+            ("file:///a@b", "file:///a@b"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without_credentials(url.as_bytes())), plain);
+        }
+    }
+
+    #[test]
     fn only_what_is_listed_goes_over_and_arrives_unharmed() {
         let pair = |key: &str, value: &str| (key.into(), value.into());
         let settings = Settings {
@@ -156,6 +282,7 @@ mod tests {
                 pair("filter.a \"b\".c.clean", "sed 's/\\t/ \"x\"/' # no; comment"),
                 pair("alias.x", "!evil"),
             ],
+            own_from: 0,
         };
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("config");

@@ -3,7 +3,7 @@
 //! Knows no file.
 
 use crate::git::Identity;
-use crate::model::{Clean, Note, Oid, Patch, RepoPath};
+use crate::model::{Clean, Isolation, Note, Oid, Patch, RepoPath};
 
 /// What a slot is leased for. A slot that hosted a task never hosts a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,13 +17,51 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// In one word, as it stands in directory names.
+    /// In one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Task => "task",
             Self::Gate => "gate",
             Self::Mending => "fix",
         }
+    }
+}
+
+/// What tells slots apart: no slot ever changes from one sort to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sort {
+    pub purpose: Purpose,
+    pub isolation: Isolation,
+}
+
+impl Sort {
+    /// A person's own worktree.
+    pub const MENDING: Self = Self { purpose: Purpose::Mending, isolation: Isolation::Worktree };
+
+    /// As it stands in directory names.
+    pub fn word(self) -> &'static str {
+        match (self.purpose, self.isolation) {
+            (Purpose::Task, Isolation::Worktree) => "task",
+            (Purpose::Gate, Isolation::Worktree) => "gate",
+            (Purpose::Task, Isolation::Clone) => "task-clone",
+            (Purpose::Gate, Isolation::Clone) => "gate-clone",
+            (Purpose::Mending, _) => "fix",
+        }
+    }
+
+    /// The name of a slot's directory.
+    pub fn slot(self, number: u32) -> String {
+        format!("{}-{number}", self.word())
+    }
+
+    /// The sort and number of a slot with this name.
+    pub fn parse(name: &str) -> Option<(Self, u32)> {
+        let (word, number) = name.rsplit_once('-')?;
+        let all = [Purpose::Task, Purpose::Gate].into_iter().flat_map(|purpose| {
+            [Isolation::Worktree, Isolation::Clone].map(|isolation| Self { purpose, isolation })
+        });
+        let kind = all.into_iter().find(|kind| kind.word() == word)?;
+        Some((kind, number.parse().ok()?))
     }
 }
 
@@ -34,6 +72,9 @@ pub struct Prepare {
     pub base: Oid,
     /// What stays from the task before.
     pub clean: Clean,
+    /// The ref that keeps the base in the user's repository as long as a private clone needs it: a gc
+    /// there asks no clone. A linked worktree keeps it by itself.
+    pub pin: Option<String>,
     /// Paths and globs of the checkout's untracked files that are copied in.
     pub copy: Vec<String>,
     /// Written into the dirty mark: `<run> <task> <attempt>`.
@@ -72,6 +113,8 @@ pub struct Harvest {
     pub patch: Patch,
     /// The task's own HEAD if it committed.
     pub raw: Option<Oid>,
+    /// What else its private repository names: branches, tags and stashes, by names without `refs/`.
+    pub own: Vec<(String, Oid)>,
     /// What can't be held, with the reason; not empty: the attempt is incomplete.
     pub incomplete: Vec<(RepoPath, String)>,
     /// What is worth telling.

@@ -194,6 +194,15 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// The content of a file that a task may have put there: of a regular file alone, at most 64 MiB.
+pub(super) fn read_plain(path: &Path) -> Option<Vec<u8>> {
+    let file = open(path).ok()?;
+    file.metadata().is_ok_and(|there| there.is_file()).then_some(())?;
+    let mut bytes = Vec::new();
+    file.take(64 << 20).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// The bytes of a file, or the target of a link.
 pub(super) fn content(full: &Path, mode: Mode) -> IoResult<Vec<u8>> {
     if mode == Mode::Link {

@@ -59,8 +59,8 @@ impl Lease {
 
     /// Whether the task has written to its index.
     pub(super) fn index_touched(&self, memory: &Memory) -> Result<bool, Error> {
-        let Some(admin) = &self.admin else { return Ok(false) };
-        Ok(memory.index != Some(stamp_at(&admin.index())?))
+        let Some(home) = &self.home else { return Ok(false) };
+        Ok(memory.index != Some(stamp_at(&home.index())?))
     }
 }
 

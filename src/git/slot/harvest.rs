@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::git::{CommitData, Error};
-use crate::model::{Change, Entry, Mode, Note, Oid, Patch, RepoPath};
+use crate::model::{Change, Entry, Mode, Note, Patch, RepoPath};
 
 use super::attributes::{Conversion, conversion};
 use super::contract::{Harvest, HarvestRules, Snapshot};
@@ -34,7 +34,8 @@ impl Lease {
         how: &Snapshot,
     ) -> Result<Harvest, Error> {
         let base = self.base.ok_or_else(|| self.unprepared())?;
-        let raw = self.own_head(base)?;
+        let own = self.own_commits(base)?;
+        let raw = own.head;
         let added = self.added_by_task(memory, raw)?;
         let (mut tools, _) = self.parts();
         let mut taken = memory.capture(rules.largest, &mut tools)?;
@@ -87,6 +88,10 @@ impl Lease {
         if let Some(head) = raw {
             taken.notes.push(Note::OwnCommits { head });
         }
+        if !own.refs.is_empty() {
+            let names = own.refs.iter().map(|(name, _)| name.clone()).collect();
+            taken.notes.push(Note::OwnRefs { names });
+        }
         let tree = match changes.is_empty() {
             true => memory.tree,
             false => tools.objects.edit(memory.tree, &changes)?,
@@ -100,17 +105,11 @@ impl Lease {
             message: how.message.clone(),
         })?;
         memory.seen = true;
+        taken.incomplete.extend(own.lost.into_iter().map(|why| (".git".into(), why)));
         taken.incomplete.sort();
         let patch = Patch { base, commit, tree, changes };
-        Ok(Harvest { patch, raw, incomplete: taken.incomplete, notes: taken.notes })
-    }
-
-    /// The task's own HEAD, if it is a commit and another than the base.
-    fn own_head(&mut self, base: Oid) -> Result<Option<Oid>, Error> {
-        let Some(admin) = &self.admin else { return Ok(None) };
-        let head = admin.head(&self.pool.repo)?.filter(|head| *head != base);
-        let (tools, _) = self.parts();
-        Ok(head.filter(|head| tools.objects.tree_of(*head).is_ok()))
+        let (incomplete, notes) = (taken.incomplete, taken.notes);
+        Ok(Harvest { patch, raw, own: own.refs, incomplete, notes })
     }
 }
 

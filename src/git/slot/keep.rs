@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::git::Error;
 
-use super::contract::Purpose;
+use super::contract::{Purpose, Sort};
 use super::disk::{self, io};
 use super::lock;
 use super::mark::Site;
@@ -58,10 +58,11 @@ impl Pool {
     /// Every slot of this repository, with its size, sorted by directory.
     pub fn slots(&self) -> Result<Vec<SlotInfo>, Error> {
         let mut found = Vec::new();
-        for (site, purpose) in self.inner.sites()? {
+        for (site, kind) in self.inner.sites()? {
             let state = state(&site)?;
             let bytes = size(&site.dir);
             let (label, used) = site.last_use()?;
+            let purpose = kind.purpose;
             found.push(SlotInfo { dir: site.dir, purpose, state, bytes, label, used });
         }
         Ok(found)
@@ -98,7 +99,7 @@ impl Pool {
     /// those that were set aside too.
     pub fn remove_all(&self, retired: bool) -> Result<Removal, Error> {
         let mut done = Removal::default();
-        for (site, purpose) in self.inner.sites()? {
+        for (site, kind) in self.inner.sites()? {
             let bytes = size(&site.dir);
             let held = lock::try_lock(&site.lease_lock())?;
             let state = match &held {
@@ -107,6 +108,7 @@ impl Pool {
             };
             let go = state == SlotUse::Free || retired && state == SlotUse::Retired;
             let (label, used) = site.last_use()?;
+            let purpose = kind.purpose;
             let info = SlotInfo { dir: site.dir.clone(), purpose, state, bytes, label, used };
             if !go {
                 done.kept.push(info);
@@ -121,24 +123,26 @@ impl Pool {
 
 impl Inner {
     /// The directories in the pool that carry this repository's sign.
-    pub(super) fn sites(&self) -> Result<Vec<(Site, Purpose)>, Error> {
+    pub(super) fn sites(&self) -> Result<Vec<(Site, Sort)>, Error> {
         use std::os::unix::ffi::OsStrExt as _;
         let ours = self.repo.common_dir().as_os_str().as_bytes();
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir).map_err(io("reading", &self.dir))? {
             let site = Site { dir: entry.map_err(io("reading", &self.dir))?.path() };
             let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let name = name.strip_prefix(RETIRED).unwrap_or(name);
-            let purpose = [Purpose::Task, Purpose::Gate, Purpose::Mending]
-                .into_iter()
-                .find(|purpose| name.starts_with(purpose.word()));
-            let Some(purpose) = purpose else { continue };
+            let name = match name.strip_prefix(RETIRED) {
+                // Behind the slot's own number is one more.
+                Some(rest) => rest.rsplit_once('-').map_or(rest, |(name, _)| name),
+                None => name,
+            };
+            let mending = name.starts_with("fix-").then_some(Sort::MENDING);
+            let Some(kind) = mending.or(Sort::parse(name).map(|(kind, _)| kind)) else { continue };
             let ours = match disk::read(&site.owner())? {
                 Some(there) => there == ours,
                 None => site.is_begun()?,
             };
             if ours {
-                found.push((site, purpose));
+                found.push((site, kind));
             }
         }
         found.sort_by(|one, other| one.0.dir.cmp(&other.0.dir));
@@ -158,7 +162,7 @@ impl Lease {
     pub(super) fn set_aside(&mut self) -> Result<PathBuf, Error> {
         self.memory = None;
         let to = (0..)
-            .map(|n| format!("{RETIRED}{}-{}-{n}", self.purpose.word(), self.number))
+            .map(|n| format!("{RETIRED}{}-{n}", self.kind.slot(self.number)))
             .map(|name| self.pool.dir.join(name))
             .find(|dir| fs::create_dir(dir).is_ok())
             .expect("BUG: there are more numbers than directories");
@@ -174,12 +178,12 @@ impl Lease {
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
             moved => moved.map_err(io("moving", &self.site.tree()))?,
         }
-        if let Some(admin) = self.admin.as_ref().filter(|admin| admin.is_of(&self.site)) {
-            admin.moved_to(&site)?;
+        if let Some(home) = &self.home {
+            home.moved(&self.site, &site)?;
         }
         self.site.forget()?;
         self.remember(|state| *state = Default::default())?;
-        self.admin = None;
+        self.home = None;
         if self.site.read_mark()?.is_some() {
             self.site.settle()?;
         }

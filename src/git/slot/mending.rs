@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::git::Error;
 use crate::model::Change;
 
-use super::contract::{Harvest, HarvestRules, Purpose, Snapshot};
+use super::contract::{Harvest, HarvestRules, Snapshot, Sort};
 use super::disk::{self, io};
 use super::lock;
 use super::mark::Site;
@@ -52,7 +52,7 @@ impl Pool {
             let dir = site.dir.display();
             return Err(Error::Git(format!("{dir} is in the way, and not this repository's")));
         }
-        self.inner.clone().take(Purpose::Mending, 0, site, held)
+        self.inner.clone().take(Sort::MENDING, 0, site, held)
     }
 }
 
@@ -94,8 +94,8 @@ impl Lease {
     /// Removes the worktree, whose content is kept elsewhere.
     pub fn discard(mut self) -> Result<(), Error> {
         self.memory = None;
-        if let Some(admin) = self.admin.take() {
-            admin.unregister(&self.pool.repo, &self.site)?;
+        if let Some(home) = self.home.take() {
+            home.unregister(&self.pool.repo, &self.site)?;
         }
         disk::remove(&self.site.tree())?;
         // The lock file goes last, with its directory: who waits for it notices.

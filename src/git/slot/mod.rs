@@ -40,6 +40,7 @@
 //! index is refreshed. Writing a large index for each task would cost more than the walk.
 
 mod attributes;
+mod borrowed;
 mod bring;
 mod config;
 mod contract;
@@ -48,6 +49,7 @@ mod disk;
 mod fingerprint;
 mod hand_over;
 mod harvest;
+mod home;
 mod ignore;
 mod index_file;
 mod keep;
@@ -57,6 +59,7 @@ mod manifest;
 mod mark;
 mod memory;
 mod mending;
+mod own_commits;
 mod pool;
 mod prepare;
 mod private;

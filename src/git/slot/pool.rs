@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::git::{Error, Objects, Repo};
-use crate::model::{Oid, RepoPath};
+use crate::model::{Isolation, Oid, RepoPath};
 
-use super::contract::Purpose;
+use super::borrowed::Borrowed;
+use super::contract::{Purpose, Sort};
 use super::disk::{self, io};
+use super::home::Home;
 use super::lock;
 use super::mark::{Mark, Site, State};
 use super::memory::{Memory, Tools};
@@ -27,6 +29,7 @@ use super::worktree::Admin;
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub(super) inner: Arc<Inner>,
+    isolation: Isolation,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(super) struct Inner {
     pub dirs_tell: bool,
     pub watching: Watching,
     /// What is known of slots that nobody of this process holds.
-    memories: Mutex<BTreeMap<(Purpose, u32), Memory>>,
+    memories: Mutex<BTreeMap<(Sort, u32), Memory>>,
     /// Opened stores, with what they have read.
     stores: Mutex<Vec<Objects>>,
     /// What `copy` found in the checkout, by what it was asked for.
@@ -49,14 +52,14 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub struct Lease {
     pub(super) pool: Arc<Inner>,
-    pub(super) purpose: Purpose,
+    pub(super) kind: Sort,
     pub(super) number: u32,
     pub(super) site: Site,
     pub(super) tree: PathBuf,
     pub(super) busy: PathBuf,
     pub(super) clock: PathBuf,
     pub(super) state: State,
-    pub(super) admin: Option<Admin>,
+    pub(super) home: Option<Home>,
     pub(super) base: Option<Oid>,
     pub(super) memory: Option<Memory>,
     /// Always there, but for the moment in which it goes back to the pool.
@@ -86,7 +89,13 @@ impl Pool {
             stores: Mutex::default(),
             found: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), isolation: Isolation::Worktree })
+    }
+
+    /// The same pool, whose leases are of this mode. Slots of different modes are different slots.
+    #[must_use]
+    pub fn isolated(&self, isolation: Isolation) -> Self {
+        Self { inner: self.inner.clone(), isolation }
     }
 
     /// A free slot for this purpose, the lowest number first; a new one if all are taken. Waits at
@@ -94,8 +103,9 @@ impl Pool {
     pub fn lease(&self, purpose: Purpose, patience: Duration) -> Result<Lease, Error> {
         let inner = &self.inner;
         let until = Instant::now() + patience;
+        let kind = Sort { purpose, isolation: self.isolation };
         for number in 0..10_000 {
-            let site = Site { dir: inner.dir.join(format!("{}-{number}", purpose.word())) };
+            let site = Site { dir: inner.dir.join(kind.slot(number)) };
             match fs::create_dir(&site.dir) {
                 Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(io("making", &site.dir)(fault));
@@ -111,7 +121,7 @@ impl Pool {
             if lock::within(&site.busy_lock(), left)?.is_none() {
                 continue;
             }
-            return inner.clone().take(purpose, number, site, held);
+            return inner.clone().take(kind, number, site, held);
         }
         Err(Error::SlotBusy { slot: inner.dir.clone() })
     }
@@ -124,12 +134,13 @@ impl Pool {
         patience: Duration,
     ) -> Result<Option<Lease>, Error> {
         let inner = &self.inner;
-        for (site, purpose) in inner.sites()? {
-            let name = site.dir.file_name().and_then(|name| name.to_str());
-            let number = name.and_then(|name| name.strip_prefix(Purpose::Task.word()));
-            let number = number.and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+        for (site, kind) in inner.sites()? {
+            let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // Those set aside are in the list too, but not to be had.
-            let (Purpose::Task, Some(number)) = (purpose, number) else { continue };
+            let Some((_, number)) = Sort::parse(name) else { continue };
+            if kind.purpose != Purpose::Task {
+                continue;
+            }
             let left = || Ok::<_, Error>(site.read_mark()?.is_some_and(|mark| wanted(&mark.label)));
             if !left()? {
                 continue;
@@ -140,7 +151,7 @@ impl Pool {
                 continue;
             }
             if lock::within(&site.busy_lock(), patience)?.is_some() {
-                return inner.clone().take(Purpose::Task, number, site, held).map(Some);
+                return inner.clone().take(kind, number, site, held).map(Some);
             }
         }
         Ok(None)
@@ -163,12 +174,12 @@ impl Inner {
 
     pub(super) fn take(
         self: Arc<Self>,
-        purpose: Purpose,
+        kind: Sort,
         number: u32,
         site: Site,
         held: File,
     ) -> Result<Lease, Error> {
-        let known = self.memories().remove(&(purpose, number));
+        let known = self.memories().remove(&(kind, number));
         let turn = site.settled_turn()?;
         // Another process may have used it since.
         let memory = known.filter(|memory| turn.as_ref() == Some(&memory.turn));
@@ -179,9 +190,15 @@ impl Inner {
         };
         let state = site.read_state()?;
         Ok(Lease {
-            admin: state.admin.as_deref().map(|name| Admin::at(&self.repo, name)),
+            home: match kind.isolation {
+                Isolation::Worktree => {
+                    let admin = state.admin.as_deref();
+                    admin.map(|name| Home::Linked(Admin::at(&self.repo, name)))
+                }
+                Isolation::Clone => Some(Home::Borrowed(Borrowed::of(&site))),
+            },
             pool: self,
-            purpose,
+            kind,
             number,
             tree: site.tree(),
             busy: site.busy_lock(),
@@ -198,7 +215,7 @@ impl Inner {
         })
     }
 
-    fn memories(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Purpose, u32), Memory>> {
+    fn memories(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Sort, u32), Memory>> {
         // What a panicking thread left is whole: values go in and out in one step.
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,6 +225,11 @@ impl Lease {
     /// Its number in the pool.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// How it is kept apart from the user's repository.
+    pub fn isolation(&self) -> Isolation {
+        self.kind.isolation
     }
 
     /// The root of its worktree.
@@ -276,7 +298,7 @@ impl Drop for Lease {
         if let Some(memory) = self.memory.take()
             && self.settled
         {
-            self.pool.memories().insert((self.purpose, self.number), memory);
+            self.pool.memories().insert((self.kind, self.number), memory);
         }
         // Closing is not enough: a child that was just forked holds a copy until it executes its
         // program, and the next lease would take one slot more than it needs.

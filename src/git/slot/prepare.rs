@@ -4,13 +4,15 @@
 
 use std::fs;
 
-use crate::git::Error;
-use crate::model::{Change, Clean, Oid};
+use crate::git::{Error, Expect, RefUpdate};
+use crate::model::{Change, Clean, Isolation, Oid};
 use crate::process::brink;
 
+use super::borrowed::Borrowed;
 use super::bring::Brought;
 use super::contract::Prepare;
 use super::disk::{self, io};
+use super::home::Home;
 use super::index_file;
 use super::manifest::Record;
 use super::mark::{self, Mark};
@@ -46,6 +48,11 @@ impl Lease {
         self.mark = Some(mark);
         self.settled = false;
         self.base = Some(how.base);
+        if let (Isolation::Clone, Some(pin)) = (self.kind.isolation, &how.pin) {
+            let name = pin.clone();
+            let update = RefUpdate { name, expect: Expect::Any, to: Some(how.base) };
+            self.pool.repo.update_refs(&[update], "todone: borrowed by a clone")?;
+        }
         self.register(how.base)?;
 
         // Taken out while it may be wrong: whoever stops in between has to look at everything.
@@ -92,17 +99,23 @@ impl Lease {
 
     /// Sees to it that the repository knows the worktree.
     fn register(&mut self, base: Oid) -> Result<(), Error> {
-        let name = format!("todone-{}-{}", self.purpose.word(), self.number);
-        let known = self.state.admin.clone();
-        let (admin, fresh) =
-            worktree::registered(&self.pool.repo, &self.site, known.as_deref(), &name, base)?;
+        let fresh = worktree::made(&self.site)?;
         if fresh {
             self.site.forget()?;
             self.memory = None;
         }
-        let name = Some(admin.name.clone());
-        self.remember(|state| state.admin = name)?;
-        self.admin = Some(admin);
+        self.home = Some(match self.kind.isolation {
+            Isolation::Clone => Home::Borrowed(Borrowed::of(&self.site)),
+            Isolation::Worktree => {
+                let name = format!("todone-{}-{}", self.kind.word(), self.number);
+                let known = self.state.admin.clone();
+                let repo = &self.pool.repo;
+                let admin = worktree::registered(repo, &self.site, known.as_deref(), &name, base)?;
+                let name = Some(admin.name.clone());
+                self.remember(|state| state.admin = name)?;
+                Home::Linked(admin)
+            }
+        });
         Ok(())
     }
 
@@ -211,12 +224,12 @@ impl Lease {
 
     /// Undoes what was done to git's own files of the worktree.
     pub(super) fn repair(&self, memory: &mut Memory) -> Result<(), Error> {
-        let admin = self.admin.as_ref().expect("BUG: a slot is registered before it is filled");
+        let home = self.home.as_ref().expect("BUG: a slot is registered before it is filled");
         let base = self.base.expect("BUG: a slot is prepared for a base");
-        admin.repair(&self.pool.repo, &self.site, base)?;
-        let there = stamp_at(&admin.index())?;
+        home.repair(&self.pool, &self.site, base)?;
+        let there = stamp_at(&home.index())?;
         if memory.index != Some(there) {
-            memory.index = Some(admin.put_index(&self.site.index(memory.tree))?);
+            memory.index = Some(home.put_index(&self.site.index(memory.tree))?);
         }
         Ok(())
     }

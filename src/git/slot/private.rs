@@ -10,11 +10,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::git::objects::Format;
-use crate::git::{Error, Repo, guard};
+use crate::git::{Error, Repo, alternate_line, guard};
 use crate::model::{Entry, Mode, Oid, RepoPath};
 use crate::process::Call;
 
 use super::attributes::{Conversion, conversion};
+use super::borrowed::Lent;
 use super::config::Settings;
 use super::disk::{self, io};
 use super::lock;
@@ -27,6 +28,9 @@ pub(super) struct Private {
     objects: PathBuf,
     pub format: Format,
     _lock: File,
+    /// What private repositories of tasks are made of.
+    pub lent: Lent,
+    shallow: PathBuf,
     /// Ignore rules of the user and of the repository, weakest first.
     pub ignores: Vec<Vec<u8>>,
     /// What settings and attributes outside the tree can do to content.
@@ -102,6 +106,8 @@ impl Private {
             format: repo.format(),
             _lock: held,
             ignores: settings.ignores(repo)?,
+            lent: Lent::of(repo, &settings)?,
+            shallow: repo.common_dir().join("shallow"),
             conversion: worst,
             crlf,
             fold,
@@ -133,6 +139,17 @@ impl Private {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             // The version that is understood here.
             .env("GIT_INDEX_VERSION", "2")
+    }
+
+    /// A call that sees the objects of a task's private repository, and of the rest of it nothing.
+    pub fn foreign(&self, home: &Path) -> Call {
+        let call = self
+            .git(&self.dir.path().join("index"), &self.empty())
+            .env("GIT_OBJECT_DIRECTORY", home.join("objects"));
+        let user = alternate_line(&self.objects);
+        let user = std::ffi::OsStr::from_bytes(user.trim_ascii_end());
+        let call = call.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", user);
+        if self.shallow.exists() { call.env("GIT_SHALLOW_FILE", &self.shallow) } else { call }
     }
 
     fn temp(&self) -> Result<tempfile::TempDir, Error> {

@@ -11,6 +11,7 @@ use crate::git::Error;
 use crate::model::{Note, RepoPath};
 
 use super::disk;
+use super::home::Home;
 use super::ignore::Ignore;
 use super::index_file;
 use super::manifest::join;
@@ -31,15 +32,15 @@ impl Lease {
     ) -> Result<BTreeSet<RepoPath>, Error> {
         let mut added = BTreeSet::new();
         if self.index_touched(memory)?
-            && let Some(admin) = &self.admin
+            && let Some(index) = self.home.as_ref().map(Home::index)
+            && let Some(bytes) = disk::read_plain(&index)
         {
-            let bytes = std::fs::read(admin.index()).unwrap_or_default();
             let width = self.pool.private.format.width();
             match index_file::parse(&bytes, width, 0) {
                 Some(records) => {
                     added.extend(records.into_iter().map(|(path, _)| RepoPath::new(path)));
                 }
-                None => added.extend(self.pool.private.list(&admin.index())?.unwrap_or_default()),
+                None => added.extend(self.pool.private.list(&index)?.unwrap_or_default()),
             }
         }
         if let Some(head) = head {

@@ -12,7 +12,6 @@ use crate::model::Oid;
 use super::disk::{self, io};
 use super::lock;
 use super::mark::Site;
-use super::stamp::{Stamp, stamp_at};
 
 /// The directory that holds the repository's knowledge of one worktree.
 #[derive(Clone, Debug)]
@@ -30,10 +29,6 @@ impl Admin {
     pub fn at(repo: &Repo, name: &str) -> Self {
         let dir = repo.common_dir().join("worktrees").join(name);
         Self { name: name.to_owned(), dir }
-    }
-
-    pub fn index(&self) -> PathBuf {
-        self.dir.join("index")
     }
 
     /// Whether it is there, and of this slot.
@@ -81,18 +76,6 @@ impl Admin {
         restore(&self.dir.join("HEAD"), format!("{base}\n").as_bytes())
     }
 
-    /// Puts the index of a clean checkout there. The stamp is that of what was put.
-    pub fn put_index(&self, from: &Path) -> Result<Stamp, Error> {
-        let new = self.dir.join("index.todone");
-        fs::copy(from, &new).map_err(io("copying", from))?;
-        disk::remove(&self.index().with_extension("lock"))?;
-        if self.index().is_dir() {
-            disk::remove(&self.index())?;
-        }
-        fs::rename(&new, self.index()).map_err(io("renaming", &new))?;
-        stamp_at(&self.index())
-    }
-
     /// The commit that the task's own HEAD names, if it names one.
     pub fn head(&self, repo: &Repo) -> Result<Option<Oid>, Error> {
         if repo.common_dir().join("reftable").is_dir() {
@@ -100,7 +83,7 @@ impl Admin {
             let said = call.args(["rev-parse", "--verify", "--quiet", "HEAD"]).run()?;
             return Ok(Oid::from_hex(said.stdout.trim_ascii_end()).ok());
         }
-        let Ok(bytes) = fs::read(self.dir.join("HEAD")) else { return Ok(None) };
+        let Some(bytes) = disk::read_plain(&self.dir.join("HEAD")) else { return Ok(None) };
         let text = bytes.trim_ascii();
         match text.strip_prefix(b"ref:") {
             Some(name) => {
@@ -162,24 +145,28 @@ fn gate(repo: &Repo) -> Result<fs::File, Error> {
     lock::wait(&dir.join("worktree.lock"))
 }
 
-/// The slot's place among the repository's worktrees: the one it has, or a new one. The flag: its
-/// directory was not there.
-pub(super) fn registered(
-    repo: &Repo,
-    site: &Site,
-    known: Option<&str>,
-    name: &str,
-    base: Oid,
-) -> Result<(Admin, bool), Error> {
+/// Sees to it that the slot's directory is there; whether it was not.
+pub(super) fn made(site: &Site) -> Result<bool, Error> {
     let tree = site.tree();
     if fs::symlink_metadata(&tree).is_ok_and(|there| !there.is_dir()) {
         disk::remove(&tree)?;
     }
     let fresh = !tree.exists();
     fs::create_dir_all(&tree).map_err(io("making", &tree))?;
+    Ok(fresh)
+}
+
+/// The slot's place among the repository's worktrees: the one it has, or a new one.
+pub(super) fn registered(
+    repo: &Repo,
+    site: &Site,
+    known: Option<&str>,
+    name: &str,
+    base: Oid,
+) -> Result<Admin, Error> {
     let known = known.map(|name| Admin::at(repo, name)).filter(|admin| admin.is_of(site));
     if let Some(admin) = known.or_else(|| Admin::find(repo, site)) {
-        return Ok((admin, fresh));
+        return Ok(admin);
     }
     // git names a worktree after its directory, so it is made under the name and then moved.
     let first = site.dir.join(name);
@@ -201,5 +188,5 @@ pub(super) fn registered(
     let admin = Admin::at(repo, given);
     admin.moved_to(site)?;
     disk::remove(&first)?;
-    Ok((admin, fresh))
+    Ok(admin)
 }

@@ -99,6 +99,7 @@ pub(super) async fn verify(
     job.locks = locks.files(&job.unit.id);
     let wish = Wish {
         purpose: Purpose::Task,
+        isolation: job.task.isolation,
         base: commit,
         clean: job.task.clean,
         copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),

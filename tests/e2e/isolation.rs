@@ -1,0 +1,68 @@
+//! How tasks are kept apart from the user's repository.
+
+use crate::space::Space;
+
+#[test]
+fn in_clones_tasks_do_to_their_repository_what_they_like() {
+    let space = Space::new(&[("a", "1\n"), ("b", "1\n")]);
+    space.write("a", "stashed\n");
+    space.git(&["stash", "push", "-q"]);
+    space.board(
+        r#"
+isolation = "clone"
+gate = "test -d .git; git branch gate; test -z \"$(git remote)\""
+
+[[task]]
+id = "one"
+run = '''
+git stash push -q 2>&1 || true
+git config user.name Task; git config user.email task@example.com; git config core.bare false
+git branch main; git branch -D main; git gc -q
+echo 2 > a; git commit -qam own; git tag v1; git commit -q --amend -m again; echo 3 > a
+git checkout -q -b topic; git stash push -q; git stash pop -q; git checkout -q --detach
+'''
+
+[[task]]
+id = "two"
+isolation = "worktree"
+run = "test -f .git; echo 2 > b"
+"#,
+    );
+    // The harness sees to the stash, the branches, the configuration.
+    space.run(&[]).code(0);
+    assert_eq!((space.read("a"), space.read("b")), ("3\n".to_owned(), "2\n".to_owned()));
+    assert_eq!(space.git(&["stash", "list"]).lines().count(), 1);
+    space
+        .todone(&["show", "one"])
+        .code(0)
+        .says("attempt 1 (in a clone): succeeded")
+        .says("kept from its own repository, beside the patch: tags/v1");
+    space.todone(&["show", "two"]).code(0).says("attempt 1: succeeded");
+    let refs = space.git(&["for-each-ref", "--format=%(refname)", "refs/todone"]);
+    let kept = |part: &str| refs.lines().filter(|name| name.contains(part)).count();
+    assert_eq!((kept("/raw/one/1"), kept("/own/one/1/tags/v1")), (1, 1), "{refs}");
+    let raw = refs.lines().find(|name| name.contains("/raw/")).expect("kept");
+    assert_eq!(space.git(&["show", &format!("{raw}:a")]), "2");
+    space.todone(&["clean", "--slots"]).code(0);
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+}
+
+#[test]
+fn an_attempt_in_a_clone_that_was_cut_off_is_captured_and_run_again() {
+    let space = Space::new(&[("a", "1\n")]);
+    space.board(
+        "[agent.x]\ncommand = [\"sh\", \"-c\", 'echo 2 > a; git commit -qam own || true; echo x >> a; \
+         touch \"$TODONE_BOARD_DIR/runs\"; \
+         until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done']\nisolation = \"clone\"\n\
+         [[task]]\nid = \"t\"\nagent = \"x\"\nprompt = \"do\"\n",
+    );
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    crate::stopping::wait_for(&space.path("runs"));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    std::fs::write(space.path("go"), "").expect("written");
+    space.todone_landing(&["resume"], "main").code(0);
+    assert_eq!(space.read("a"), "2\nx\n");
+    space.todone(&["show", "t"]).code(0).says("attempt 1 (in a clone): interrupted; what it left");
+}
