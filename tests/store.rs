@@ -12,7 +12,7 @@ use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
     AttemptEnd, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask, RepoPath, RunId,
-    SkipReason, Unit, Verdict,
+    Shift, SkipReason, Thing, Trespass, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -82,7 +82,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Replanned { .. } => 25,
         EventKind::RebuildPlanned { .. } => 26,
         EventKind::Rebuilt => 27,
-        EventKind::Unknown => 28,
+        EventKind::Trespassed(_) => 28,
+        EventKind::Unknown => 29,
     }
 }
 
@@ -190,6 +191,15 @@ fn every_kind() -> Vec<EventKind> {
             ],
         },
         EventKind::Rebuilt,
+        EventKind::Trespassed(Trespass {
+            tasks: vec![id("a")],
+            shifts: vec![Shift {
+                what: Thing::Ref { name: "refs/heads/main".to_owned() },
+                before: Some("1".repeat(40)),
+                after: None,
+                saved: Some("refs/todone/every-1234/saved/+1/heads/main".to_owned()),
+            }],
+        }),
         EventKind::Unknown,
     ]
 }
@@ -198,7 +208,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..29).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..30).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -23,6 +23,7 @@ mod plan;
 mod predict;
 mod report;
 mod reports;
+mod restore;
 mod resume;
 mod review;
 mod run;
@@ -119,6 +120,8 @@ enum Verb {
     Reject(review::RejectArgs),
     /// Stop a run that is going on; it can be resumed
     Stop(stop::Args),
+    /// Put back what changed in your repository while tasks ran
+    Restore(restore::Args),
     /// Remove what finished runs left: refs, branches, logs, worktrees
     Clean(clean::Args),
     /// Say what this machine can do, what is wrong here, and what was left behind
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Verb::Approve(args) => review::approve(global, args),
         Verb::Reject(args) => review::reject(global, args),
         Verb::Stop(args) => stop::stop(global, args),
+        Verb::Restore(args) => restore::restore(global, args),
         Verb::Clean(args) => clean::clean(global, args),
         Verb::Doctor(args) => doctor::doctor(global, args),
         Verb::Schema => schema::schema(),

@@ -16,7 +16,7 @@ use crate::event::RunState;
 use crate::executor::{Claims, Local};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, RunId};
-use crate::run::{self, Seats, Secrets, World};
+use crate::run::{self, Lookout, Names, Seats, Secrets, World};
 use crate::store::{Sqlite, Store};
 
 use super::Global;
@@ -341,6 +341,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         now,
         jobs: None,
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
+        lookout: Lookout::new(repo, Names::of(run).changed()),
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, SkipReason, TaskId, Unit,
+    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -193,6 +193,8 @@ pub enum EventKind {
         /// Why.
         reason: LandRefusal,
     },
+    /// Something of the user's repository changed while tasks ran in worktrees of it.
+    Trespassed(Trespass),
     /// The run was asked to stop.
     Interrupted {
         /// The signal's number; none: `todone stop`.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     AttemptEnd, Board, GateRun, GateScope, Isolation, Oid, Outcome, Patch, Plan, RunId, TaskId,
-    Unit,
+    Trespass, Unit,
 };
 
 use super::again::Rebuild;
@@ -98,6 +98,8 @@ pub struct RunState {
     pub halted: bool,
     /// The number of the last event.
     pub seq: u64,
+    /// What of the user's repository changed while tasks ran, in order.
+    pub trespasses: Vec<Trespass>,
     /// Events of a newer todone.
     pub unknown: u64,
 }
@@ -317,6 +319,7 @@ impl RunState {
             interrupted: false,
             halted: false,
             seq: event.seq,
+            trespasses: Vec::new(),
             unknown: 0,
         })
     }
@@ -471,6 +474,7 @@ impl RunState {
                 self.land = LandState::Open;
             }
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
+            EventKind::Trespassed(found) => self.trespasses.push(found.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,
             EventKind::Approved { tasks } => self.approve(tasks)?,

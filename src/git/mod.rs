@@ -20,6 +20,7 @@ mod scratch;
 mod slot;
 mod three_way;
 mod tidy;
+mod witness;
 
 pub use error::Error;
 pub use guard::{guard_env, output};
@@ -37,3 +38,4 @@ pub use slot::{
 pub use three_way::{Clash, RawConflict, Stage, ThreeWay};
 pub(crate) use three_way::{OURS, THEIRS};
 pub use tidy::{Finished, LandBlock, advance_checkout, checked_out, finish_land};
+pub use witness::Witness;

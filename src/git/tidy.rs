@@ -76,6 +76,7 @@ pub fn advance_checkout(
     if from == Some(to) {
         return Ok(Ok(()));
     }
+    repo.note_move(name, from, to)?;
     match obstacles::holder(repo, name)? {
         Holder::Nobody => move_branch(repo, name, from, to, message),
         Holder::Here => in_checkout(repo, &lock, name, from, to, message),

@@ -26,6 +26,7 @@ mod patch;
 mod path;
 mod plan;
 mod task;
+mod trespass;
 mod verdict;
 
 pub use agent::{Permissions, ProfileKind, Trouble, Usage};
@@ -44,4 +45,5 @@ pub use plan::{Overlap, Plan, PlannedTask};
 pub use task::{
     Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Unit, Work,
 };
+pub use trespass::{Shift, Thing, Trespass};
 pub use verdict::{GateRun, Verdict};

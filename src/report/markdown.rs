@@ -122,6 +122,20 @@ fn result(state: &RunState, report: &Report, page: &mut Page) {
         }
         LandState::Open | LandState::Planned { .. } => {}
     }
+    for found in &report.trespasses {
+        let tasks: Vec<String> = found.tasks.iter().map(|task| inline(task.as_str())).collect();
+        page.add(&format!(
+            "- your repository changed while {} ran: {}\n",
+            tasks.join(", "),
+            inline(&found.text)
+        ));
+        for command in &found.commands {
+            page.add(&format!("    - {}\n", inline(command)));
+        }
+    }
+    if !report.trespasses.is_empty() {
+        page.add(&format!("- to put it back: `todone restore {}`\n", report.run));
+    }
     if report.unseen_files > 0 {
         let files = words::count(report.unseen_files as usize, "changed file");
         page.add(&format!("- {files} of the checkout, not committed, no task could see\n"));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitStatus};
-use crate::model::{AttemptEnd, Conflict, Failure, GateRun, Outcome, TaskId, Verdict};
+use crate::model::{AttemptEnd, Conflict, Failure, GateRun, Outcome, Shift, TaskId, Verdict};
 
 use super::look::Ink;
 use super::{escape, land, notes, words};
@@ -111,6 +111,15 @@ impl News {
                 let files = end.patch.as_ref().map_or(0, |patch| patch.changes.len());
                 let files = words::count(files, "file");
                 vec![item(Weight::Done, Ink::Faint, format!("  by hand   {task}: {files} changed"))]
+            }
+            EventKind::Trespassed(found) => {
+                let all: Vec<&TaskId> = found.tasks.iter().collect();
+                let names = words::names(&all, 8);
+                let text = format!("! your repository changed while {names} ran:");
+                let mut item = item(Weight::Bad, Ink::Bad, text);
+                let told = |shift: &Shift| escape::line(shift.told().as_bytes());
+                item.below = found.shifts.iter().take(TAIL).map(told).collect();
+                vec![item]
             }
             EventKind::Interrupted { .. } => {
                 let text = "stopping: running tasks are ended, what they did is kept".to_owned();

@@ -11,7 +11,8 @@ use crate::event::{
     AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
 };
 use crate::model::{
-    ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, TaskId, Verdict,
+    ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Shift, TaskId,
+    Verdict,
 };
 
 use super::cost::UsageReport;
@@ -65,12 +66,29 @@ pub struct Report {
     /// What all agents used together; null: none that could tell worked.
     #[serde(default)]
     pub usage: Option<UsageReport>,
+    /// What of the user's repository changed while tasks ran in worktrees of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trespasses: Vec<TrespassReport>,
     /// Changed files of the checkout that no task saw.
     pub unseen_files: u64,
     /// Events that a newer todone wrote and this one does not understand.
     pub unknown_events: u64,
     /// The run's folder, which `log` of the tasks is relative to; null: not known.
     pub folder: Option<String>,
+}
+
+/// One thing of the user's repository that changed while tasks ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrespassReport {
+    /// The tasks that ran meanwhile.
+    pub tasks: Vec<TaskId>,
+    /// What happened, for people.
+    pub text: String,
+    /// The change itself, for programs.
+    #[serde(flatten)]
+    pub shift: Shift,
+    /// The commands that put it back, as `todone restore` does.
+    pub commands: Vec<String>,
 }
 
 /// How landing stands.
@@ -252,11 +270,24 @@ impl Report {
             finished: end.map(words::time),
             millis: end.unwrap_or(state.updated).saturating_sub(state.started),
             usage: UsageReport::of_run(state),
+            trespasses: of_trespasses(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,
             folder: run_dir.map(|dir| dir.to_string_lossy().into_owned()),
         }
     }
+}
+
+fn of_trespasses(state: &RunState) -> Vec<TrespassReport> {
+    let all = state.trespasses.iter().flat_map(|found| {
+        found.shifts.iter().map(|shift| TrespassReport {
+            tasks: found.tasks.clone(),
+            text: shift.told(),
+            shift: shift.clone(),
+            commands: shift.commands(),
+        })
+    });
+    all.collect()
 }
 
 fn status(state: &RunState) -> &'static str {

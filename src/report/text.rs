@@ -33,6 +33,7 @@ pub fn text(state: &RunState, look: &Look) -> String {
     }
     page.groups("failed");
     page.landing_conflict();
+    page.trespasses();
     page.result();
     page.next();
     page.lines.push(String::new());
@@ -378,6 +379,27 @@ impl Page<'_> {
             let events = words::count(report.unknown_events as usize, "event");
             self.put(format!("  {events} of a newer todone are not understood by this one"));
         }
+    }
+
+    /// What of the user's changed while tasks ran, and what puts it back.
+    fn trespasses(&mut self) {
+        let report = self.report;
+        if report.trespasses.is_empty() {
+            return;
+        }
+        self.head(Ink::Bad, "your repository changed while tasks ran");
+        for found in &report.trespasses {
+            let all: Vec<&TaskId> = found.tasks.iter().collect();
+            let text = escape::line(found.text.as_bytes());
+            self.put(format!("  {text} (while {} ran)", words::names(&all, 8)));
+            for command in &found.commands {
+                self.put(format!("    {}", escape::line(command.as_bytes())));
+            }
+        }
+        self.put(
+            "  nothing was put back, since it may have been you; to put back what has not moved",
+        );
+        self.put(format!("  since: todone restore {} (first with --dry-run)", report.run));
     }
 
     fn next(&mut self) {

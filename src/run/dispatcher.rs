@@ -237,6 +237,9 @@ impl Dispatcher {
     fn heed(&mut self, message: Message) -> Result<(), Error> {
         match message {
             Message::Worker(Tell::Progress(progress)) => self.journal.progress(&progress),
+            Message::Worker(Tell::Trespass(found)) => {
+                self.journal.record(EventKind::Trespassed(found))?;
+            }
             Message::Worker(Tell::Ready {
                 task,
                 attempt,

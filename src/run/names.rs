@@ -83,6 +83,12 @@ impl Names {
         format!("{}saved/branch/{at}", self.refs())
     }
 
+    /// Before the refs that keep what tasks changed of the user's own.
+    pub fn changed(&self) -> String {
+        // No task is called so.
+        format!("{}saved/+", self.refs())
+    }
+
     /// What is written into the dirty mark of a slot.
     pub fn label(&self, task: &TaskId, attempt: u32) -> String {
         format!("{} {task} {attempt}", self.run)

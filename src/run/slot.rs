@@ -16,7 +16,7 @@ use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Setup};
 
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
-use super::{Error, Names};
+use super::{Error, Lookout, Names};
 
 /// How long a lease waits for a supervisor that is about to end.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,6 +60,8 @@ pub struct World {
     pub jobs: Option<u32>,
     /// Whether every merge is done a second time by git alone.
     pub both_ways: bool,
+    /// Who looks whether tasks change what is the user's.
+    pub lookout: Lookout,
 }
 
 impl std::fmt::Debug for World {

@@ -15,7 +15,7 @@ use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
     AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Patch, Profile, RepoPath, Task,
-    TaskId, Trouble, Unit, Usage, Verdict, Work,
+    TaskId, Trespass, Trouble, Unit, Usage, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -109,6 +109,8 @@ pub enum Tell {
         /// Answered when the start is recorded.
         go: oneshot::Sender<()>,
     },
+    /// Something of the user's changed while tasks ran.
+    Trespass(Trespass),
     /// A sign of life.
     Progress(Progress),
 }
@@ -124,6 +126,29 @@ pub async fn attempt(
         let rev = rev.clone();
         return existing(world, job, rev, &tell).await;
     }
+    if job.task.isolation != Isolation::Worktree {
+        return in_slot(world, job, tell, halt).await;
+    }
+    let (lookout, id) = (world.lookout.clone(), job.unit.id.clone());
+    let send = |found: Option<Trespass>| {
+        if let Some(found) = found {
+            // Nobody listens any more: then nobody can be told.
+            let _ = tell.send(Tell::Trespass(found));
+        }
+    };
+    let (look, who) = (lookout.clone(), id.clone());
+    send(blocking(move || Ok(look.enter(&who))).await?);
+    let ended = in_slot(world, job, tell.clone(), halt).await;
+    send(blocking(move || Ok(lookout.leave(&id))).await?);
+    ended
+}
+
+async fn in_slot(
+    world: World,
+    job: Job,
+    tell: mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Result<Option<AttemptEnd>, Error> {
     let begun = Instant::now();
     let given = match given(&world, &job) {
         Ok(given) => given,

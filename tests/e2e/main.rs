@@ -29,6 +29,7 @@ mod stopping;
 mod store;
 mod stories;
 mod surroundings;
+mod trespass;
 #[path = "../xml/mod.rs"]
 mod xml;
 

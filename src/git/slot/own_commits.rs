@@ -94,7 +94,7 @@ fn copy(
     tips: &[Oid],
 ) -> Result<Result<(), String>, Error> {
     let mut wanted: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    wanted.push_str(&format!("^{base}\n"));
+    wanted.extend(["^", &base.to_string(), "\n"]);
     let call = private.foreign(from.dir()).args(["pack-objects", "--revs", "--local", "-q"]);
     let call = call.args(["--stdout", "--missing=allow-promisor"]);
     let said = match call.input(wanted).deadline(PATIENCE).run() {

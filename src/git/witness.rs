@@ -1,0 +1,347 @@
+//! What of the user's repository no task may change: looked at cheaply, compared, kept, put back.
+//!
+//! Knows no task. A look costs a few system calls as long as nothing has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Oid, Shift, Thing};
+
+use super::guard::output;
+use super::objects::Kind;
+use super::scratch::io;
+use super::{Error, Expect, RefUpdate, Repo};
+
+/// What a file is like without reading it: times in nanoseconds, size, inode.
+type Stamp = (i64, i64, i64, i64, u64, u64);
+type Stamps = BTreeMap<PathBuf, Stamp>;
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    refs: BTreeMap<String, Oid>,
+    head: Vec<u8>,
+    /// The newest first.
+    stash: Vec<(Oid, String)>,
+    config: Vec<u8>,
+    hooks: BTreeMap<String, (u32, Vec<u8>)>,
+}
+
+/// Someone who looks at a repository again and again.
+#[derive(Debug)]
+pub struct Witness {
+    repo: Repo,
+    known: Option<(Stamps, State)>,
+}
+
+/// The file in which todone notes the branches that it moves itself.
+const MOVES: &str = "moves";
+
+impl Witness {
+    /// Of this repository; nothing is known yet.
+    pub fn new(repo: &Repo) -> Self {
+        Self { repo: repo.clone(), known: None }
+    }
+
+    /// What changed since the last look, but for what todone itself moved. What was there before is
+    /// kept by refs that begin with `keep`.
+    pub fn look(&mut self, keep: &str) -> Result<Vec<Shift>, Error> {
+        let stamps = self.stamps();
+        if self.known.as_ref().is_some_and(|(known, _)| *known == stamps) {
+            return Ok(Vec::new());
+        }
+        let now = State::read(&self.repo)?;
+        let Some((_, before)) = self.known.replace((stamps, now.clone())) else {
+            return Ok(Vec::new());
+        };
+        let mut shifts = self.compared(&before, &now)?;
+        if !shifts.is_empty() {
+            self.keep(&before, keep, &mut shifts)?;
+        }
+        Ok(shifts)
+    }
+
+    fn stamps(&self) -> Stamps {
+        let mut stamps = Stamps::new();
+        let common = self.repo.common_dir();
+        for file in ["packed-refs", "config", "logs/refs/stash", "reftable/tables.list"] {
+            stamp(&common.join(file), &mut stamps);
+        }
+        stamp(&self.repo.git_dir().join("HEAD"), &mut stamps);
+        walk(&common.join("hooks"), &[], &mut stamps);
+        walk(&common.join("refs"), &[common.join("refs/todone")], &mut stamps);
+        stamps
+    }
+
+    fn compared(&self, before: &State, now: &State) -> Result<Vec<Shift>, Error> {
+        let mut all = Vec::new();
+        let mut add = |what, before: Option<String>, after: Option<String>| {
+            all.push(Shift { what, before, after, saved: None });
+        };
+        let names: BTreeSet<_> = before.refs.keys().chain(now.refs.keys()).collect();
+        let moves = disk_text(&self.repo.state_dir().join(MOVES));
+        for name in names {
+            let (old, new) = (before.refs.get(name), now.refs.get(name));
+            if old != new && !moved_by_us(&moves, name, old, new) {
+                let text = |oid: &Oid| oid.to_string();
+                add(Thing::Ref { name: name.clone() }, old.map(text), new.map(text));
+            }
+        }
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if before.head != now.head {
+            add(Thing::Head, Some(lossy(&before.head)), Some(lossy(&now.head)));
+        }
+        for (oid, message) in before.stash.iter().filter(|entry| !now.stash.contains(entry)) {
+            add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
+        }
+        for (oid, message) in now.stash.iter().filter(|entry| !before.stash.contains(entry)) {
+            add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
+        }
+        let blob = |bytes: &[u8]| self.repo.format().hash(Kind::Blob, bytes).to_string();
+        if before.config != now.config {
+            add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
+        }
+        let names: BTreeSet<_> = before.hooks.keys().chain(now.hooks.keys()).collect();
+        for name in names {
+            let (old, new) = (before.hooks.get(name), now.hooks.get(name));
+            if old != new {
+                let text = |(mode, bytes): &(u32, Vec<u8>)| format!("{mode:o} {}", blob(bytes));
+                add(Thing::Hook { name: name.clone() }, old.map(text), new.map(text));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Keeps what was, by refs with a number of their own.
+    fn keep(&self, before: &State, keep: &str, shifts: &mut [Shift]) -> Result<(), Error> {
+        let taken = self.repo.refs(keep)?;
+        let number = (1..)
+            .find(|n| !taken.iter().any(|(name, _)| name.starts_with(&format!("{keep}{n}/"))))
+            .expect("BUG: there are more numbers than refs");
+        let mut objects = self.repo.objects()?;
+        for (place, shift) in shifts.iter_mut().enumerate() {
+            let made = shift.before.is_none();
+            let Some(old) = shift.before.as_ref().or(shift.after.as_ref()) else { continue };
+            let oid = match &shift.what {
+                // A new file stays where it is until the user says otherwise.
+                Thing::Config | Thing::Hook { .. } if made => continue,
+                Thing::Config => objects.write_blob(&before.config)?,
+                Thing::Hook { name } => objects.write_blob(&before.hooks[name].1)?,
+                // A HEAD that names a branch is kept by that.
+                _ => match old.parse() {
+                    Ok(oid) => oid,
+                    Err(_) => continue,
+                },
+            };
+            let part = match &shift.what {
+                Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
+                Thing::Head => "head".to_owned(),
+                Thing::Stash { .. } => format!("stash.{place}"),
+                Thing::Config => "config".to_owned(),
+                Thing::Hook { .. } => format!("hook.{place}"),
+            };
+            let name = format!("{keep}{number}/{}{part}", if made { "new/" } else { "" });
+            let update = RefUpdate { name: name.clone(), expect: Expect::Any, to: Some(oid) };
+            // If a gc was faster it can't be kept, and is told all the same.
+            shift.saved = self.repo.update_refs(&[update], "todone: kept").is_ok().then_some(name);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn read(repo: &Repo) -> Result<Self, Error> {
+        let mut state = Self::default();
+        let format = "--format=%(objectname) %(refname) %(symref)";
+        let said = output(repo.git().args(["for-each-ref", format]))?;
+        let mut runs = BTreeSet::new();
+        for line in String::from_utf8_lossy(&said).lines() {
+            let mut words = line.split(' ');
+            let (Some(oid), Some(name)) = (words.next(), words.next()) else { continue };
+            if let Some(run) = name.strip_prefix("refs/todone/") {
+                runs.extend(run.strip_suffix("/base").map(str::to_owned));
+            } else if words.next().is_none_or(str::is_empty)
+                && name != "refs/stash"
+                && let Ok(oid) = oid.parse()
+            {
+                state.refs.insert(name.to_owned(), oid);
+            }
+        }
+        // Integration branches, whatever their prefix.
+        let own = |name: &str| {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            let last = last.strip_prefix("todone-").unwrap_or(last);
+            name.starts_with("refs/heads/") && runs.contains(last)
+        };
+        state.refs.retain(|name, _| !own(name));
+        let common = repo.common_dir();
+        state.head = head(repo)?;
+        state.config = fs::read(common.join("config")).unwrap_or_default();
+        state.stash = stashes(repo)?;
+        for entry in fs::read_dir(common.join("hooks")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // git's examples do nothing.
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) && !name.ends_with(".sample") {
+                state.hooks.insert(name, hook(&entry.path()));
+            }
+        }
+        Ok(state)
+    }
+}
+
+fn head(repo: &Repo) -> Result<Vec<u8>, Error> {
+    if !repo.common_dir().join("reftable").is_dir() {
+        return Ok(fs::read(repo.git_dir().join("HEAD")).unwrap_or_default());
+    }
+    let said = repo.git().args(["symbolic-ref", "-q", "HEAD"]).run()?;
+    if said.status.success() {
+        return Ok([b"ref: ", &said.stdout[..]].concat());
+    }
+    Ok(repo.git().args(["rev-parse", "-q", "--verify", "HEAD"]).run()?.stdout)
+}
+
+fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
+    let call = repo.git().args(["reflog", "show", "--format=%H %gs", "refs/stash", "--"]);
+    // Without a stash it is no ref.
+    let said = call.run()?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    Ok(lines.filter_map(|(oid, text)| Some((oid.parse().ok()?, text.to_owned()))).collect())
+}
+
+fn hook(path: &Path) -> (u32, Vec<u8>) {
+    let mode = fs::metadata(path).map_or(0, |there| there.permissions().mode() & 0o777);
+    (mode, fs::read(path).unwrap_or_default())
+}
+
+fn disk_text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Whether moves that todone noted lead from one value to the other.
+fn moved_by_us(moves: &str, name: &str, old: Option<&Oid>, new: Option<&Oid>) -> bool {
+    let text = |oid: Option<&Oid>| oid.map_or("-".to_owned(), ToString::to_string);
+    let (mut at, to) = (text(old), text(new));
+    for line in moves.lines() {
+        let mut words = line.split(' ');
+        let (Some(from), Some(next)) = (words.next(), words.next()) else { continue };
+        if words.next() == Some(name) && from == at {
+            next.clone_into(&mut at);
+            if at == to {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn stamp(path: &Path, stamps: &mut Stamps) {
+    if let Ok(there) = fs::symlink_metadata(path) {
+        let times = (there.mtime(), there.mtime_nsec(), there.ctime(), there.ctime_nsec());
+        let stamp = (times.0, times.1, times.2, times.3, there.size(), there.ino());
+        stamps.insert(path.to_owned(), stamp);
+    }
+}
+
+fn walk(dir: &Path, but: &[PathBuf], stamps: &mut Stamps) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if but.contains(&path) {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&path, but, stamps),
+            _ => stamp(&path, stamps),
+        }
+    }
+}
+
+impl Repo {
+    /// Notes that todone itself is about to move a branch.
+    pub(super) fn note_move(&self, name: &str, from: Option<Oid>, to: Oid) -> Result<(), Error> {
+        use std::io::Write as _;
+        let path = self.state_dir().join(MOVES);
+        fs::create_dir_all(self.state_dir()).map_err(io("making", &self.state_dir()))?;
+        let from = from.map_or("-".to_owned(), |oid| oid.to_string());
+        let mut file = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(io("opening", &path))?;
+        // In one piece: others may write at the same time.
+        file.write_all(format!("{from} {to} {name}\n").as_bytes()).map_err(io("writing", &path))
+    }
+
+    /// What a thing is now, in the form that a [`Shift`] has it.
+    pub fn standing(&self, shift: &Shift) -> Result<Option<String>, Error> {
+        let common = self.common_dir();
+        let blob = |bytes: &[u8]| self.format().hash(Kind::Blob, bytes).to_string();
+        Ok(match &shift.what {
+            Thing::Ref { name } => self.ref_at(name)?.map(|oid| oid.to_string()),
+            Thing::Head => Some(String::from_utf8_lossy(&head(self)?).trim_end().to_owned()),
+            Thing::Stash { .. } => {
+                let wanted = shift.before.as_ref().or(shift.after.as_ref());
+                let found = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
+                found.into_iter().find(|oid| Some(oid) == wanted)
+            }
+            Thing::Config => fs::read(common.join("config")).ok().map(|bytes| blob(&bytes)),
+            Thing::Hook { name } => {
+                let path = common.join("hooks").join(name);
+                path.is_file().then(|| {
+                    let (mode, bytes) = hook(&path);
+                    format!("{mode:o} {}", blob(&bytes))
+                })
+            }
+        })
+    }
+
+    /// Makes a thing again what it was. The caller has seen that it is what the shift left.
+    pub fn put_back(&self, shift: &Shift) -> Result<(), Error> {
+        let (before, after) = (shift.before.as_deref(), shift.after.as_deref());
+        let oid = |text: Option<&str>| text.and_then(|text| text.parse::<Oid>().ok());
+        let file = |name: &str| -> Result<(), Error> {
+            let path = self.common_dir().join(name);
+            let Some(before) = before else {
+                return fs::remove_file(&path).map_err(io("removing", &path));
+            };
+            let (mode, hex) = before.split_once(' ').unwrap_or(("", before));
+            let Some(blob) = oid(Some(hex)) else { return Ok(()) };
+            let bytes = self.objects()?.blob(blob)?;
+            let new = path.with_extension("todone-new");
+            fs::write(&new, bytes).map_err(io("writing", &new))?;
+            let mode = match u32::from_str_radix(mode, 8) {
+                Ok(mode) => mode,
+                Err(_) => fs::metadata(&path).map_or(0o644, |there| there.permissions().mode()),
+            };
+            let set = fs::set_permissions(&new, fs::Permissions::from_mode(mode));
+            set.and_then(|()| fs::rename(&new, &path)).map_err(io("writing", &path))
+        };
+        match &shift.what {
+            Thing::Ref { name } => {
+                let expect = oid(after).map_or(Expect::Absent, Expect::At);
+                let update = RefUpdate { name: name.clone(), expect, to: oid(before) };
+                self.update_refs(&[update], "todone: restore")
+            }
+            Thing::Head => {
+                let before = before.unwrap_or_default();
+                let call = match before.strip_prefix("ref: ") {
+                    Some(name) => {
+                        self.git().args(["symbolic-ref", "-m", "todone: restore", "HEAD", name])
+                    }
+                    None => self.git().args(["update-ref", "--no-deref", "HEAD", before]),
+                };
+                output(call).map(drop)
+            }
+            Thing::Stash { message } => match before {
+                Some(before) => {
+                    output(self.git().args(["stash", "store", "-m", message, before])).map(drop)
+                }
+                None => Ok(()),
+            },
+            Thing::Config => file("config"),
+            Thing::Hook { name } => file(&format!("hooks/{name}")),
+        }
+    }
+}
