@@ -41,6 +41,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         setup: None,
         clean: Clean::Keep,
         isolation: Isolation::Worktree,
+        sandbox: Default::default(),
         review: false,
     }
 }
@@ -64,6 +65,8 @@ fn board(tasks: Vec<Task>) -> Board {
         on_conflict: OnConflict::Report,
         gates: Vec::new(),
         isolation: Isolation::Worktree,
+        sandbox: Default::default(),
+        require_sandbox: false,
         worktrees: None,
         env_pass: None,
         protect: Vec::new(),

@@ -12,7 +12,7 @@ use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
     AttemptEnd, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask, RepoPath, RunId,
-    Shift, SkipReason, Thing, Trespass, Unit, Verdict,
+    Sandbox, Shift, SkipReason, Thing, Trespass, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -83,7 +83,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::RebuildPlanned { .. } => 26,
         EventKind::Rebuilt => 27,
         EventKind::Trespassed(_) => 28,
-        EventKind::Unknown => 29,
+        EventKind::Sandboxed { .. } => 29,
+        EventKind::Unknown => 30,
     }
 }
 
@@ -115,6 +116,7 @@ fn every_kind() -> Vec<EventKind> {
             worktree: PathBuf::from("/slots/3"),
             log: PathBuf::from("logs/api.0.1"),
             isolation: Default::default(),
+            sandbox: Default::default(),
             built_on: Vec::new(),
             from: Some(oid(5)),
         },
@@ -200,6 +202,11 @@ fn every_kind() -> Vec<EventKind> {
                 saved: Some("refs/todone/every-1234/saved/+1/heads/main".to_owned()),
             }],
         }),
+        EventKind::Sandboxed {
+            asked: Sandbox::Strict,
+            enforced: Sandbox::Write,
+            how: "no bwrap".to_owned(),
+        },
         EventKind::Unknown,
     ]
 }
@@ -208,7 +215,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..30).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..31).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -51,6 +51,7 @@ fn case(work: Work) -> Case {
         setup: None,
         clean: Clean::Keep,
         isolation: Isolation::Worktree,
+        sandbox: Default::default(),
         review: false,
     };
     let unit = Unit { id: id("convert"), task: id("convert"), items: None };

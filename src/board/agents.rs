@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Checker;
 use super::fault::quote;
 use super::keys::AGENT;
-use super::settings::{env_pass, first_word, retry};
+use super::settings::{env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
 use crate::model::{Board, Permissions, Profile, ProfileKind, Work};
 
@@ -53,6 +53,7 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
             env_from: view.map_from("env"),
             env_pass: env_pass(&view, c),
             isolation: view.choice("isolation"),
+            sandbox: sandbox(&view, c),
             model: view.text("model", &c.vars),
             fallback: view.texts("fallback", &c.vars),
             system: view.text("system", &c.vars),

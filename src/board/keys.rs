@@ -110,7 +110,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("env_pass", List(&Word), "all", "the only variables of the caller's environment that tasks inherit"),
         key("isolation", ISOLATION, "\"worktree\"", "how tasks are kept apart"),
         key("sandbox", SANDBOX, "\"none\"", "what a task may write outside its directory"),
-        key("require_sandbox", LaterFlag(false), "false", "whether a weaker sandbox than the one asked for is an error"),
+        key("require_sandbox", Flag, "false", "whether a weaker sandbox than the one asked for is an error"),
         key("worktrees", Filled, "the user's cache directory", "the folder of the worktrees, relative to the board's folder"),
         key("sparse", Later(&Many(&Glob)), "the whole tree", "the part of the tree that worktrees hold"),
         key("cache_limit", Later(&Size), "none", "how much disk the worktrees may hold"),
@@ -126,7 +126,17 @@ pub(super) const BOARD: &Section = &Section::new(
 const ON_CONFLICT: Shape = Choice(&["report"], &["retry", "resolve"]);
 const ON_REJECT: Shape = Choice(&["report"], &["retry"]);
 const ISOLATION: Shape = Choice(&["worktree", "clone"], &[]);
-const SANDBOX: Shape = Choice(&["none"], &["write", "strict"]);
+const SANDBOX: Shape = Either(&[LEVEL, Table(WALLS)]);
+const LEVEL: Shape = Choice(&["none", "write", "strict"], &[]);
+#[rustfmt::skip]
+const WALLS: &Section = &Section::new(
+    "sandbox",
+    &[
+        key("level", LEVEL, REQUIRED, "how strong it is"),
+        key("paths", Many(&Filled), "none", "what may be written all the same: whole paths, or `~/…`; those that exist"),
+        key("network", Flag, "true", "whether there is a network; only `\"strict\"` can take it away"),
+    ],
+);
 
 /// The kinds of agents that there are.
 const KINDS: &[&str] =

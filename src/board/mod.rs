@@ -146,6 +146,7 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
         dir: &board.dir,
         agents: &board.agents,
         isolation: board.isolation,
+        sandbox: &board.sandbox,
         vars_env: &vars_env,
         files: Default::default(),
     };

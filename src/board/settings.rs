@@ -14,7 +14,9 @@ use super::shape::{Section, Shape};
 use super::template::var_env;
 use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
-use crate::model::{Board, CommitStyle, Gate, Jobs, LandPolicy, Retry};
+use crate::model::{
+    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, Retry, Sandbox, Sandboxing,
+};
 
 /// The value of `[vars]`, overridden by what the caller set.
 pub(super) fn vars(root: &DeTable<'_>, set: &Vars) -> Vars {
@@ -82,6 +84,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         None => LandPolicy::default(),
         Some(_) => view.choice("land").unwrap_or(LandPolicy::Never),
     };
+    let sandbox = sandbox(&view, c).unwrap_or_default();
     Board {
         name: view.text("name", &vars).unwrap_or_else(|| stem(name)),
         dir: dir.to_owned(),
@@ -99,7 +102,9 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         on_failure: view.choice("on_failure").unwrap_or_default(),
         on_conflict: view.choice("on_conflict").unwrap_or_default(),
         gates: gates(&view, c),
-        isolation: view.choice("isolation").unwrap_or_default(),
+        isolation: apart(&sandbox, view.choice("isolation").unwrap_or_default()),
+        sandbox,
+        require_sandbox: view.flag("require_sandbox"),
         worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
         env_pass: env_pass(&view, c),
         protect: view.texts("protect", &vars),
@@ -276,6 +281,32 @@ pub(super) fn retry(view: &View<'_, '_>) -> Option<Retry> {
         None => view.count("retry"),
     };
     attempts.map(|attempts| Retry { attempts })
+}
+
+/// `sandbox = "write"` or `sandbox = { level = "write", paths = ["~/.cache"] }`.
+pub(super) fn sandbox(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Sandboxing> {
+    let Some(more) = table(view, "sandbox") else {
+        let level = view.choice("sandbox")?;
+        return Some(Sandboxing { level, ..Sandboxing::default() });
+    };
+    for (span, path) in more.words("paths") {
+        if !path.starts_with('/') && !path.starts_with("~/") && !path.contains("{{") {
+            let hint = "write the whole path, or one that begins with `~/`".to_owned();
+            c.sink.hinted(span, format!("{} is relative", quote(path)), hint);
+        }
+    }
+    let level = more.choice("level").unwrap_or_default();
+    let network = more.find("network").is_none() || more.flag("network");
+    if let (Some(found), false) = (more.find("network"), network || level == Sandbox::Strict) {
+        let hint = "use `level = \"strict\"`".to_owned();
+        c.sink.hinted(found.key.clone(), "only a strict sandbox can take the network away", hint);
+    }
+    Some(Sandboxing { level, paths: more.texts("paths", &c.vars), network })
+}
+
+/// A sandbox needs a directory that holds all of a task's repository.
+pub(super) fn apart(sandbox: &Sandboxing, isolation: Isolation) -> Isolation {
+    if sandbox.is_none() { isolation } else { Isolation::Clone }
 }
 
 /// What git has against a branch's name.

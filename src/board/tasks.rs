@@ -16,7 +16,8 @@ use super::keys::DEFAULTS;
 use super::settings::{first_word, retry, table};
 use super::value::{View, scalar, texts};
 use crate::model::{
-    Check, Copy, Foreach, ForeachSource, Isolation, Profile, RepoPath, Setup, Task, TaskId, Work,
+    Check, Copy, Foreach, ForeachSource, Isolation, Profile, RepoPath, Sandboxing, Setup, Task,
+    TaskId, Work,
 };
 
 /// The keys that say what a task does: one of them.
@@ -36,6 +37,8 @@ pub(super) struct Decoder<'d, 't> {
     pub(super) agents: &'d BTreeMap<String, Profile>,
     /// How tasks are kept apart that don't say.
     pub(super) isolation: Isolation,
+    /// What tasks are kept from writing that don't say.
+    pub(super) sandbox: &'d Sandboxing,
     /// The vars as scripts see them.
     pub(super) vars_env: &'d BTreeMap<String, String>,
     /// Prompt files that were read, or why not.
@@ -101,6 +104,9 @@ impl<'d> Decoder<'d, '_> {
         first_word(view.value("shell"), self.c);
         let mut seen = std::collections::BTreeSet::new();
         let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
+        let sandbox = super::settings::sandbox(view, self.c)
+            .or_else(|| profile.and_then(|profile| profile.sandbox.clone()))
+            .unwrap_or_else(|| self.sandbox.clone());
         Some(Task {
             id: TaskId::for_board(&id?).ok()?,
             description: view.text("description", &vars),
@@ -132,10 +138,13 @@ impl<'d> Decoder<'d, '_> {
                 }
             }),
             clean: view.choice("clean").unwrap_or_default(),
-            isolation: view
-                .choice("isolation")
-                .or(profile.and_then(|profile| profile.isolation))
-                .unwrap_or(self.isolation),
+            isolation: super::settings::apart(
+                &sandbox,
+                view.choice("isolation")
+                    .or(profile.and_then(|profile| profile.isolation))
+                    .unwrap_or(self.isolation),
+            ),
+            sandbox,
             review: view.flag("review"),
         })
     }

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use crate::event::{AttemptState, RunState, UnitState, UnitStatus};
-use crate::model::{Isolation, Outcome, TaskId, Work};
+use crate::model::{Isolation, Outcome, Sandbox, TaskId, Work};
 use crate::report;
 use crate::run::{Names, select};
 
@@ -181,9 +181,10 @@ fn attempt(
     names: &Names,
     id: &TaskId,
 ) -> Result<(), Failure> {
-    let apart = match attempt.isolation {
-        Isolation::Worktree => "",
-        Isolation::Clone => " (in a clone)",
+    let apart = match (attempt.isolation, attempt.sandbox) {
+        (Isolation::Worktree, _) => String::new(),
+        (Isolation::Clone, Sandbox::None) => " (in a clone)".to_owned(),
+        (Isolation::Clone, level) => format!(" (in a clone, sandbox: {})", level.word()),
     };
     write!(out, "  attempt {}{apart}: ", attempt.number)?;
     match &attempt.ended {

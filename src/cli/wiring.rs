@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::agent;
 use crate::board::{self, Vars};
 use crate::event::RunState;
-use crate::executor::{Claims, Local};
+use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, RunId};
 use crate::run::{self, Lookout, Names, Seats, Secrets, World};
@@ -326,6 +326,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
     })?;
     let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
     let (claims, seats) = shared()?;
+    let walls = walls(board)?;
     Ok(World {
         given: given(board),
         secrets: Arc::new(secrets(Some(board))),
@@ -342,7 +343,26 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         jobs: None,
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
         lookout: Lookout::new(repo, Names::of(run).changed()),
+        walls,
+        home: std::env::var_os("HOME").map(PathBuf::from),
     })
+}
+
+/// What this machine can enforce of what the board asks for.
+fn walls(board: &Board) -> Result<Walls, Failure> {
+    let asked = board.tasks.iter().map(|task| task.sandbox.level);
+    let walls = Walls::probe(asked.chain([board.sandbox.level]));
+    let weaker = walls.told().into_iter().find(|(asked, enforced, _)| enforced != asked);
+    match weaker {
+        Some((asked, enforced, why)) if board.require_sandbox => {
+            let (asked, enforced) = (asked.word(), enforced.word());
+            let text =
+                format!("sandbox `{asked}` is required, and only `{enforced}` can be had: {why}");
+            Err(Failure::environment(text)
+                .hint("take `require_sandbox` out of the board to run with what there is"))
+        }
+        _ => Ok(walls),
+    }
 }
 
 /// How many tasks at once: what was asked for, the board's number, or the processors.

@@ -39,6 +39,7 @@ impl UnitState {
             worktree: worktree.to_owned(),
             log: log.to_owned(),
             isolation: Default::default(),
+            sandbox: Default::default(),
             built_on,
             from: None,
             started: at.saturating_sub(end.millis),

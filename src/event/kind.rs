@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, SkipReason, TaskId, Trespass, Unit,
+    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Sandbox, SkipReason, TaskId,
+    Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -108,6 +109,9 @@ pub enum EventKind {
         /// How it is kept apart from the user's repository.
         #[serde(default)]
         isolation: Isolation,
+        /// The sandbox that is really enforced.
+        #[serde(default, skip_serializing_if = "is_none")]
+        sandbox: Sandbox,
         /// Under `eager`: the tasks whose patches `base` holds, with the commits that hold them there.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         built_on: Vec<(TaskId, Oid)>,
@@ -192,6 +196,15 @@ pub enum EventKind {
     LandRefused {
         /// Why.
         reason: LandRefusal,
+    },
+    /// What becomes of the sandboxes of a level in this run, on this machine.
+    Sandboxed {
+        /// What the board asks for.
+        asked: Sandbox,
+        /// What is really enforced.
+        enforced: Sandbox,
+        /// By what, or why it is weaker.
+        how: String,
     },
     /// Something of the user's repository changed while tasks ran in worktrees of it.
     Trespassed(Trespass),
@@ -316,6 +329,10 @@ impl EventKind {
             _ => Weight::Durable,
         }
     }
+}
+
+fn is_none(sandbox: &Sandbox) -> bool {
+    *sandbox == Sandbox::None
 }
 
 /// How a run ended.

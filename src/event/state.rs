@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, GateScope, Isolation, Oid, Outcome, Patch, Plan, RunId, TaskId,
-    Trespass, Unit,
+    AttemptEnd, Board, GateRun, GateScope, Isolation, Oid, Outcome, Patch, Plan, RunId, Sandbox,
+    TaskId, Trespass, Unit,
 };
 
 use super::again::Rebuild;
@@ -192,6 +192,8 @@ pub struct AttemptState {
     pub log: PathBuf,
     /// How it is kept apart from the user's repository.
     pub isolation: Isolation,
+    /// The sandbox that was really enforced.
+    pub sandbox: Sandbox,
     /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
     pub built_on: Vec<(TaskId, Oid)>,
     /// The commit of what an earlier attempt left, which this one went on from.
@@ -391,6 +393,7 @@ impl RunState {
                 worktree,
                 log,
                 isolation,
+                sandbox,
                 built_on,
                 from,
             } => {
@@ -407,6 +410,7 @@ impl RunState {
                     worktree: worktree.clone(),
                     log: log.clone(),
                     isolation: *isolation,
+                    sandbox: *sandbox,
                     built_on: built_on.clone(),
                     from: *from,
                     started: event.at,
@@ -474,6 +478,8 @@ impl RunState {
                 self.land = LandState::Open;
             }
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
+            // Told, and of no effect on what comes.
+            EventKind::Sandboxed { .. } => {}
             EventKind::Trespassed(found) => self.trespasses.push(found.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,

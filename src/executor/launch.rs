@@ -1,17 +1,22 @@
-//! The launcher: becomes the command. The place where a sandbox will be put on.
+//! The launcher: becomes the command. A sandbox is put on here.
 //!
 //! Knows no pipes: the supervisor gave it those of the command.
 //!
-//! It is called as `todone launch SUPERVISOR NONCE PROGRAM ARGUMENT…` with the command's own
+//! It is called as `todone launch SUPERVISOR NONCE FENCE PROGRAM ARGUMENT…` with the command's own
 //! environment, directory and standard streams. What it can't start it tells on standard error, led
 //! by the nonce: nobody but the supervisor knows it once the command runs, so a command can't say the
 //! same, and nothing needs to be handed down that the command could find open.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+
+use crate::model::Sandbox;
+
+use super::confine::{behind_bwrap, enclose};
+use super::wire;
 
 /// The exit status of a launcher that could not become its command.
 pub(super) const REFUSED: u8 = 127;
@@ -24,10 +29,11 @@ pub(super) fn mark(nonce: &str) -> String {
 /// The hidden verb `launch`: becomes the command.
 pub fn launch() -> ExitCode {
     let mut args = std::env::args_os().skip(2);
-    let (Some(supervisor), Some(nonce), Some(program)) = (args.next(), args.next(), args.next())
+    let (Some(supervisor), Some(nonce), Some(fence)) = (args.next(), args.next(), args.next())
     else {
         return ExitCode::from(REFUSED);
     };
+    let argv: Vec<OsString> = args.collect();
     // Ends the command when its supervisor dies. The signal is lost if the supervisor died before it
     // was asked for, hence the look at the parent afterwards.
     #[cfg(target_os = "linux")]
@@ -40,19 +46,42 @@ pub fn launch() -> ExitCode {
     if parent.as_deref().map(OsStr::new) != Some(&supervisor) {
         return ExitCode::from(REFUSED);
     }
-    let fault = Command::new(&program).args(args).exec();
+    let argv = match confined(&fence, argv) {
+        Ok(argv) => argv,
+        Err(why) => return refuse(&nonce, &format!("its sandbox can't be put on: {why}")),
+    };
+    let Some((program, args)) = argv.split_first() else { return ExitCode::from(REFUSED) };
+    let fault = Command::new(program).args(args).exec();
     let why = match fault.kind() {
         ErrorKind::NotFound if !program.as_encoded_bytes().contains(&b'/') => {
             "it is in no directory of PATH".to_owned()
         }
-        ErrorKind::NotFound if Path::new(&program).exists() => {
+        ErrorKind::NotFound if Path::new(program).exists() => {
             "the interpreter that its first line names does not exist".to_owned()
         }
         _ => fault.to_string(),
     };
     let text = format!("`{}` can't be started: {why}", program.to_string_lossy());
+    refuse(&nonce, &text)
+}
+
+/// Tells the supervisor why the command can't be started.
+fn refuse(nonce: &OsStr, why: &str) -> ExitCode {
     // One write, so that it arrives in one piece. If it fails nobody listens any more.
-    let complaint = format!("{}{text}", mark(&nonce.to_string_lossy()));
+    let complaint = format!("{}{why}", mark(&nonce.to_string_lossy()));
     let _ = std::io::stderr().write_all(complaint.as_bytes());
     ExitCode::from(REFUSED)
+}
+
+/// Puts the sandbox on, or makes it part of the command line.
+fn confined(fence: &OsStr, argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    if fence == "-" {
+        return Ok(argv);
+    }
+    let confine = wire::read::<wire::Fence>(fence.as_encoded_bytes())?.confine();
+    if confine.level == Sandbox::Strict {
+        return Ok(behind_bwrap(&confine, argv));
+    }
+    enclose(&confine)?;
+    Ok(argv)
 }

@@ -21,6 +21,7 @@
 //! | `supervise` | the supervisor: one loop over the command's pipes, its limits and its end |
 //! | `link` | the supervisor's end of the pipes to todone |
 //! | `launch` | the launcher: becomes the command |
+//! | `confine` | what the command may write: Landlock, bubblewrap |
 //! | `tree` | the command's processes, and how all of them are ended |
 //! | `capture` | what it printed: log, last lines, tail |
 //! | `capped` | a log file that keeps its head and its tail |
@@ -31,6 +32,7 @@
 mod capped;
 mod capture;
 mod claim;
+mod confine;
 mod launch;
 mod link;
 mod local;
@@ -45,6 +47,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use claim::{Claim, Claims, Hold, Refusal, Want};
+pub use confine::{Confine, Walls, at_home};
 pub use launch::launch;
 pub use local::Local;
 pub use lock::FileLock;
@@ -83,6 +86,8 @@ pub struct CommandSpec {
     /// Further such files ([`Claim::busy`]). They are waited for for a moment: an earlier supervisor
     /// may be about to end, and whoever looks whether a claim is free holds its file for an instant.
     pub locks: Vec<PathBuf>,
+    /// What it may write; none: whatever its user may.
+    pub confine: Option<Confine>,
 }
 
 /// A sign of life of a running command.

@@ -20,7 +20,7 @@ use super::capture::{Capture, Stream};
 use super::launch::REFUSED;
 use super::link::{Control, Reports};
 use super::tree::Tree;
-use super::wire::{Blob, Report};
+use super::wire::{self, Blob, Report};
 use super::{CommandSpec, FileLock, How, Stop};
 
 /// How long output may stay open after the command has ended.
@@ -125,6 +125,8 @@ impl Watch {
         let pipes = |fault: io::Error| format!("its pipes can't be made: {fault}");
         let mut launcher = Command::new(launcher()?);
         launcher.arg0("todone").arg("launch").arg(std::process::id().to_string()).arg(&nonce);
+        let fence = command.confine.as_ref().map(|confine| wire::text(&wire::Fence::of(confine)));
+        launcher.arg(fence.as_deref().unwrap_or("-"));
         launcher.arg(program).args(args).env_clear().envs(command.env.iter().map(|(k, v)| (k, v)));
         launcher.process_group(0);
         let mut outputs = Vec::new();

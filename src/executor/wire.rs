@@ -15,7 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{CommandSpec, How};
+use crate::model::Sandbox;
+
+use super::{CommandSpec, Confine, How};
 
 /// The version of these messages. A program that was replaced while a run is under way may start a
 /// supervisor of another version.
@@ -43,6 +45,27 @@ pub(super) struct Order {
     secrets: Vec<Blob>,
     lock: Option<Text>,
     locks: Vec<Text>,
+    confine: Option<Fence>,
+}
+
+/// What a command may write, as it goes down.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fence {
+    level: Sandbox,
+    writable: Vec<Text>,
+    network: bool,
+}
+
+impl Fence {
+    pub(super) fn of(confine: &Confine) -> Self {
+        let writable = confine.writable.iter().map(|path| Text(path.as_os_str().to_owned()));
+        Self { level: confine.level, writable: writable.collect(), network: confine.network }
+    }
+
+    pub(super) fn confine(self) -> Confine {
+        let writable = self.writable.into_iter().map(|path| path.0.into()).collect();
+        Confine { level: self.level, writable, network: self.network }
+    }
 }
 
 impl Order {
@@ -65,6 +88,7 @@ impl Order {
             secrets: command.secrets.iter().cloned().map(Blob).collect(),
             lock: command.lock.as_ref().map(|path| text(path.as_os_str())),
             locks: command.locks.iter().map(|path| text(path.as_os_str())).collect(),
+            confine: command.confine.as_ref().map(Fence::of),
         }
     }
 
@@ -98,6 +122,7 @@ impl Order {
             secrets: self.secrets.into_iter().map(|secret| secret.0).collect(),
             lock: self.lock.map(|path| path.0.into()),
             locks: self.locks.into_iter().map(|path| path.0.into()).collect(),
+            confine: self.confine.map(Fence::confine),
         }
     }
 }
@@ -182,6 +207,11 @@ pub(super) fn frame(message: &impl Serialize) -> Vec<u8> {
     seal(bytes)
 }
 
+/// A message as a word of a command line.
+pub(super) fn text(message: &impl Serialize) -> String {
+    serde_json::to_string(message).expect("BUG: every message can be written as JSON")
+}
+
 /// Bytes as a frame.
 pub(super) fn raw(content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
@@ -250,6 +280,11 @@ mod tests {
             secrets: vec![b"\xff".to_vec()],
             lock: None,
             locks: vec!["/a".into(), OsString::from_vec(b"/\xfe".to_vec()).into()],
+            confine: Some(Confine {
+                level: Sandbox::Write,
+                writable: vec![OsString::from_vec(b"/\xfd".to_vec()).into()],
+                network: false,
+            }),
         }
     }
 

@@ -50,6 +50,12 @@ pub struct Board {
     pub gates: Vec<Gate>,
     /// How tasks are kept apart.
     pub isolation: Isolation,
+    /// What tasks and gates are kept from writing.
+    #[serde(default, skip_serializing_if = "Sandboxing::is_none")]
+    pub sandbox: Sandboxing,
+    /// Whether a weaker sandbox than the one asked for is an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_sandbox: bool,
     /// Where the worktrees stand; none: in the user's cache directory.
     #[serde(default, with = "super::native::optional")]
     pub worktrees: Option<PathBuf>,
@@ -227,6 +233,55 @@ pub enum Isolation {
     Clone,
 }
 
+/// What a task is kept from writing (`sandbox`). Stronger levels are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// Nothing.
+    #[default]
+    None,
+    /// Anything outside its directory, its directory for temporary files and named paths.
+    Write,
+    /// The same and more: a read-only file system, processes of its own, no network if asked.
+    Strict,
+}
+
+impl Sandbox {
+    /// As boards spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Write => "write",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// A sandbox with what it lets through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sandboxing {
+    /// What it keeps.
+    pub level: Sandbox,
+    /// What may be written all the same: whole paths, or such as begin with `~/`.
+    pub paths: Vec<String>,
+    /// Whether there is a network.
+    pub network: bool,
+}
+
+impl Default for Sandboxing {
+    fn default() -> Self {
+        Self { level: Sandbox::None, paths: Vec::new(), network: true }
+    }
+}
+
+impl Sandboxing {
+    /// Whether it is none.
+    pub fn is_none(&self) -> bool {
+        self.level == Sandbox::None
+    }
+}
+
 /// A command that must succeed on the merged tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
@@ -283,6 +338,9 @@ pub struct Profile {
     pub env_pass: Option<Vec<String>>,
     /// How its tasks are kept apart; none: the board's.
     pub isolation: Option<Isolation>,
+    /// What its tasks are kept from writing; none: the board's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandboxing>,
     /// The model; none: the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -317,6 +375,7 @@ impl Profile {
             env_from: BTreeMap::new(),
             env_pass: None,
             isolation: None,
+            sandbox: None,
             model: None,
             fallback: Vec::new(),
             system: None,

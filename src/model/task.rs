@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::board::opt_millis;
 use super::{Clean, Isolation, RepoPath, TaskId};
+use super::{Sandboxing, board::opt_millis};
 
 /// One unit of work: who does it, what it needs, what must hold after it. Defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Task {
     pub clean: Clean,
     /// How it is kept apart.
     pub isolation: Isolation,
+    /// What it is kept from writing.
+    #[serde(default, skip_serializing_if = "Sandboxing::is_none")]
+    pub sandbox: Sandboxing,
     /// Whether its patch is merged only when a person has approved it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,

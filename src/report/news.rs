@@ -112,6 +112,15 @@ impl News {
                 let files = words::count(files, "file");
                 vec![item(Weight::Done, Ink::Faint, format!("  by hand   {task}: {files} changed"))]
             }
+            EventKind::Sandboxed { asked, enforced, how } => {
+                let how = escape::line(how.as_bytes());
+                if enforced == asked {
+                    return vec![step(format!("sandbox: {} ({how})", enforced.word()))];
+                }
+                let text =
+                    format!("! sandbox: {} and not {}: {how}", enforced.word(), asked.word());
+                vec![item(Weight::Bad, Ink::Bad, text)]
+            }
             EventKind::Trespassed(found) => {
                 let all: Vec<&TaskId> = found.tasks.iter().collect();
                 let names = words::names(&all, 8);

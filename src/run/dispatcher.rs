@@ -106,6 +106,9 @@ pub async fn drive(
         fault: None,
         stale: true,
     };
+    for (asked, enforced, how) in own.world.walls.told() {
+        own.journal.record(EventKind::Sandboxed { asked, enforced, how })?;
+    }
     if let Err(fault) = own.work(&mut from, &mut stop).await {
         own.fail(fault);
     }
@@ -256,6 +259,8 @@ impl Dispatcher {
                     self.note_leftover(&label, commit)?;
                 }
                 let log = Names::of(&self.world.run).log(&task, attempt);
+                let asked = self.task_of(&task).sandbox.level;
+                let sandbox = self.world.walls.enforced(asked);
                 let started = EventKind::AttemptStarted {
                     task,
                     attempt,
@@ -264,6 +269,7 @@ impl Dispatcher {
                     worktree,
                     log,
                     isolation,
+                    sandbox,
                     built_on,
                     from,
                 };

@@ -93,6 +93,7 @@ async fn command(
     let wish = Wish {
         purpose: Purpose::Task,
         isolation: task.isolation,
+        sandbox: task.sandbox.clone(),
         base,
         clean: task.clean,
         copy: task.copy.iter().map(|copy| copy.from.clone()).collect(),
@@ -113,7 +114,7 @@ async fn command(
     let out = world.dir.join("logs").join(format!("{}.foreach.out", task.id));
     let env = task.env.iter().map(|(key, value)| (key.into(), value.into()));
     let env = env.chain([("TODONE_TASK".into(), task.id.as_str().into())]).collect();
-    let place = Place::of(&lease, &seat);
+    let place = Place::of(&lease, &seat).fenced(world, &task.sandbox);
     let mut spec = world.command(words, &place.dir(&task.dir), env, log, &place);
     spec.stdout = Some(out.clone());
     // A list of items may be longer than a handoff.

@@ -133,7 +133,8 @@ pub async fn start(
     lease.prepare(&prepare)?;
     // A person's own: it shares what the person has.
     let (purpose, isolation) = (Purpose::Mending, Isolation::Worktree);
-    let wish = Wish { purpose, isolation, base, clean, copy, setup, label };
+    let sandbox = Default::default();
+    let wish = Wish { purpose, isolation, sandbox, base, clean, copy, setup, label };
     let setup = match &wish.setup {
         None => SetUp::Before,
         Some(setup) => {

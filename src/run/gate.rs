@@ -45,6 +45,7 @@ pub async fn gates(
     let wish = Wish {
         purpose: Purpose::Gate,
         isolation: board.isolation,
+        sandbox: board.sandbox.clone(),
         base: commit,
         clean: Clean::Keep,
         copy: copy.into_iter().map(|copy| copy.from).collect(),
@@ -61,7 +62,7 @@ pub async fn gates(
         GateScope::Land { onto } => format!("land-{}", onto.short()),
         GateScope::Rebuild => format!("rebuild-{}", tree.short()),
     };
-    let slot = Place::of(&lease, &seat);
+    let slot = Place::of(&lease, &seat).fenced(world, &board.sandbox);
     let mut stopped = false;
     for gate in &board.gates {
         let begun = Instant::now();

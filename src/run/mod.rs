@@ -7,6 +7,7 @@
 mod admit;
 mod apart;
 mod base;
+mod brief;
 mod create;
 mod dispatcher;
 mod ear;

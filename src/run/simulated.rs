@@ -211,6 +211,7 @@ impl World {
             worktree: PathBuf::new(),
             log: PathBuf::new(),
             isolation: Default::default(),
+            sandbox: Default::default(),
             built_on: Vec::new(),
             from: None,
         });

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::executor::{Claims, CommandSpec, Executor, Exit, How, Stop, Update};
+use crate::executor::{
+    Claims, CommandSpec, Confine, Executor, Exit, How, Stop, Update, Walls, at_home,
+};
 use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapshot};
-use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Setup};
+use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Sandbox, Sandboxing, Setup};
 
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
@@ -62,6 +64,10 @@ pub struct World {
     pub both_ways: bool,
     /// Who looks whether tasks change what is the user's.
     pub lookout: Lookout,
+    /// What can be enforced of the sandboxes that the board asks for.
+    pub walls: Walls,
+    /// The user's home.
+    pub home: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for World {
@@ -89,6 +95,8 @@ pub struct Wish {
     pub purpose: Purpose,
     /// How it is kept apart from the user's repository.
     pub isolation: Isolation,
+    /// What `setup` is kept from writing.
+    pub sandbox: Sandboxing,
     /// The commit whose tree it holds.
     pub base: Oid,
     /// What stays in it from before.
@@ -129,9 +137,27 @@ pub struct Place {
     pub tmp: PathBuf,
     /// What else a supervisor holds.
     pub locks: Vec<PathBuf>,
+    /// What a command may write here; none: anything.
+    pub confine: Option<Confine>,
 }
 
 impl Place {
+    /// The same place behind the walls that are asked for, as far as they can be enforced.
+    #[must_use]
+    pub fn fenced(mut self, world: &World, asked: &Sandboxing) -> Self {
+        let level = world.walls.enforced(asked.level);
+        self.confine = (level != Sandbox::None).then(|| {
+            let own = [self.worktree.clone(), self.tmp.clone()];
+            let more = asked.paths.iter().map(|path| at_home(path, world.home.as_deref()));
+            Confine {
+                level,
+                writable: own.into_iter().chain(more).collect(),
+                network: asked.network,
+            }
+        });
+        self
+    }
+
     /// A directory of the worktree; an empty path is its root.
     pub fn dir(&self, path: &RepoPath) -> PathBuf {
         // Joining an empty path would leave a slash at the end of PWD.
@@ -151,6 +177,7 @@ impl Place {
             port: seat.port(),
             tmp: seat.dir().to_owned(),
             locks: vec![seat.busy().to_owned()],
+            confine: None,
         }
     }
 }
@@ -266,7 +293,7 @@ impl World {
         let name = format!("setup.{}{apart}-{}.log", wish.purpose.word(), lease.number());
         let log = self.dir.join("logs").join(name);
         let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
-        let place = Place::of(lease, seat);
+        let place = Place::of(lease, seat).fenced(self, &wish.sandbox);
         let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
         let command = CommandSpec { timeout: setup.timeout, ..command };
         let exit = self.watch(command, halt.clone(), |_| {}).await;
@@ -314,6 +341,7 @@ impl World {
             secrets: self.secrets.values(),
             lock: Some(place.lock.clone()),
             locks: place.locks.clone(),
+            confine: place.confine.clone(),
         }
     }
 

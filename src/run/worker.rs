@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Assignment, Heard, Launch, ResultFile};
+use crate::agent::{self, Heard, Launch, ResultFile};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
@@ -22,6 +22,7 @@ use crate::verify;
 
 use super::Error;
 use super::admit::{marks, refused};
+use super::brief::{brief, given};
 use super::ear::{self, Ear};
 use super::existing::existing;
 use super::slot::{
@@ -158,6 +159,7 @@ async fn in_slot(
     let wish = Wish {
         purpose: Purpose::Task,
         isolation: job.task.isolation,
+        sandbox: job.task.sandbox.clone(),
         base: job.base,
         clean: job.task.clean,
         copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
@@ -206,9 +208,13 @@ async fn in_slot(
             .await?
         }
     };
-    let mut place = Place::of(&lease, &seat);
+    let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let (launch, scratch) = brief(&world, &job, &place, given)?;
+    if let Some(confine) = &mut place.confine {
+        // Where an agent writes its result.
+        confine.writable.push(scratch.0.clone());
+    }
     let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
     let mut notes = notes;
     let result = match (&job.profile, &heard) {
@@ -335,70 +341,6 @@ async fn not_started(
     let mut ended = end(job, Some(failure), None, Vec::new(), &exit);
     ended.tail = clip(tail);
     Ok(Some(ended))
-}
-
-/// Files of values that are handed over, gone when the attempt is over.
-pub(super) struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It is only missing if nothing had to be handed over.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The variables whose values are the caller's.
-pub(super) fn given(world: &World, job: &Job) -> Result<Vec<(OsString, OsString)>, Failure> {
-    // What the task says of a name goes before what its profile says.
-    let own = |name: &str| job.task.env.contains_key(name) || job.task.env_from.contains_key(name);
-    let of_profile = job.profile.iter().flat_map(|profile| &profile.env_from);
-    let all = of_profile.filter(|(name, _)| !own(name)).chain(&job.task.env_from);
-    all.map(|(name, from)| match world.given.get(from) {
-        Some(value) => Ok((name.into(), value.clone())),
-        None => {
-            let reason = format!("`env.{name}` takes its value from ${from}, which is not set");
-            Err(Failure::Start { reason })
-        }
-    })
-    .collect()
-}
-
-/// What the attempt is told: its command, and the environment that `verify` gets too.
-pub(super) fn brief(
-    world: &World,
-    job: &Job,
-    place: &Place,
-    given: Vec<(OsString, OsString)>,
-) -> Result<(Launch, Scratch), Error> {
-    let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
-    let mut launch = agent::launch(&Assignment {
-        run: &world.run,
-        task: &job.task,
-        unit: &job.unit,
-        profile: job.profile.as_ref(),
-        attempt: job.attempt,
-        slot: place.seat,
-        port: place.port,
-        board_dir: &job.board.dir,
-        worktree: &place.worktree,
-        scratch: &scratch,
-        needs: &job.needs,
-        note: job.note.as_deref(),
-    });
-    launch.env.extend(given);
-    let scratch = Scratch(scratch);
-    if job.profile.is_some() {
-        // An agent may write its result file there.
-        std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
-            doing: "making",
-            path: scratch.0.clone(),
-            source,
-        })?;
-    }
-    for (path, bytes) in &launch.files {
-        write(path, bytes)?;
-    }
-    Ok((launch, scratch))
 }
 
 async fn run_command(
@@ -593,12 +535,4 @@ fn clip(text: &str) -> String {
     }
     let tail = &text[from..];
     tail.find('\n').map_or(tail, |line| &tail[line + 1..]).to_owned()
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fault = |source| Error::Io { doing: "writing", path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(fault)?;
-    }
-    std::fs::write(path, bytes).map_err(fault)
 }

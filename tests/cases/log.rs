@@ -142,6 +142,7 @@ impl Log {
             worktree: PathBuf::from("/home/ada/.cache/todone/shop/1"),
             log: PathBuf::from(format!("logs/{task}.{attempt}.log")),
             isolation: Default::default(),
+            sandbox: Default::default(),
             built_on: Vec::new(),
             from: None,
         });

@@ -23,6 +23,7 @@ mod recovery;
 mod repositories;
 mod resuming;
 mod reviewing;
+mod sandbox;
 mod secrets;
 mod space;
 mod stopping;

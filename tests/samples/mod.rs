@@ -46,6 +46,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         setup: None,
         clean: Clean::default(),
         isolation: Isolation::default(),
+        sandbox: Default::default(),
         review: false,
     }
 }
@@ -70,6 +71,8 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         on_conflict: OnConflict::default(),
         gates: Vec::new(),
         isolation: Isolation::default(),
+        sandbox: Default::default(),
+        require_sandbox: false,
         worktrees: None,
         env_pass: None,
         protect: Vec::new(),

@@ -54,6 +54,7 @@ impl Bench {
             secrets: Vec::new(),
             lock: None,
             locks: Vec::new(),
+            confine: None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use todone::executor::{Claims, CommandSpec, Executor, Exit, How, Running, Stop, Update};
 use todone::git::{Identity, Pool, Repo};
 use todone::model::{Oid, RunId};
-use todone::run::{Request, Seats, Secrets, World, create, drive};
+use todone::run::{Lookout, Request, Seats, Secrets, World, create, drive};
 use todone::store::Memory;
 use tokio::sync::{mpsc, oneshot};
 
@@ -168,6 +168,9 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
         now: || 1_700_000_000_000,
         jobs: None,
         both_ways: false,
+        lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+")),
+        walls: Default::default(),
+        home: None,
     };
     let request =
         Request { board, plan, only: Vec::new(), jobs, epoch: 1_700_000_000, run: run.clone() };

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use crate::event::{Progress, UnitState};
 use crate::git::{Objects, Purpose};
 use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
+use crate::run::brief::{brief, given};
 use crate::run::dispatcher::start::outputs;
 use crate::run::locks::{Locks, Missing, RETRY};
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
-use crate::run::worker::{Job, Output, Stopped, brief, given, run_verify};
+use crate::run::worker::{Job, Output, Stopped, run_verify};
 use crate::run::{Error, Journal};
 
 /// The lines of changed files that are conflict markers and were no part of them before.
@@ -100,6 +101,7 @@ pub(super) async fn verify(
     let wish = Wish {
         purpose: Purpose::Task,
         isolation: job.task.isolation,
+        sandbox: job.task.sandbox.clone(),
         base: commit,
         clean: job.task.clean,
         copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
@@ -112,7 +114,7 @@ pub(super) async fn verify(
         Err(NotReady::Halted) => return Ok(None),
         Err(NotReady::Setup(tail)) => return Ok(Some(Err(Failure::Setup { tail }))),
     };
-    let mut place = Place::of(&lease, &seat);
+    let mut place = Place::of(&lease, &seat).fenced(world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let verdict = {
         let (launch, _scratch) = brief(world, &job, &place, given)?;

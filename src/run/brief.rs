@@ -1,0 +1,85 @@
+//! What an attempt is told: its command, its environment, the files of values that are handed over.
+//!
+//! Knows no slot but its place, and runs nothing.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::agent::{self, Assignment, Launch};
+use crate::model::Failure;
+
+use super::Error;
+use super::slot::{Place, World};
+use super::worker::Job;
+
+/// Files of values that are handed over, gone when the attempt is over.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is only missing if nothing had to be handed over.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The variables whose values are the caller's.
+pub(super) fn given(world: &World, job: &Job) -> Result<Vec<(OsString, OsString)>, Failure> {
+    // What the task says of a name goes before what its profile says.
+    let own = |name: &str| job.task.env.contains_key(name) || job.task.env_from.contains_key(name);
+    let of_profile = job.profile.iter().flat_map(|profile| &profile.env_from);
+    let all = of_profile.filter(|(name, _)| !own(name)).chain(&job.task.env_from);
+    all.map(|(name, from)| match world.given.get(from) {
+        Some(value) => Ok((name.into(), value.clone())),
+        None => {
+            let reason = format!("`env.{name}` takes its value from ${from}, which is not set");
+            Err(Failure::Start { reason })
+        }
+    })
+    .collect()
+}
+
+/// What the attempt is told: its command, and the environment that `verify` gets too.
+pub(super) fn brief(
+    world: &World,
+    job: &Job,
+    place: &Place,
+    given: Vec<(OsString, OsString)>,
+) -> Result<(Launch, Scratch), Error> {
+    let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
+    let mut launch = agent::launch(&Assignment {
+        run: &world.run,
+        task: &job.task,
+        unit: &job.unit,
+        profile: job.profile.as_ref(),
+        attempt: job.attempt,
+        slot: place.seat,
+        port: place.port,
+        board_dir: &job.board.dir,
+        worktree: &place.worktree,
+        scratch: &scratch,
+        needs: &job.needs,
+        note: job.note.as_deref(),
+    });
+    launch.env.extend(given);
+    let scratch = Scratch(scratch);
+    if job.profile.is_some() {
+        // An agent may write its result file there.
+        std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
+            doing: "making",
+            path: scratch.0.clone(),
+            source,
+        })?;
+    }
+    for (path, bytes) in &launch.files {
+        write(path, bytes)?;
+    }
+    Ok((launch, scratch))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fault = |source| Error::Io { doing: "writing", path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(fault)?;
+    }
+    std::fs::write(path, bytes).map_err(fault)
+}
