@@ -168,6 +168,11 @@ fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> 
         }
         if args.runs.is_empty() {
             strays(repo, &store, &known, args, tell)?;
+            let owned = known.iter().map(|run| store.owner(run));
+            let owned: Vec<_> = owned.collect::<Result<_, _>>()?;
+            if !args.dry_run && owned.iter().all(Option::is_none) {
+                repo.forget_moves()?;
+            }
         }
     }
     if args.slots {

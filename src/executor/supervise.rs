@@ -60,8 +60,6 @@ pub fn supervise() -> ExitCode {
                 if !watch.end(&mut reports) {
                     return ExitCode::SUCCESS;
                 }
-                // So that the directory of the last command is nobody's.
-                let _ = std::env::set_current_dir("/");
             }
             Err(why) => {
                 reports.send(&Report::Ended {
@@ -351,6 +349,9 @@ impl Watch {
             // Before the end is told: who hears of it may want one at once.
             self.locks.clear();
         }
+        // Before the end is told: whoever hears of it may want the directory for itself. It is only in
+        // the way if this fails.
+        let _ = std::env::set_current_dir("/");
         reports.send(&Report::Ended {
             how,
             took,

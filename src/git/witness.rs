@@ -274,6 +274,17 @@ impl Repo {
         file.write_all(format!("{from} {to} {name}\n").as_bytes()).map_err(io("writing", &path))
     }
 
+    /// Forgets the branches that todone moved itself: while no run goes on nobody asks for them.
+    pub fn forget_moves(&self) -> Result<(), Error> {
+        let path = self.state_dir().join(MOVES);
+        match fs::remove_file(&path) {
+            Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
+                Err(io("removing", &path)(fault))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a thing is now, in the form that a [`Shift`] has it.
     pub fn standing(&self, shift: &Shift) -> Result<Option<String>, Error> {
         let common = self.common_dir();

@@ -32,8 +32,8 @@ run = "touch ran"
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_ignored() {
     let space = Space::new(&[("x", "")]);
-    space.board("sandbox = \"strict\"\n[[task]]\nid = \"a\"\nrun = \"touch ran\"\n");
-    space.run(&[]).code(2).says("sandbox").says("not supported");
+    space.board("sparse = [\"src\"]\n[[task]]\nid = \"a\"\nrun = \"touch ran\"\n");
+    space.run(&[]).code(2).says("sparse").says("not supported");
     untouched(&space);
 }
 
