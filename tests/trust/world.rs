@@ -132,7 +132,7 @@ if mv "$order" "$order.done" 2>/dev/null; then
     both) kill -9 "$PPID" "$todone" ;;
   esac
   # Only the end of its supervisor ends this.
-  while :; do sleep 1; done
+  exec sleep 1000
 fi
 "#;
 
