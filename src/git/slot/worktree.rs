@@ -164,6 +164,8 @@ pub(super) fn registered(
     name: &str,
     base: Oid,
 ) -> Result<Admin, Error> {
+    // A `git gc` of a task, or of the user, prunes what git itself has just begun to make of a worktree.
+    const TRIES: u32 = 6;
     let known = known.map(|name| Admin::at(repo, name)).filter(|admin| admin.is_of(site));
     if let Some(admin) = known.or_else(|| Admin::find(repo, site)) {
         return Ok(admin);
@@ -171,10 +173,18 @@ pub(super) fn registered(
     // git names a worktree after its directory, so it is made under the name and then moved.
     let first = site.dir.join(name);
     let _gate = gate(repo)?;
-    disk::remove(&first)?;
-    let call = repo.git().args(["-c", "worktree.useRelativePaths=false", "worktree", "add"]);
-    let call = call.args(["--detach", "--no-checkout", "--lock", "-f", "-f"]);
-    guard::output(call.arg("--").arg(&first).arg(base.to_string()))?;
+    let mut left = TRIES;
+    loop {
+        disk::remove(&first)?;
+        let call = repo.git().args(["-c", "worktree.useRelativePaths=false", "worktree", "add"]);
+        let call = call.args(["--detach", "--no-checkout", "--lock", "-f", "-f"]);
+        left -= 1;
+        match guard::output(call.arg("--").arg(&first).arg(base.to_string())) {
+            Ok(_) => break,
+            Err(Error::Failed { .. }) if left > 0 => {}
+            Err(fault) => return Err(fault),
+        }
+    }
     let link = fs::read(first.join(".git")).map_err(io("reading", &first.join(".git")))?;
     let dir = link.strip_prefix(b"gitdir: ").map(|dir| dir.trim_ascii_end().to_vec());
     let dir = dir.map(|dir| PathBuf::from(std::ffi::OsString::from_vec(dir)));
