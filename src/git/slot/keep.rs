@@ -13,7 +13,7 @@ use super::disk::{self, io};
 use super::lock;
 use super::mark::Site;
 use super::pool::{Inner, Lease, Pool};
-use super::worktree::Admin;
+use super::worktree::{self, Admin};
 
 /// What a slot is at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl Pool {
     /// those that were set aside too.
     pub fn remove_all(&self, retired: bool) -> Result<Removal, Error> {
         let mut done = Removal::default();
+        worktree::tidy(&self.inner.repo)?;
         for (site, kind) in self.inner.sites()? {
             let bytes = size(&site.dir);
             let held = lock::try_lock(&site.lease_lock())?;

@@ -145,6 +145,29 @@ fn gate(repo: &Repo) -> Result<fs::File, Error> {
     lock::wait(&dir.join("worktree.lock"))
 }
 
+/// Removes what a git that was killed had only begun to know of a worktree of todone's: without
+/// `gitdir` it is of no directory. Nobody else makes one meanwhile, since the caller holds the gate.
+fn remove_begun(repo: &Repo) -> Result<(), Error> {
+    let all = fs::read_dir(repo.common_dir().join("worktrees"));
+    for entry in all.into_iter().flatten().flatten() {
+        let ours = entry.file_name().as_bytes().starts_with(b"todone-");
+        let dir = entry.path();
+        if ours && dir.is_dir() && fs::symlink_metadata(dir.join("gitdir")).is_err() {
+            disk::remove(&dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same while nothing is being made.
+pub(super) fn tidy(repo: &Repo) -> Result<(), Error> {
+    if !repo.state_dir().is_dir() {
+        return Ok(());
+    }
+    let _gate = gate(repo)?;
+    remove_begun(repo)
+}
+
 /// Sees to it that the slot's directory is there; whether it was not.
 pub(super) fn made(site: &Site) -> Result<bool, Error> {
     let tree = site.tree();
@@ -175,6 +198,7 @@ pub(super) fn registered(
     let _gate = gate(repo)?;
     let mut left = TRIES;
     loop {
+        remove_begun(repo)?;
         disk::remove(&first)?;
         let call = repo.git().args(["-c", "worktree.useRelativePaths=false", "worktree", "add"]);
         let call = call.args(["--detach", "--no-checkout", "--lock", "-f", "-f"]);
