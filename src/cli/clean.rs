@@ -263,6 +263,7 @@ enum Held {
     Review(usize),
     Unlanded(usize),
     Patches(usize),
+    Saved(usize),
 }
 
 impl Held {
@@ -300,6 +301,13 @@ impl std::fmt::Display for Held {
             Self::Unlanded(count) => {
                 write!(f, "{count} merged task{} landed nowhere (todone land)", s(count))
             }
+            Self::Saved(count) => write!(
+                f,
+                "it keeps {count} thing{} of your repository as before a task changed {} \
+                 (todone restore)",
+                s(count),
+                if *count == 1 { "it" } else { "them" }
+            ),
             Self::Patches(1) => write!(f, "1 patch that was not merged is nowhere else"),
             Self::Patches(count) => {
                 write!(f, "{count} patches that were not merged are nowhere else")
@@ -350,7 +358,11 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
     let mut objects = repo.objects()?;
     let refs = Names::of(&state.run).refs();
     let attempts = repo.refs(&format!("{refs}attempt/"))?;
-    for (_, commit) in attempts.into_iter().chain(repo.refs(&format!("{refs}saved/"))?) {
+    let saved = repo.refs(&format!("{refs}saved/"))?;
+    // What begins with `+` is what was there before a task changed it; see below.
+    let user = format!("{refs}saved/+");
+    let saved = saved.into_iter().filter(|(name, _)| !name.starts_with(&user));
+    for (_, commit) in attempts.into_iter().chain(saved) {
         if merged.contains(&commit) {
             continue;
         }
@@ -360,7 +372,16 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
             lost += 1;
         }
     }
-    Ok((lost > 0).then_some(Held::Patches(lost)))
+    if lost > 0 {
+        return Ok(Some(Held::Patches(lost)));
+    }
+    let mut changed = 0;
+    for shift in state.trespasses.iter().flat_map(|trespass| &trespass.shifts) {
+        if shift.before.is_some() && repo.standing(shift)? != shift.before {
+            changed += 1;
+        }
+    }
+    Ok((changed > 0).then_some(Held::Saved(changed)))
 }
 
 fn remove(repo: &Repo, store: &mut Sqlite, state: &RunState) -> Result<(), Failure> {

@@ -178,13 +178,19 @@ impl State {
         state.refs.retain(|name, _| !own(name));
         let common = repo.common_dir();
         state.head = head(repo)?;
-        state.config = fs::read(common.join("config")).unwrap_or_default();
+        state.config = there(&common.join("config"))?;
         state.stash = stashes(repo)?;
-        for entry in fs::read_dir(common.join("hooks")).into_iter().flatten().flatten() {
+        let hooks = common.join("hooks");
+        let entries = match fs::read_dir(&hooks) {
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(state),
+            entries => entries.map_err(io("reading", &hooks))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(io("reading", &hooks))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             // git's examples do nothing.
             if entry.file_type().is_ok_and(|kind| kind.is_file()) && !name.ends_with(".sample") {
-                state.hooks.insert(name, hook(&entry.path()));
+                state.hooks.insert(name, hook(&entry.path())?);
             }
         }
         Ok(state)
@@ -193,7 +199,7 @@ impl State {
 
 fn head(repo: &Repo) -> Result<Vec<u8>, Error> {
     if !repo.common_dir().join("reftable").is_dir() {
-        return Ok(fs::read(repo.git_dir().join("HEAD")).unwrap_or_default());
+        return there(&repo.git_dir().join("HEAD"));
     }
     let said = repo.git().args(["symbolic-ref", "-q", "HEAD"]).run()?;
     if said.status.success() {
@@ -211,9 +217,17 @@ fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
     Ok(lines.filter_map(|(oid, text)| Some((oid.parse().ok()?, text.to_owned()))).collect())
 }
 
-fn hook(path: &Path) -> (u32, Vec<u8>) {
+fn hook(path: &Path) -> Result<(u32, Vec<u8>), Error> {
     let mode = fs::metadata(path).map_or(0, |there| there.permissions().mode() & 0o777);
-    (mode, fs::read(path).unwrap_or_default())
+    Ok((mode, there(path)?))
+}
+
+/// What a file holds; nothing if it is not there. One that can't be read has not changed for that.
+fn there(path: &Path) -> Result<Vec<u8>, Error> {
+    match fs::read(path) {
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(io("reading", path)),
+    }
 }
 
 fn disk_text(path: &Path) -> String {
@@ -300,10 +314,13 @@ impl Repo {
             Thing::Config => fs::read(common.join("config")).ok().map(|bytes| blob(&bytes)),
             Thing::Hook { name } => {
                 let path = common.join("hooks").join(name);
-                path.is_file().then(|| {
-                    let (mode, bytes) = hook(&path);
-                    format!("{mode:o} {}", blob(&bytes))
-                })
+                match path.is_file() {
+                    false => None,
+                    true => {
+                        let (mode, bytes) = hook(&path)?;
+                        Some(format!("{mode:o} {}", blob(&bytes)))
+                    }
+                }
             }
         })
     }

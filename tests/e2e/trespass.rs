@@ -145,3 +145,22 @@ fn what_todone_and_nobody_else_moves_is_no_trespass() {
     ran.code(0).says_not("your repository changed");
     assert_eq!((space.read("fast"), space.read("slow")), ("1\n".into(), "1\n".into()));
 }
+
+/// What was there before is nowhere else, so it stays until it is put back or given up.
+#[test]
+fn what_was_there_before_outlives_a_clean() {
+    let space = space();
+    let before = space.read(".git/config");
+    space.board("[[task]]\nid = \"a\"\nrun = \"git config alias.x evil; echo 2 > b\"\n");
+    let board = space.path("board.toml");
+    space
+        .todone_quiet(&["run", board.to_str().expect("a name")])
+        .code(0)
+        .says("config was rewritten");
+    let kept = space.todone(&["clean"]).code(0);
+    kept.says("it keeps 1 thing of your repository as before a task changed it (todone restore)");
+    space.todone_quiet(&["restore"]).code(0);
+    assert_eq!(space.read(".git/config"), before);
+    space.todone(&["clean"]).code(0).says_not("todone restore");
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+}
