@@ -111,7 +111,12 @@ impl Repo {
         let message = message.replace(['\n', '\r', '\0'], " ");
         let script = RefScript::new(self, &lines)?;
         if self.keep(updates) {
-            script.done();
+            let lock = |name: &str| self.common_dir().join(format!("{name}.lock"));
+            // A lock that could not be removed when its ref had moved is nobody's: what was written of it
+            // stays, so that it is swept.
+            if updates.iter().all(|update| lock(&update.name).symlink_metadata().is_err()) {
+                script.done();
+            }
             return Ok(());
         }
         let call = self.git().args(["update-ref", "-m", &message, "--stdin", "-z"]);

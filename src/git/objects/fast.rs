@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-use git2::{Config, ConfigLevel, ObjectType, Odb, Repository};
+use git2::{Config, ConfigLevel, ErrorClass, ObjectType, Odb, Repository};
 
 use crate::model::Oid;
 use crate::process::brink;
@@ -28,6 +28,10 @@ impl std::fmt::Debug for Store {
         f.debug_tuple("Store").field(&self.repository.path()).finish()
     }
 }
+
+/// A `git gc`, of a task for example, may take the directory of an object away between its making and
+/// the object's coming.
+const TRIES: u32 = 6;
 
 /// More objects than this go to a pack rather than to a file each.
 const LOOSE: usize = 40;
@@ -95,8 +99,15 @@ impl Store {
             // is there is not written again.
             sync_loose(objects, oid)?;
         }
-        let written = self.odb()?.write(object_type(kind), bytes);
-        let written = written.map_err(|source| library(&format!("writing {oid}"), source))?;
+        let mut left = TRIES;
+        let written = loop {
+            left -= 1;
+            match self.odb()?.write(object_type(kind), bytes) {
+                Ok(written) => break written,
+                Err(fault) if fault.class() == ErrorClass::Os && left > 0 => {}
+                Err(source) => return Err(library(&format!("writing {oid}"), source)),
+            }
+        };
         assert_eq!(written, theirs(oid), "BUG: an object has two names");
         Ok(())
     }
