@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{Config, ConfigLevel, ErrorClass, ObjectType, Odb, Repository};
@@ -144,7 +145,22 @@ pub(super) fn pack<'a>(
     for ((oid, ..), name) in objects {
         builder.insert_object(theirs(*oid), Some(name)).map_err(told)?;
     }
-    builder.write(into, 0o444).map_err(told)
+    builder.write(into, 0o444).map_err(told)?;
+    remove_twins(into);
+    Ok(())
+}
+
+/// libgit2 gives a file its name by a second link, and tells nobody if the first can't be removed.
+fn remove_twins(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let first = name.starts_with(b"pack_git2_") && name.ends_with(b".lock");
+        if first && entry.metadata().is_ok_and(|there| there.nlink() > 1) {
+            // It is in nobody's way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The SHA-1 name of an object.
