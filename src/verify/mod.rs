@@ -1,6 +1,10 @@
-//! Is it good: turns the end of a verify command or gate into a verdict.
+//! Is it good: turns the end of a verify command or gate into a verdict, and a red gate into culprits.
 //!
 //! Knows nothing of where it ran.
+
+mod search;
+
+pub use search::{Culprit, Found, Round, Terms, Try, search};
 
 use crate::executor::{Exit, How};
 use crate::model::Verdict;
