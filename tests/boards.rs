@@ -123,7 +123,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("board", "on_reject", "on_reject = 'retry'"),
     ("board", "resolver", "resolver = 'a'"),
     ("board", "gate", "gate = 'make'"),
-    ("board", "gate_base", "gate_base = true"),
+    ("board", "gate_base", "gate_base = false"),
     (
         "board",
         "budget",

@@ -8,7 +8,8 @@ use globset::GlobBuilder;
 use proptest::prelude::*;
 use todone::model::{
     Board, Changes, Clean, CommitStyle, Foreach, ForeachSource, Isolation, LandAs, LandMoved,
-    LandPolicy, MergeStyle, OnConflict, OnFailure, RepoPath, Retry, Schedule, Task, TaskId, Work,
+    LandPolicy, MergeStyle, OnConflict, OnFailure, OnReject, RepoPath, Retry, Schedule, Task,
+    TaskId, Work,
 };
 use todone::plan::{self, Fault, MOST_OVERLAPS};
 
@@ -43,6 +44,8 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        on_conflict: OnConflict::Report,
+        on_reject: OnReject::Report,
     }
 }
 
@@ -63,7 +66,9 @@ fn board(tasks: Vec<Task>) -> Board {
         schedule: Schedule::Waves,
         on_failure: OnFailure::Continue,
         on_conflict: OnConflict::Report,
+        on_reject: OnReject::Report,
         gates: Vec::new(),
+        gate_base: true,
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         require_sandbox: false,

@@ -12,7 +12,7 @@ use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
     AttemptEnd, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask, RepoPath, RunId,
-    Sandbox, Shift, SkipReason, Thing, Trespass, Unit, Verdict,
+    Sandbox, Shift, SkipReason, Thing, Trespass, Trial, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -96,6 +96,8 @@ fn every_kind() -> Vec<EventKind> {
             tree: oid(4),
             verdict,
             millis: 5,
+            trial: Trial::Whole,
+            log: None,
         })
     };
     let items = Some(vec![RepoPath::from("a b"), RepoPath::new(&b"\xff"[..])]);
@@ -144,6 +146,7 @@ fn every_kind() -> Vec<EventKind> {
                 (id("b"), Outcome::Failed { failure: Failure::Exit { code: 2 } }),
                 (id("c"), Outcome::Unchanged),
             ],
+            again: vec![id("b")],
         },
         EventKind::Integrated { wave: 0 },
         EventKind::LandPlanned {

@@ -53,6 +53,8 @@ fn case(work: Work) -> Case {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        on_conflict: Default::default(),
+        on_reject: Default::default(),
     };
     let unit = Unit { id: id("convert"), task: id("convert"), items: None };
     Case { task, unit, profile: None, needs: BTreeMap::new(), note: None }

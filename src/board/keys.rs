@@ -67,7 +67,7 @@ const GATE: &Section = &Section::new(
         key("name", Word, "`gate`", "its name"),
         key("run", Script, REQUIRED, "the shell script"),
         key("timeout", Duration, "no limit", "how long it may take"),
-        key("paths", Later(&Many(&Glob)), "any", "the part of the tree whose change makes it run"),
+        key("paths", Many(&Glob), "any", "the part of the tree whose change makes it run"),
     ],
 );
 #[rustfmt::skip]
@@ -103,7 +103,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("on_reject", ON_REJECT, "\"report\"", "what happens to a task that a gate rejects"),
         key("resolver", Later(&Word), "none", "the agent profile that resolves conflicts"),
         key("gate", Either(&[Script, Table(GATE), Filling(&Table(GATE), "leave `gate` out")]), "none", "what must succeed on the merged tree after every wave: a script, a table, or `[[gate]]` for several"),
-        key("gate_base", LaterFlag(false), "true", "whether the gate runs on the base before the first task"),
+        key("gate_base", Flag, "true", "whether the gate runs on the base before the first task"),
         key("budget", Later(&Table(BUDGET)), "none", "what the run may spend"),
         key("protect", Many(&Glob), "none", "paths that no task may change"),
         key("redact", Many(&Word), "none", "variables of the caller whose values are kept out of logs, reports and patches, besides those called `…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD`"),
@@ -123,8 +123,8 @@ pub(super) const BOARD: &Section = &Section::new(
     ],
 );
 
-const ON_CONFLICT: Shape = Choice(&["report"], &["retry", "resolve"]);
-const ON_REJECT: Shape = Choice(&["report"], &["retry"]);
+const ON_CONFLICT: Shape = Choice(&["report", "retry"], &["resolve"]);
+const ON_REJECT: Shape = Choice(&["report", "retry"], &[]);
 const ISOLATION: Shape = Choice(&["worktree", "clone"], &[]);
 const SANDBOX: Shape = Either(&[LEVEL, Table(WALLS)]);
 const LEVEL: Shape = Choice(&["none", "write", "strict"], &[]);

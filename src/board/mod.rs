@@ -147,6 +147,8 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
         agents: &board.agents,
         isolation: board.isolation,
         sandbox: &board.sandbox,
+        on_conflict: board.on_conflict,
+        on_reject: board.on_reject,
         vars_env: &vars_env,
         files: Default::default(),
     };

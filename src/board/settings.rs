@@ -101,7 +101,9 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         schedule: view.choice("schedule").unwrap_or_default(),
         on_failure: view.choice("on_failure").unwrap_or_default(),
         on_conflict: view.choice("on_conflict").unwrap_or_default(),
+        on_reject: view.choice("on_reject").unwrap_or_default(),
         gates: gates(&view, c),
+        gate_base: view.value("gate_base").is_none() || view.flag("gate_base"),
         isolation: apart(&sandbox, view.choice("isolation").unwrap_or_default()),
         sandbox,
         require_sandbox: view.flag("require_sandbox"),
@@ -164,11 +166,10 @@ fn commit(board: &View<'_, '_>, c: &mut Checker<'_>) -> CommitStyle {
 
 fn gates(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<Gate> {
     let Some(found) = board.find("gate") else { return Vec::new() };
-    let several = found.value.get_ref().as_array().is_some();
     let section =
         board.key("gate").and_then(|key| inner(&key.shape)).expect("BUG: a gate is a table");
     let mut gates: Vec<Gate> = Vec::new();
-    for (number, value) in elements(found.value).iter().enumerate() {
+    for value in elements(found.value) {
         let gate = if let Some(script) = value.get_ref().as_str() {
             no_vars(script, value.span(), c);
             Some(Gate {
@@ -195,9 +196,6 @@ fn gates(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<Gate> {
         if gates.iter().any(|other| other.name == gate.name) {
             let message = format!("two gates are called {}", quote(&gate.name));
             c.sink.hinted(value.span(), message, "give each a `name`".to_owned());
-        }
-        if several && number == 1 {
-            c.sink.unbuilt(value.span().start, "more than one gate".to_owned());
         }
         gates.push(gate);
     }

@@ -16,8 +16,8 @@ use super::keys::DEFAULTS;
 use super::settings::{first_word, retry, table};
 use super::value::{View, scalar, texts};
 use crate::model::{
-    Check, Copy, Foreach, ForeachSource, Isolation, Profile, RepoPath, Sandboxing, Setup, Task,
-    TaskId, Work,
+    Check, Copy, Foreach, ForeachSource, Isolation, OnConflict, OnReject, Profile, RepoPath,
+    Sandboxing, Setup, Task, TaskId, Work,
 };
 
 /// The keys that say what a task does: one of them.
@@ -39,6 +39,8 @@ pub(super) struct Decoder<'d, 't> {
     pub(super) isolation: Isolation,
     /// What tasks are kept from writing that don't say.
     pub(super) sandbox: &'d Sandboxing,
+    pub(super) on_conflict: OnConflict,
+    pub(super) on_reject: OnReject,
     /// The vars as scripts see them.
     pub(super) vars_env: &'d BTreeMap<String, String>,
     /// Prompt files that were read, or why not.
@@ -146,6 +148,8 @@ impl<'d> Decoder<'d, '_> {
             ),
             sandbox,
             review: view.flag("review"),
+            on_conflict: view.choice("on_conflict").unwrap_or(self.on_conflict),
+            on_reject: view.choice("on_reject").unwrap_or(self.on_reject),
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::{RunState, UnitStatus};
-use crate::model::{RepoPath, TaskId};
+use crate::model::{Outcome, RepoPath, TaskId};
 use crate::run::{Names, select};
 
 use super::Global;
@@ -117,6 +117,15 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
         if verify.exists() {
             writeln!(anstream::stdout(), "==> verify <==")?;
             print(&verify, 0)?;
+        }
+        // What a gate said belongs to the attempt whose patch it refused: the last one.
+        let refused = state.units.get(id).and_then(|unit| unit.outcome());
+        if let (Some(Outcome::Rejected { gate, log: Some(log), .. }), None) =
+            (refused, args.attempt)
+        {
+            let gate = crate::report::escape::line(gate.as_bytes());
+            writeln!(anstream::stdout(), "==> gate {gate} <==")?;
+            print(&dir.join(log), 0)?;
         }
     }
     if !missing.is_empty() && missing.len() == pick.units.len() {

@@ -47,6 +47,7 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
         writeln!(out, "{text}")?;
         return Ok(0);
     }
+    let run_dir = repo.state_dir().join("runs").join(state.run.as_str());
     if pick.units.is_empty() {
         writeln!(out, "no task of {} is {}", state.run, args.tasks.join(" or "))?;
     }
@@ -54,7 +55,7 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
         if place > 0 {
             writeln!(out)?;
         }
-        one(&mut out, &state, id)?;
+        one(&mut out, &state, &run_dir, id)?;
     }
     Ok(0)
 }
@@ -85,7 +86,12 @@ fn path(state: &RunState, units: &[TaskId]) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(), Failure> {
+fn one(
+    out: &mut impl std::io::Write,
+    state: &RunState,
+    run_dir: &std::path::Path,
+    id: &TaskId,
+) -> Result<(), Failure> {
     let Some(unit) = state.units.get(id) else {
         let outcome = state.unexpanded.get(id);
         writeln!(out, "{id}: {}", outcome.map_or("waiting", Outcome::word))?;
@@ -110,8 +116,11 @@ fn one(out: &mut impl std::io::Write, state: &RunState, id: &TaskId) -> Result<(
     match unit.outcome() {
         Some(Outcome::Merged { commit }) => writeln!(out, "  commit   {commit}")?,
         Some(Outcome::Skipped { reason }) => writeln!(out, "  because  {reason}")?,
-        Some(Outcome::Rejected { gate }) => {
-            writeln!(out, "  rejected by `{gate}` with the rest of its wave")?
+        Some(Outcome::Rejected { gate, blame, log }) => {
+            writeln!(out, "  rejected {}", report::refused(gate, blame))?;
+            if let Some(log) = log {
+                writeln!(out, "    log of the gate: {}", run_dir.join(log).display())?;
+            }
         }
         Some(Outcome::Declined { text }) => match text {
             Some(text) => {

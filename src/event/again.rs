@@ -39,6 +39,7 @@ impl UnitState {
             note: None,
             from: None,
             fix: None,
+            returned: None,
         }
     }
 
@@ -148,6 +149,7 @@ impl RunState {
         }
         if self.board.gates != board.gates || self.board.env_pass != board.env_pass {
             self.stale_gates = self.gates.len();
+            self.base_green.clear();
         }
         for (id, unit) in &self.units {
             let last = unit.attempts.last().map_or(0, |attempt| attempt.number);

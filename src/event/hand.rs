@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::model::{AttemptEnd, Oid, Outcome, SkipReason, TaskId};
 
-use super::state::{AttemptState, RunState, UnitState, UnitStatus};
+use super::parts::{AttemptState, UnitState, UnitStatus};
+use super::state::RunState;
 
 /// How the outcome of a need that waits for review is called in [`SkipReason::Need`].
 pub const REVIEW: &str = "review";

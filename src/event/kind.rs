@@ -161,6 +161,9 @@ pub enum EventKind {
         tree: Oid,
         /// What becomes of each unit of the wave that had a patch or nothing to merge, in order.
         outcomes: Vec<(TaskId, Outcome)>,
+        /// Those of them that run again on the new tip instead of ending so.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        again: Vec<TaskId>,
     },
     /// The branch points to `to`.
     Integrated {

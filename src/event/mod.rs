@@ -6,16 +6,18 @@
 mod again;
 mod hand;
 mod kind;
+mod parts;
 mod progress;
 mod reporter;
 mod state;
+mod verified;
 
 pub use again::Rebuild;
 pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
+pub use parts::{
+    AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
+};
 pub use progress::{Holder, Progress, Wait};
 pub use reporter::Reporter;
-pub use state::{
-    AttemptState, BadEvent, FixState, LandState, PlannedMerge, RunState, UnitState, UnitStatus,
-    WaveState,
-};
+pub use state::{BadEvent, RunState};

@@ -23,6 +23,19 @@ pub enum Progress {
         /// The bytes.
         line: Vec<u8>,
     },
+    /// A gate was red on the patches of a wave, and a round of the search for the culprit begins.
+    Search {
+        /// The gate.
+        gate: String,
+        /// The round; the one that showed it to be red was the first.
+        round: usize,
+        /// So many it will be at most, as far as is known now.
+        most: usize,
+        /// How many patches stand in each set that is tried.
+        sets: Vec<usize>,
+        /// How many patches are in question.
+        of: usize,
+    },
     /// A unit that could start waits for a lock or limit, or for an agent to be asked again.
     Waiting {
         /// The unit.

@@ -3,15 +3,14 @@
 //! Knows no store, no clock and no file; [`RunState::apply`] refuses an event that can't follow.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
-use crate::model::{
-    AttemptEnd, Board, GateRun, GateScope, Isolation, Oid, Outcome, Patch, Plan, RunId, Sandbox,
-    TaskId, Trespass, Unit,
-};
+use crate::model::{AttemptEnd, Board, GateRun, Oid, Outcome, Plan, RunId, TaskId, Trespass, Unit};
 
 use super::again::Rebuild;
-use super::{Event, EventKind, LandRefusal, RunStatus};
+use super::parts::{
+    AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
+};
+use super::{Event, EventKind, RunStatus};
 
 /// An event that can't follow what was before it: the log is damaged, or todone has a bug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,172 +93,21 @@ pub struct RunState {
     pub(super) stale_gates: usize,
     /// Whether it was asked to stop since it was last owned.
     pub interrupted: bool,
-    /// Whether a gate on a wave was red since it was last owned: nothing more is started.
+    /// Whether a gate was red without any fault of a task since it was last owned: nothing more is
+    /// started.
     pub halted: bool,
+    /// The gates that the base is known to pass.
+    pub base_green: BTreeSet<String>,
+    /// The gate that the base does not pass, if one was found since the run was last owned.
+    pub base_red: Option<String>,
+    /// The tree that landed last.
+    pub landed_tree: Option<Oid>,
     /// The number of the last event.
     pub seq: u64,
     /// What of the user's repository changed while tasks ran, in order.
     pub trespasses: Vec<Trespass>,
     /// Events of a newer todone.
     pub unknown: u64,
-}
-
-/// How far a wave is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WaveState {
-    /// The commit that its tasks start from, once it began.
-    pub base: Option<Oid>,
-    /// The merge that is prepared and not confirmed.
-    pub planned: Option<PlannedMerge>,
-    /// Whether its patches are merged.
-    pub integrated: bool,
-}
-
-/// A prepared move of the integration branch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlannedMerge {
-    /// The tip before.
-    pub from: Oid,
-    /// The tip after.
-    pub to: Oid,
-    /// Its tree.
-    pub tree: Oid,
-    /// What becomes of the units.
-    pub outcomes: Vec<(TaskId, Outcome)>,
-}
-
-/// One unit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnitState {
-    /// What it is.
-    pub unit: Unit,
-    /// The wave of its task.
-    pub wave: usize,
-    /// Where it stands.
-    pub status: UnitStatus,
-    /// Its attempts, in order; they stay when it is put back.
-    pub attempts: Vec<AttemptState>,
-    /// Attempts that belong to earlier rounds (`retry`) and no longer count against the limit.
-    pub forgiven: usize,
-    /// Whether it starts from the present tip instead of what its needs gave (`retry`).
-    pub on_tip: bool,
-    /// What the user adds to its prompt (`retry -m`).
-    pub note: Option<String>,
-    /// The commit of what its last attempt left, which the next one goes on from.
-    pub from: Option<Oid>,
-    /// The worktree in which a person mends it, if there is one.
-    pub fix: Option<FixState>,
-}
-
-/// A worktree in which a person mends a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixState {
-    /// The commit that it is a checkout of.
-    pub base: Oid,
-    /// Where it is.
-    pub worktree: PathBuf,
-    /// Whether it holds what it is to hold.
-    pub ready: bool,
-}
-
-/// Where a unit stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum UnitStatus {
-    /// Its needs are not met, or nobody had time for it yet.
-    Waiting,
-    /// An attempt runs.
-    Running,
-    /// Its last attempt succeeded; the patch waits for its turn to be merged.
-    Patched,
-    /// Its last attempt succeeded; the patch waits until a reviewer has taken it.
-    Review,
-    /// It is through.
-    Done(Outcome),
-}
-
-/// One attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AttemptState {
-    /// Its number, from 1.
-    pub number: u32,
-    /// The commit it started from.
-    pub base: Oid,
-    /// The slot's number.
-    pub slot: u32,
-    /// The directory it worked in.
-    pub worktree: PathBuf,
-    /// Its log, relative to the run's folder.
-    pub log: PathBuf,
-    /// How it is kept apart from the user's repository.
-    pub isolation: Isolation,
-    /// The sandbox that was really enforced.
-    pub sandbox: Sandbox,
-    /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
-    pub built_on: Vec<(TaskId, Oid)>,
-    /// The commit of what an earlier attempt left, which this one went on from.
-    pub from: Option<Oid>,
-    /// When it began.
-    pub started: u64,
-    /// When it ended, and how; none: it runs, or nobody saw its end.
-    pub ended: Option<(u64, AttemptEnd)>,
-    /// What was found in its slot afterwards.
-    pub salvaged: Option<Oid>,
-    /// Whether a person did it.
-    pub by_hand: bool,
-    /// What a reviewer said who refused it.
-    pub declined: Option<String>,
-}
-
-/// How landing stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LandState {
-    /// Not tried.
-    Open,
-    /// The branch is about to move.
-    Planned {
-        /// The branch, in full.
-        into: String,
-        /// What it pointed to.
-        from: Option<Oid>,
-        /// Where it goes.
-        to: Oid,
-        /// That commit's tree.
-        tree: Oid,
-    },
-    /// It moved.
-    Landed {
-        /// The branch, in full.
-        into: String,
-        /// Where it went.
-        to: Oid,
-    },
-    /// It stayed.
-    Refused(LandRefusal),
-}
-
-impl UnitState {
-    /// The patch of the last attempt, whether it counts or not.
-    pub fn patch(&self) -> Option<&Patch> {
-        self.attempts.last()?.ended.as_ref()?.1.patch.as_ref()
-    }
-
-    /// How the last attempt ended.
-    pub fn last_end(&self) -> Option<&AttemptEnd> {
-        Some(&self.attempts.last()?.ended.as_ref()?.1)
-    }
-
-    /// How it ended, if it did.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match &self.status {
-            UnitStatus::Done(outcome) => Some(outcome),
-            _ => None,
-        }
-    }
-
-    /// How many attempts count against the limit of retries.
-    pub fn tried(&self) -> usize {
-        self.attempts.len() - self.forgiven
-    }
 }
 
 impl RunState {
@@ -320,6 +168,9 @@ impl RunState {
             stale_gates: 0,
             interrupted: false,
             halted: false,
+            base_green: BTreeSet::new(),
+            base_red: None,
+            landed_tree: None,
             seq: event.seq,
             trespasses: Vec::new(),
             unknown: 0,
@@ -364,6 +215,7 @@ impl RunState {
                 self.owner = Some(*pid);
                 self.interrupted = false;
                 self.halted = false;
+                self.base_red = None;
                 self.ended = None;
                 if matches!(self.land, LandState::Refused(_)) {
                     self.land = LandState::Open;
@@ -434,17 +286,19 @@ impl RunState {
                 self.finish(task, outcome)?;
             }
             EventKind::GateEnded(gate) => {
-                if matches!(gate.scope, GateScope::Wave { .. }) && !gate.verdict.is_green() {
-                    self.halted = true;
-                }
-                self.gates.push(gate.clone());
+                self.gate_ended(gate);
             }
-            EventKind::IntegrationPlanned { wave, from, to, tree, outcomes } => {
+            EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again } => {
                 if self.tip != *from {
                     return Err(format!("the tip is {}, not {from}", self.tip));
                 }
-                let planned =
-                    PlannedMerge { from: *from, to: *to, tree: *tree, outcomes: outcomes.clone() };
+                let planned = PlannedMerge {
+                    from: *from,
+                    to: *to,
+                    tree: *tree,
+                    outcomes: outcomes.clone(),
+                    again: again.clone(),
+                };
                 self.wave(*wave)?.planned = Some(planned);
             }
             EventKind::Integrated { wave } => {
@@ -461,7 +315,7 @@ impl RunState {
                     if let Outcome::Merged { commit } = outcome {
                         self.merged.push((task.clone(), commit));
                     }
-                    self.unit(&task)?.status = UnitStatus::Done(outcome);
+                    self.through(&task, outcome, &planned.again)?;
                 }
                 self.skip_anew();
             }
@@ -471,6 +325,9 @@ impl RunState {
             }
             EventKind::Landed { into, to } => {
                 self.has_landed = true;
+                if let LandState::Planned { tree, .. } = &self.land {
+                    self.landed_tree = Some(*tree);
+                }
                 self.land = LandState::Landed { into: into.clone(), to: *to };
             }
             EventKind::LandUndone { .. } => {
@@ -579,6 +436,7 @@ impl RunState {
                 continue;
             }
             let unit = self.unit(task)?;
+            unit.returned = unit.outcome().cloned();
             unit.status = UnitStatus::Waiting;
             unit.forgiven = unit.attempts.len();
             unit.on_tip = true;

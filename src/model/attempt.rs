@@ -3,10 +3,11 @@
 //! Knows no processes: exit statuses are plain numbers here.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conflict, Note, Oid, Patch, RepoPath, TaskId, Trouble, Usage};
+use super::{Blame, Conflict, Note, Oid, Patch, RepoPath, TaskId, Trouble, Usage};
 
 /// Everything that is kept of an attempt when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -198,6 +199,12 @@ pub enum Outcome {
     Rejected {
         /// The gate's name.
         gate: String,
+        /// Why it is this task's patch that was refused.
+        #[serde(default)]
+        blame: Blame,
+        /// The log of the gate, relative to the run's folder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<PathBuf>,
     },
     /// A reviewer refused its patch.
     Declined {

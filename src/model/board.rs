@@ -46,8 +46,14 @@ pub struct Board {
     pub on_failure: OnFailure,
     /// What happens to a task whose patch can't be merged.
     pub on_conflict: OnConflict,
+    /// What happens to a task whose patch a gate refuses.
+    #[serde(default)]
+    pub on_reject: OnReject,
     /// Commands that must succeed on the merged tree after each wave.
     pub gates: Vec<Gate>,
+    /// Whether they must succeed on the base before anything is started.
+    #[serde(default)]
+    pub gate_base: bool,
     /// How tasks are kept apart.
     pub isolation: Isolation,
     /// What tasks and gates are kept from writing.
@@ -222,6 +228,17 @@ pub enum OnConflict {
     Resolve,
 }
 
+/// What happens to a task that a gate rejects (`on_reject`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReject {
+    /// It is reported.
+    #[default]
+    Report,
+    /// It runs again on the new tip, and is told what the gate said.
+    Retry,
+}
+
 /// How a task is kept apart from the user's repository (`isolation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -300,6 +317,8 @@ pub struct Gate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "at", rename_all = "lowercase")]
 pub enum GateScope {
+    /// The commit that the run starts from.
+    Base,
     /// The tip after this wave (from 0).
     Wave {
         /// The wave's number.

@@ -33,7 +33,8 @@ pub use agent::{Permissions, ProfileKind, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
-    LandPolicy, MergeStyle, OnConflict, OnFailure, Profile, Sandbox, Sandboxing, Schedule, Unbuilt,
+    LandPolicy, MergeStyle, OnConflict, OnFailure, OnReject, Profile, Sandbox, Sandboxing,
+    Schedule, Unbuilt,
 };
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
 pub use id::{IdFault, RunId, TaskId};
@@ -46,4 +47,4 @@ pub use task::{
     Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Unit, Work,
 };
 pub use trespass::{Shift, Thing, Trespass};
-pub use verdict::{GateRun, Verdict};
+pub use verdict::{Blame, GateRun, Trial, Verdict};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clean, Isolation, RepoPath, TaskId};
-use super::{Sandboxing, board::opt_millis};
+use super::board::opt_millis;
+use super::{Clean, Isolation, OnConflict, OnReject, RepoPath, Sandboxing, TaskId};
 
 /// One unit of work: who does it, what it needs, what must hold after it. Defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,12 @@ pub struct Task {
     /// Whether its patch is merged only when a person has approved it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// What happens if its patch can't be merged.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// What happens if a gate refuses its patch.
+    #[serde(default)]
+    pub on_reject: OnReject,
 }
 
 /// What a task does.

@@ -86,6 +86,12 @@ pub fn advice(failure: &Failure, tail: &str) -> Option<String> {
     }
 }
 
+/// Whether a task whose patch was refused, or met another, is to run again when the board wants that:
+/// within its attempts, but once at least.
+pub fn comes_back(tried: usize, retry: Retry) -> bool {
+    tried < (retry.attempts as usize).max(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +113,14 @@ mod tests {
         assert_eq!(next(&times(3), 3, false), Decision::GiveUp);
         assert_eq!(next(&times(4), 3, true), Decision::GiveUp);
         assert_eq!(next(&times(1), 1, false), Decision::GiveUp);
+    }
+
+    #[test]
+    fn who_comes_back_does_so_once_at_least() {
+        assert!(comes_back(1, Retry::default()));
+        assert!(!comes_back(2, Retry::default()));
+        assert!(comes_back(2, Retry { attempts: 3 }));
+        assert!(!comes_back(3, Retry { attempts: 3 }));
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub fn exit_code(state: &RunState) -> u8 {
     if stopped(state) {
         return STOPPED;
     }
+    if state.base_red.is_some() {
+        return FAILED;
+    }
     let units = state.units.values().map(|unit| match &unit.status {
         UnitStatus::Done(outcome) => weigh(outcome),
         _ => LEFT,
@@ -80,7 +83,7 @@ fn landed_as_asked(state: &RunState) -> bool {
 mod tests {
     use super::*;
     use crate::event::Event;
-    use crate::model::{Conflict, Failure, Oid, RunId, TaskId};
+    use crate::model::{Blame, Conflict, Failure, Oid, RunId, TaskId};
 
     fn oid() -> Oid {
         "ab".repeat(20).parse().expect("an id")
@@ -110,7 +113,7 @@ mod tests {
     #[test]
     fn the_worst_task_decides() {
         let failed = Outcome::Failed { failure: Failure::Timeout };
-        let rejected = Outcome::Rejected { gate: "gate".to_owned() };
+        let rejected = Outcome::Rejected { gate: "gate".to_owned(), blame: Blame::Wave, log: None };
         let task: TaskId = "x".parse().expect("an id");
         let conflict =
             Conflict { task: task.clone(), patch: oid(), onto: oid(), files: Vec::new() };

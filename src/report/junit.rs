@@ -12,7 +12,7 @@
 //! | failed attempts before the last that failed too | `rerunFailure` |
 
 use crate::event::{RunState, UnitState};
-use crate::model::{Failure, GateRun, GateScope, Outcome, SkipReason, Verdict};
+use crate::model::{Blame, Failure, GateRun, GateScope, Outcome, SkipReason, Trial, Verdict};
 
 use super::look::Look;
 use super::summary::{Report, TaskReport};
@@ -183,9 +183,13 @@ fn of_outcome(
             let message = format!("conflict: it meets {}", super::alike::reason(task));
             End::Failure(bad("conflict", message, lines(&text)))
         }
-        Outcome::Rejected { gate } => {
+        Outcome::Rejected { gate, log, .. } => {
             let red = state.gates.iter().rev().find_map(|run| match &run.verdict {
-                Verdict::Red { tail, .. } if run.gate == *gate => Some(lines(tail)),
+                Verdict::Red { tail, .. }
+                    if run.gate == *gate && (log.is_none() || run.log == *log) =>
+                {
+                    Some(lines(tail))
+                }
                 _ => None,
             });
             let message = task.reason.clone().unwrap_or_default();
@@ -233,7 +237,7 @@ fn kind(failure: &Failure) -> &'static str {
 /// The gates, each once per place where it judged; its last verdict there counts.
 fn of_gates(state: &RunState) -> Vec<Case> {
     let mut places: Vec<(&str, &GateScope, Vec<&GateRun>)> = Vec::new();
-    for run in &state.gates {
+    for run in state.gates.iter().filter(|run| counts(run)) {
         let known = places.iter_mut().find(|(gate, at, _)| *gate == run.gate && **at == run.scope);
         match known {
             Some((.., runs)) => runs.push(run),
@@ -244,7 +248,15 @@ fn of_gates(state: &RunState) -> Vec<Case> {
         let mut before: Vec<Bad> = runs.iter().filter_map(|run| red(run)).collect();
         let last = runs.last().filter(|last| !last.verdict.is_green());
         let end = match last.and_then(|_| before.pop()) {
+            Some(_) if settled(state, gate, at) => {
+                // Its culprits are told as such, and what is left without them is green.
+                before.clear();
+                End::Good
+            }
             Some(bad) => End::Failure(bad),
+            None if runs.iter().all(|run| run.trial == Trial::NotNeeded) => {
+                End::Skipped("none of its paths changed".to_owned())
+            }
             None => End::Good,
         };
         Case {
@@ -256,6 +268,23 @@ fn of_gates(state: &RunState) -> Vec<Case> {
         }
     };
     places.into_iter().map(case).collect()
+}
+
+/// Whether a run of a gate is a judgement of its own, not a question of a search.
+fn counts(run: &GateRun) -> bool {
+    !matches!(run.trial, Trial::Part { .. })
+}
+
+/// Whether a red gate after a wave was made green by leaving culprits out.
+fn settled(state: &RunState, gate: &str, at: &GateScope) -> bool {
+    let GateScope::Wave { wave } = at else { return false };
+    let left_out = |unit: &UnitState| match unit.outcome().or(unit.returned.as_ref()) {
+        Some(Outcome::Rejected { gate: red, blame, .. }) => {
+            red == gate && !matches!(blame, Blame::Wave | Blame::Before)
+        }
+        _ => false,
+    };
+    state.in_order().any(|unit| unit.wave == *wave && left_out(unit))
 }
 
 fn red(run: &GateRun) -> Option<Bad> {

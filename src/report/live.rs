@@ -63,12 +63,27 @@ impl Live {
             Progress::GateLine { gate, line } => {
                 self.gate = Some((escape::line(gate.as_bytes()), escape::line(line)));
             }
+            Progress::Search { gate, .. } => {
+                self.gate = Some((escape::line(gate.as_bytes()), searching(progress)));
+            }
             Progress::Waiting { task, on, holder, until } => {
                 let (on, holder, until) = (on.clone(), holder.clone(), *until);
                 self.waiting.insert(task.clone(), Wait { task: task.clone(), on, holder, until });
             }
         }
     }
+}
+
+/// A round of a search, in words; nothing for other signs of life.
+pub(super) fn searching(progress: &Progress) -> String {
+    let Progress::Search { round, most, sets, of, .. } = progress else { return String::new() };
+    let mut sizes: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    let last = sizes.pop().unwrap_or_default();
+    let sizes = match sizes.len() {
+        0 => last,
+        _ => format!("{} and {last}", sizes.join(", ")),
+    };
+    format!("who turned it red? tries {sizes} of {of} (round {round} of at most {most})")
 }
 
 /// How far a run is.

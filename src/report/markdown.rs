@@ -3,11 +3,11 @@
 //! Knows no terminal. It never grows past what such places take.
 
 use crate::event::{LandState, RunState};
-use crate::model::Outcome;
+use crate::model::{Outcome, Trial};
 
 use super::alike::{Group, groups};
 use super::look::Look;
-use super::summary::{Report, TaskReport};
+use super::summary::{GateReport, Report, TaskReport};
 use super::{conflict, escape, land, next, notes, words};
 
 /// GitHub takes a step summary of 1 MiB; this leaves room for what else is written there.
@@ -108,6 +108,13 @@ fn fenced(kind: &str, lines: &[String]) -> String {
 
 fn result(state: &RunState, report: &Report, page: &mut Page) {
     let branch = inline(words::branch(&report.branch));
+    if let Some(gate) = &report.base_red {
+        page.add(&format!(
+            "- gate {} is red on the base `{}`: nothing was started\n",
+            inline(gate),
+            report.base
+        ));
+    }
     if report.head == report.base {
         page.add(&format!("- nothing is merged: {branch} is at its base `{}`\n", report.base));
     } else {
@@ -116,6 +123,13 @@ fn result(state: &RunState, report: &Report, page: &mut Page) {
     match &state.land {
         LandState::Landed { into, to } => {
             page.add(&format!("- landed: {} is at `{to}`\n", inline(words::branch(into))));
+            if let (Some(tree), true) =
+                (report.landed_tree, report.landed_tree == report.verified_tree)
+            {
+                page.add(&format!(
+                    "- the tree that landed is the one that the gates took: `{tree}`\n"
+                ));
+            }
         }
         LandState::Refused(reason) => {
             page.add(&format!("- not landed: {}\n", inline(&land::why(state, reason))));
@@ -181,10 +195,22 @@ fn of_group(state: &RunState, group: &Group<'_>) -> String {
 }
 
 fn gates(report: &Report, page: &mut Page) {
-    for gate in &report.gates {
-        let (sign, name) = (if gate.verdict == "green" { "✅" } else { "❌" }, inline(&gate.gate));
+    let part = |gate: &&GateReport| matches!(gate.trial, Trial::Part { .. });
+    for gate in report.gates.iter().filter(|gate| !part(gate)) {
+        let (sign, name) = (if gate.verdict == "red" { "❌" } else { "✅" }, inline(&gate.gate));
         let (scope, time) = (notes::scope(&gate.scope), words::duration(gate.millis));
-        page.add(&format!("- {sign} gate {name} {scope}: {} ({time})\n", gate.verdict));
+        let how = match &gate.trial {
+            Trial::NotNeeded => "not needed, none of its paths changed".to_owned(),
+            Trial::Reused { run } => format!("green in run {run}, not run again"),
+            Trial::Again => format!("{} when run again ({time})", gate.verdict),
+            _ => format!("{} ({time})", gate.verdict),
+        };
+        page.add(&format!("- {sign} gate {name} {scope}: {how}\n"));
+    }
+    let parts = report.gates.iter().filter(part).count();
+    if parts > 0 {
+        let runs = words::count(parts, "run");
+        page.add(&format!("- the search for culprits took {runs} of gates\n"));
     }
     if !report.gates.is_empty() {
         page.add("\n");

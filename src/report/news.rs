@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitStatus};
-use crate::model::{AttemptEnd, Conflict, Failure, GateRun, Outcome, Shift, TaskId, Verdict};
+use crate::model::{
+    AttemptEnd, Conflict, Failure, GateRun, Outcome, Shift, TaskId, Trial, Verdict,
+};
 
 use super::look::Ink;
 use super::{escape, land, notes, words};
@@ -79,7 +81,7 @@ impl News {
                 self.bad(format!("skipped: {reason}"), text, task, &[])
             }
             EventKind::GateEnded(gate) => self.gate(gate),
-            EventKind::IntegrationPlanned { outcomes, .. } => self.merged(outcomes),
+            EventKind::IntegrationPlanned { outcomes, again, .. } => self.merged(outcomes, again),
             EventKind::Replanned { .. } => vec![begins_again(state)],
             EventKind::Continued { units } => {
                 let units: Vec<&TaskId> = units.iter().map(|(task, _)| task).collect();
@@ -172,7 +174,7 @@ impl News {
         self.bad(format!("failed: {why}"), text, task, &tail)
     }
 
-    fn merged(&mut self, outcomes: &[(TaskId, Outcome)]) -> Vec<Item> {
+    fn merged(&mut self, outcomes: &[(TaskId, Outcome)], again: &[TaskId]) -> Vec<Item> {
         let mut items = Vec::new();
         let of = |wanted: fn(&Outcome) -> bool| -> Vec<&TaskId> {
             outcomes.iter().filter(|(_, outcome)| wanted(outcome)).map(|(task, _)| task).collect()
@@ -194,14 +196,18 @@ impl News {
                     let text = format!("! conflict  {task} meets {met}");
                     items.extend(self.bad(format!("conflicts with {met}"), text, task, &[]));
                 }
-                Outcome::Rejected { gate } => {
-                    let gate = escape::line(gate.as_bytes());
-                    let text = format!("✗ rejected  {task}: gate `{gate}` is red");
-                    let key = format!("rejected: gate `{gate}` is red");
-                    items.extend(self.bad(key, text, task, &[]));
+                Outcome::Rejected { gate, blame, .. } => {
+                    let why = notes::refused(gate, blame);
+                    let text = format!("✗ rejected  {task}: {why}");
+                    items.extend(self.bad(format!("rejected: {why}"), text, task, &[]));
                 }
                 _ => {}
             }
+        }
+        if !again.is_empty() {
+            let names = words::names(&again.iter().collect::<Vec<_>>(), 8);
+            let text = format!("  again     {names}: on what is merged now, told what went wrong");
+            items.push(item(Weight::Step, Ink::Odd, text));
         }
         items
     }
@@ -220,7 +226,7 @@ impl News {
             before.map(Outcome::word) != Some(outcome.word())
         });
         let news: Vec<(TaskId, Outcome)> = news.cloned().collect();
-        items.extend(self.merged(&news));
+        items.extend(self.merged(&news, &[]));
         for (task, outcome) in &news {
             if let Outcome::Skipped { reason } = outcome {
                 let reason = notes::skip(reason);
@@ -246,10 +252,47 @@ impl News {
     fn gate(&self, run: &GateRun) -> Vec<Item> {
         let gate = escape::line(run.gate.as_bytes());
         let (scope, time) = (notes::scope(&run.scope), words::duration(run.millis));
+        let (green, word) = match run.verdict {
+            Verdict::Green => (true, "green"),
+            Verdict::Red { .. } => (false, "red"),
+        };
+        match &run.trial {
+            Trial::NotNeeded => {
+                let text =
+                    format!("= gate      `{gate}` is not needed {scope}: no path of it changed");
+                return vec![item(Weight::Step, Ink::Faint, text)];
+            }
+            Trial::Reused { run } => {
+                let text =
+                    format!("✓ gate      `{gate}` was green {scope} in run {run}: not run again");
+                return vec![item(Weight::Step, Ink::Good, text)];
+            }
+            Trial::Part { tasks, round, most } => {
+                let with = notes::part(tasks);
+                let text = format!(
+                    "  search    `{gate}` is {word} {with} (round {round} of at most {most}, {time})"
+                );
+                return vec![step(text)];
+            }
+            Trial::Again if green => {
+                let text = format!(
+                    "✓ gate      `{gate}` is green {scope} when run again ({time}): it is flaky"
+                );
+                return vec![item(Weight::Step, Ink::Odd, text)];
+            }
+            _ => {}
+        }
         let Verdict::Red { tail, .. } = &run.verdict else {
             let text = format!("✓ gate      `{gate}` is green {scope} ({time})");
             return vec![item(Weight::Step, Ink::Good, text)];
         };
+        if run.trial == Trial::Again {
+            // What it printed was told the first time.
+            let text = format!("✗ gate      `{gate}` is red {scope} again ({time})");
+            let item =
+                Item { weight: Weight::Bad, ink: Ink::Bad, text, below: Vec::new(), whose: gate };
+            return vec![item];
+        }
         let text = format!("✗ gate      `{gate}` is red {scope} ({time})");
         let below = self.tail(&escape::lines(tail)).to_vec();
         vec![Item { weight: Weight::Bad, ink: Ink::Bad, text, below, whose: gate }]

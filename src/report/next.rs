@@ -8,11 +8,28 @@ use crate::model::{LandPolicy, TaskId};
 use super::land::{self, Step};
 use super::summary::{self, Report};
 
+/// The board's file as an argument, if it has one.
+fn board_file(state: &RunState) -> String {
+    state.board.file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default()
+}
+
 /// The commands that lead on, the most useful first.
 pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
     let run = &report.run;
     let counts = &report.counts;
     let mut steps = Vec::new();
+    if report.base_red.is_some() {
+        steps.push((
+            format!("todone run{}", board_file(state)),
+            "run again, when what is red is mended and committed",
+        ));
+        steps.push((
+            "gate_base = false".to_owned(),
+            "in the board: start all the same, and judge only what tasks make of it",
+        ));
+        steps.push((format!("todone resume {run}"), "try this base again"));
+        return steps;
+    }
     if report.status == "interrupted" {
         steps.push((format!("todone resume {run}"), "go on where it stopped"));
     }

@@ -2,9 +2,9 @@
 //!
 //! Knows no layout.
 
-use crate::model::{Failure, GateScope, Note, SkipReason, TaskId};
+use crate::model::{Blame, Failure, GateScope, Note, SkipReason, TaskId};
 
-use super::escape;
+use super::{escape, words};
 
 /// What is said of a task whose process outlived it.
 pub(super) const LEAKED: &str = "a process that it left behind held its output open; it was ended";
@@ -104,9 +104,35 @@ pub(super) fn tail_of(failure: &Failure) -> Option<&str> {
     }
 }
 
+/// Why a gate refused a task.
+pub fn refused(gate: &str, blame: &Blame) -> String {
+    let gate = format!("gate `{}`", escape::line(gate.as_bytes()));
+    match blame {
+        Blame::Wave => format!("{gate} was red with it"),
+        Blame::Culprit => format!("{gate} is red with it, and green without it"),
+        Blame::Together { with } => {
+            format!("{gate} is red with it and `{with}` together, and green with either alone")
+        }
+        Blame::Before => format!("{gate} is red already without it and its wave"),
+        Blame::Unsettled => {
+            format!("{gate} was red with its wave, and it was not cleared: too many culprits")
+        }
+    }
+}
+
+/// Tasks that a gate judged together.
+pub(super) fn part(tasks: &[TaskId]) -> String {
+    match tasks {
+        [] => "without the wave".to_owned(),
+        [one] => format!("with `{one}` alone"),
+        many => format!("with {}", words::names(&many.iter().collect::<Vec<_>>(), 4)),
+    }
+}
+
 /// What a gate judged.
 pub(super) fn scope(scope: &GateScope) -> String {
     match scope {
+        GateScope::Base => "on the base".to_owned(),
         GateScope::Wave { wave } => format!("after wave {}", wave + 1),
         GateScope::Land { onto } => format!("on the result merged with {}", onto.short()),
         GateScope::Rebuild => "on the branch made again".to_owned(),

@@ -9,7 +9,7 @@ use crate::event::{Event, Progress, RunState};
 use crate::model::RunId;
 
 use super::folds::Folds;
-use super::live::{Live, Tally};
+use super::live::{Live, Tally, searching};
 use super::look::{Ink, Look};
 use super::news::{Item, News, Weight};
 use super::{Reporter, escape, wait, words};
@@ -124,6 +124,13 @@ impl Reporter for Plain {
 
     fn progress(&mut self, progress: &Progress, state: &RunState) {
         self.live.progress(progress);
+        if let Progress::Search { gate, .. } = progress {
+            if self.verbosity > Verbosity::Quiet {
+                let gate = escape::line(gate.as_bytes());
+                self.write(&format!("  search    `{gate}`: {}", searching(progress)));
+            }
+            return;
+        }
         if self.verbosity < Verbosity::Verbose {
             // A run that stands still for the sake of another one says so, once.
             // The same for one that waits for an agent, each time anew.
@@ -144,6 +151,7 @@ impl Reporter for Plain {
             Progress::Line { task, line } => {
                 self.write(&format!("{task} │ {}", escape::line(line)))
             }
+            Progress::Search { .. } => {}
             Progress::GateLine { line, .. } if line.is_empty() => {}
             Progress::GateLine { gate, line } => {
                 self.write(&format!("{} │ {}", escape::line(gate.as_bytes()), escape::line(line)));

@@ -11,13 +11,13 @@ use crate::event::{
     AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
 };
 use crate::model::{
-    ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Shift, TaskId,
-    Verdict,
+    Blame, ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Shift,
+    TaskId, Trial, Verdict,
 };
 
 use super::cost::UsageReport;
 use super::exit::{LEFT, exit_code, stopped};
-use super::{escape, land, notes, words};
+use super::{land, notes, words};
 
 /// A run, as far as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,8 +47,15 @@ pub struct Report {
     pub landed: Option<Oid>,
     /// How landing stands.
     pub land: Land,
-    /// The tree of the last gate that was green; null: none was.
+    /// The tree that landed; null: nothing did.
+    #[serde(default)]
+    pub landed_tree: Option<Oid>,
+    /// The tree that every gate takes: the one that landed, else that of `head`, else the last one; null:
+    /// there is none.
     pub verified_tree: Option<Oid>,
+    /// The gate that the base does not pass, so that nothing was started; null: none.
+    #[serde(default)]
+    pub base_red: Option<String>,
     /// Per wave the names of its tasks; a `foreach` appears as its shares once it is expanded.
     pub waves: Vec<Vec<TaskId>>,
     /// The tasks in the order in which their patches are merged.
@@ -142,6 +149,9 @@ pub struct TaskReport {
     pub failure_kind: Option<String>,
     /// Why it was skipped or rejected, for people.
     pub reason: Option<String>,
+    /// What refused it; null: no gate did.
+    #[serde(default)]
+    pub rejected: Option<Rejected>,
     /// The last lines that a task without success printed.
     pub tail: Option<String>,
     /// The log of its last attempt, relative to the run's folder.
@@ -159,6 +169,19 @@ pub struct TaskReport {
     /// The worktree in which a person mends it; null: there is none.
     #[serde(default)]
     pub fix: Option<String>,
+}
+
+/// A refusal by a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The gate.
+    pub gate: String,
+    /// `"found": "culprit"`, `"together"` (`with` another task), `"before"` (red without the wave),
+    /// `"unsettled"` (not cleared) or `"wave"` (nobody looked for the culprit).
+    #[serde(flatten)]
+    pub blame: Blame,
+    /// The gate's log, relative to the run's folder.
+    pub log: Option<String>,
 }
 
 /// One path of a patch.
@@ -180,14 +203,21 @@ pub struct GateReport {
     pub scope: GateScope,
     /// The tree it ran on.
     pub tree: Oid,
-    /// `green` or `red`.
+    /// `green`, `red`, or `not-needed`: none of its `paths` changed, it did not run.
     pub verdict: String,
+    /// What for: `"what": "whole"`; `"again"`, since it was red; `"part"`: only these `tasks` of a wave,
+    /// in a search for culprits; `"not-needed"`; `"reused"`: not run, since it was green in `run`.
+    #[serde(default)]
+    pub trial: Trial,
     /// Its exit status; null: it was green, or did not end by itself.
     pub code: Option<i32>,
     /// How long it took, in milliseconds.
     pub millis: u64,
     /// The last lines of its output if it was red.
     pub tail: Option<String>,
+    /// Its log, relative to the run's folder; null: it did not run.
+    #[serde(default)]
+    pub log: Option<String>,
 }
 
 /// How many tasks (shares count each) stand where.
@@ -244,7 +274,6 @@ impl Report {
             waves.push(tasks[from..].iter().map(|task| task.id.clone()).collect());
         }
         let end = state.ended.map(|(_, at)| at);
-        let green = state.gates.iter().rev().find(|gate| gate.verdict.is_green());
         Self {
             v: 1,
             run: state.run.clone(),
@@ -261,7 +290,12 @@ impl Report {
                 _ => None,
             },
             land: of_land(state),
-            verified_tree: green.map(|gate| gate.tree),
+            landed_tree: match &state.land {
+                LandState::Landed { .. } => state.landed_tree,
+                _ => None,
+            },
+            verified_tree: state.verified(),
+            base_red: state.base_red.clone(),
             counts: count(&tasks),
             waves,
             tasks,
@@ -329,6 +363,7 @@ fn of_land(state: &RunState) -> Land {
 
 fn of_gate(run: &GateRun) -> GateReport {
     let (verdict, code, tail) = match &run.verdict {
+        Verdict::Green if run.trial == Trial::NotNeeded => ("not-needed", None, None),
         Verdict::Green => ("green", None, None),
         Verdict::Red { code, tail } => ("red", *code, Some(tail.clone())),
     };
@@ -340,6 +375,8 @@ fn of_gate(run: &GateRun) -> GateReport {
         code,
         millis: run.millis,
         tail,
+        trial: run.trial.clone(),
+        log: run.log.as_ref().map(|log| log.to_string_lossy().into_owned()),
     }
 }
 
@@ -400,6 +437,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         failure: None,
         failure_kind: None,
         reason: None,
+        rejected: None,
         tail: None,
         log: None,
         usage: None,
@@ -447,9 +485,13 @@ fn end(report: &mut TaskReport, outcome: &Outcome) {
             report.failure_kind = kind_of(failure);
         }
         Outcome::Conflicted { conflict } => report.conflicts = conflict.files.clone(),
-        Outcome::Rejected { gate } => {
-            report.reason =
-                Some(format!("gate `{}` was red with it", escape::line(gate.as_bytes())));
+        Outcome::Rejected { gate, blame, log } => {
+            report.reason = Some(notes::refused(gate, blame));
+            report.rejected = Some(Rejected {
+                gate: gate.clone(),
+                blame: blame.clone(),
+                log: log.as_ref().map(|log| log.to_string_lossy().into_owned()),
+            });
         }
         Outcome::Declined { text } => report.reason = Some(notes::declined(text.as_deref())),
         Outcome::Skipped { reason } => report.reason = Some(notes::skip(reason)),

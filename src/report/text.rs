@@ -3,7 +3,7 @@
 //! Knows no terminal. Long runs are told in groups, so that the text stays short.
 
 use crate::event::{LandState, RunState};
-use crate::model::{Conflict, Failure, Outcome, TaskId};
+use crate::model::{Conflict, Failure, Outcome, TaskId, Trial};
 
 use super::alike::{Group, groups};
 use super::conflict::{explain, steps};
@@ -281,7 +281,7 @@ impl Page<'_> {
     /// The gates, alike ones once: a gate that was green every time is one line.
     fn gates(&mut self) {
         let (green, red): (Vec<_>, Vec<_>) =
-            self.report.gates.iter().partition(|gate| gate.verdict == "green");
+            self.report.gates.iter().partition(|gate| gate.verdict != "red");
         let mut names: Vec<&str> = Vec::new();
         for gate in &green {
             if !names.contains(&&*gate.gate) {
@@ -292,17 +292,53 @@ impl Page<'_> {
             self.put("");
         }
         for name in names {
-            let runs: Vec<&&GateReport> = green.iter().filter(|gate| gate.gate == name).collect();
-            let times = match runs.len() {
-                1 => "1 time".to_owned(),
-                many => format!("{many} times"),
-            };
-            let millis = words::duration(runs.iter().map(|gate| gate.millis).sum());
+            let all: Vec<&&GateReport> = green.iter().filter(|gate| gate.gate == name).collect();
+            let count = |is: fn(&Trial) -> bool| all.iter().filter(|gate| is(&gate.trial)).count();
+            let ran: Vec<_> = all
+                .iter()
+                .filter(|gate| matches!(gate.trial, Trial::Whole | Trial::Again))
+                .collect();
+            let mut said = Vec::new();
+            if !ran.is_empty() {
+                let times = match ran.len() {
+                    1 => "1 time".to_owned(),
+                    many => format!("{many} times"),
+                };
+                let millis = words::duration(ran.iter().map(|gate| gate.millis).sum());
+                said.push(format!("{} {times}, {millis}", self.look.ink(Ink::Good, "green")));
+            }
+            let counts = [
+                (count(|trial| *trial == Trial::Again), "green when run again: it is flaky"),
+                (
+                    count(|trial| *trial == Trial::NotNeeded),
+                    "not needed: none of its paths changed",
+                ),
+                (
+                    count(|trial| matches!(trial, Trial::Reused { .. })),
+                    "taken over from an earlier run",
+                ),
+                (
+                    self.report
+                        .gates
+                        .iter()
+                        .filter(|gate| {
+                            gate.gate == name && matches!(gate.trial, Trial::Part { .. })
+                        })
+                        .count(),
+                    "to find culprits",
+                ),
+            ];
+            for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+                said.push(format!("{count} × {what}"));
+            }
             let name = escape::line(name.as_bytes());
-            let green = self.look.ink(Ink::Good, "green");
-            self.put(format!("gate `{name}`: {green} {times}, {millis}"));
+            self.put(format!("gate `{name}`: {}", said.join("; ")));
         }
         for gate in red {
+            // What a search asked is not told one by one.
+            if matches!(gate.trial, Trial::Part { .. }) {
+                continue;
+            }
             let code = match gate.code {
                 Some(code) => format!("exit status {code}"),
                 None => "it did not end by itself".to_owned(),
@@ -313,6 +349,10 @@ impl Page<'_> {
                 notes::scope(&gate.scope),
                 words::duration(gate.millis)
             );
+            if gate.trial == Trial::Again {
+                self.put(self.look.ink(Ink::Bad, &format!("{line}, when run again")));
+                continue;
+            }
             self.put(self.look.ink(Ink::Bad, &line));
             self.tail(gate.tail.as_deref().unwrap_or_default(), 16);
         }
@@ -347,6 +387,13 @@ impl Page<'_> {
             self.put(format!("  agents used {}", usage.words()));
         }
         let branch = words::branch(&report.branch);
+        if let Some(gate) = &report.base_red {
+            let gate = escape::line(gate.as_bytes());
+            let base = report.base.short();
+            self.put(format!(
+                "  gate `{gate}` is red on the base {base}, without any task: nothing was started"
+            ));
+        }
         if report.head == report.base {
             self.put(format!(
                 "  nothing is merged: `{branch}` is at its base {}",
@@ -359,7 +406,16 @@ impl Page<'_> {
             LandState::Landed { into, to } => {
                 let line = format!("  landed: `{}` is at {}", words::branch(into), to.short());
                 self.put(self.look.ink(Ink::Good, &line));
+                if let (Some(tree), true) =
+                    (report.landed_tree, report.landed_tree == report.verified_tree)
+                {
+                    let tree = tree.short();
+                    self.put(format!(
+                        "  verified: the tree that landed, {tree}, is what the gates took"
+                    ));
+                }
             }
+            LandState::Refused(_) if report.base_red.is_some() => {}
             LandState::Refused(reason) => {
                 self.put(format!("  not landed: {}", land::why(self.state, reason)));
             }

@@ -2,23 +2,21 @@
 //!
 //! Knows no loop: the run is over, and whoever owns it merges as a wave does.
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::event::{EventKind, Progress, RunState, UnitStatus};
+use crate::event::{EventKind, RunState, UnitStatus};
 use crate::git::{Expect, RefUpdate, checked_out};
 use crate::model::TaskId;
 
+use super::gate::{hear, hearing};
 use super::integrate::{Merge, integrate};
 use super::slot::{Halt, World};
 use super::{Error, Journal};
 
 /// Announces a merge, moves the branch, confirms.
 pub fn confirm(world: &World, journal: &mut Journal, merge: Merge) -> Result<(), Error> {
-    for gate in merge.gates {
-        journal.record(EventKind::GateEnded(gate))?;
-    }
-    let Merge { wave, from, to, tree, outcomes, .. } = merge;
-    journal.record(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes })?;
+    let Merge { wave, from, to, tree, outcomes, again } = merge;
+    journal.record(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again })?;
     if from != to {
         let name = journal.state().branch.clone();
         if let Some(worktree) = checked_out(&world.repo, &name)? {
@@ -50,19 +48,12 @@ pub(super) async fn computed(
     wave: usize,
     halt: &watch::Receiver<Halt>,
 ) -> Result<Option<Merge>, Error> {
-    let (tell, mut lines) = mpsc::unbounded_channel::<Progress>();
-    let send = move |progress| {
-        // The receiver is drained below for as long as the gates run.
-        let _ = tell.send(progress);
-    };
-    let work = integrate(world.clone(), state, wave, halt.clone(), send);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            merge = &mut work => return merge,
-            Some(progress) = lines.recv() => journal.progress(&progress),
-        }
-    }
+    let (say, said) = hearing();
+    let slots = world.jobs.unwrap_or(state.jobs) as usize;
+    let work = integrate(world.clone(), state, wave, slots, halt.clone(), say);
+    let merge = hear(journal, said, work).await?;
+    // Nobody is there to run it again.
+    Ok(merge.map(|merge| Merge { again: Vec::new(), ..merge }))
 }
 
 /// Merges these units, which must be patched, wave by wave. False: it was stopped; the rest is merged

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::agent::{self, Assignment, Launch};
 use crate::model::Failure;
 
-use super::Error;
 use super::slot::{Place, World};
 use super::worker::Job;
+use super::{Error, returned};
 
 /// Files of values that are handed over, gone when the attempt is over.
 pub(super) struct Scratch(pub(super) PathBuf);
@@ -61,6 +61,7 @@ pub(super) fn brief(
         note: job.note.as_deref(),
     });
     launch.env.extend(given);
+    returned::give(job.returned.as_ref(), &world.dir, &scratch, &mut launch);
     let scratch = Scratch(scratch);
     if job.profile.is_some() {
         // An agent may write its result file there.

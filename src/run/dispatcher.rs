@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
-use crate::model::{AttemptEnd, Board, Oid, Outcome, Profile, Schedule, SkipReason, Task, TaskId};
+use crate::model::{
+    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Schedule, SkipReason, Task, TaskId,
+};
 
 use crate::policy::Health;
 
@@ -38,6 +40,10 @@ enum Message {
     Expanded(TaskId, Result<Expansion, Error>),
     NotExpanded(TaskId, SkipReason),
     Merged(Result<Option<Merge>, Error>),
+    /// A gate ended, or need not run.
+    Gated(Box<GateRun>),
+    /// The base was judged; what was said is recorded already.
+    BaseGated(Result<(), Error>),
 }
 
 /// What is waiting to be started, best first.
@@ -167,13 +173,16 @@ impl Dispatcher {
                 self.busy.expanding.remove(&task);
             }
             Message::Merged(_) => self.busy.integrating = false,
-            Message::Worker(_) | Message::Based(..) => {}
+            Message::BaseGated(_) => self.busy.gating = false,
+            Message::Worker(_) | Message::Based(..) | Message::Gated(_) => {}
         }
     }
 
     fn is_idle(&self) -> bool {
-        let nothing_runs =
-            self.busy.live.is_empty() && self.busy.expanding.is_empty() && !self.busy.integrating;
+        let nothing_runs = self.busy.live.is_empty()
+            && self.busy.expanding.is_empty()
+            && !self.busy.integrating
+            && !self.busy.gating;
         // What waits for a lock of another run starts when that lets go.
         nothing_runs && (self.stopping() || self.queue.units.is_empty())
     }
@@ -222,6 +231,7 @@ impl Dispatcher {
                             }
                         }
                     }
+                    Step::GateBase => facts.extend(self.gate_base()?),
                     Step::Integrate(wave) => self.start_merge(wave),
                     Step::Start(unit) => self.queue.units.push_back(unit),
                 }
@@ -329,6 +339,14 @@ impl Dispatcher {
                     Ok(Some(merge)) => confirm(&self.world, &mut self.journal, merge)?,
                     Ok(None) => {}
                     Err(fault) => self.fail(fault),
+                }
+            }
+            Message::Gated(run) => self.journal.record(EventKind::GateEnded(*run))?,
+            Message::BaseGated(ended) => {
+                self.busy.gating = false;
+                self.stale = true;
+                if let Err(fault) = ended {
+                    self.fail(fault);
                 }
             }
         }

@@ -3,16 +3,21 @@
 //! Knows how to compute it; the dispatcher records it and moves the branch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::event::{Progress, RunState, UnitState, UnitStatus};
+use crate::event::{RunState, UnitState, UnitStatus};
 use crate::git::{Error as GitError, Identity};
 use crate::merge::{History, Merged, Merger, Step};
-use crate::model::{GateRun, GateScope, MergeStyle, Oid, Outcome, TaskId, Work};
+use crate::model::{
+    Blame, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, TaskId, Work,
+};
+use crate::policy::comes_back;
 
 use super::Error;
-use super::gate::gates;
+use super::culprit::{Case, Suspect};
+use super::gate::{Gates, Known, Said, Tip};
 use super::schedule::need_bad;
 use super::slot::{Halt, World, blocking};
 
@@ -29,8 +34,8 @@ pub struct Merge {
     pub tree: Oid,
     /// What becomes of the units.
     pub outcomes: Vec<(TaskId, Outcome)>,
-    /// The gates that ran.
-    pub gates: Vec<GateRun>,
+    /// Those of them that run again instead.
+    pub again: Vec<TaskId>,
 }
 
 /// What commit messages are made of.
@@ -113,39 +118,66 @@ pub fn history(state: &RunState, wave: usize) -> History {
     History { merged }
 }
 
-/// Merges the patches of a wave in memory and gates the result. `None`: the run was stopped.
+/// Merges the patches of a wave in memory and gates the result; where a gate is red, the culprits are
+/// found, and the rest is merged and gated without them. `None`: the run was stopped.
 pub async fn integrate(
     world: World,
     state: RunState,
     wave: usize,
+    slots: usize,
     halt: watch::Receiver<Halt>,
-    tell: impl Fn(Progress) + Sync + Send + 'static,
+    say: Arc<dyn Fn(Said) + Send + Sync>,
 ) -> Result<Option<Merge>, Error> {
-    let from = state.tip;
-    let (world, state, mut merge) = blocking(move || {
-        let merge = merge_wave(&world, &state, wave)?;
-        Ok((world, state, merge))
-    })
-    .await?;
-    // A run that begins again comes to trees that its gates have judged before.
-    if merge.to != from && merge.tree != state.tip_tree && !state.is_verified(merge.tree) {
-        let scope = GateScope::Wave { wave };
-        let ran = gates(&world, &state.board, merge.to, merge.tree, &scope, &halt, &tell).await?;
-        let Some(ran) = ran else { return Ok(None) };
-        if let Some(red) = ran.iter().find(|gate| !gate.verdict.is_green()) {
-            for (_, outcome) in &mut merge.outcomes {
-                if matches!(outcome, Outcome::Merged { .. }) {
-                    *outcome = Outcome::Rejected { gate: red.gate.clone() };
-                }
-            }
-            (merge.to, merge.tree) = (from, state.tip_tree);
+    let gates = Gates::new(&world, &state, GateScope::Wave { wave }, slots, &halt, say);
+    let state = Arc::new(state);
+    let before = Tip { commit: state.tip, tree: state.tip_tree };
+    let mut known = Known::new();
+    let mut refused: BTreeMap<TaskId, Outcome> = BTreeMap::new();
+    loop {
+        let (worker, now, out) = (world.clone(), state.clone(), refused.clone());
+        let (mut merge, suspects) = blocking(move || merge_wave(&worker, &now, wave, &out)).await?;
+        merge.again = again(&state, &merge.outcomes);
+        // A run that begins again comes to trees that its gates have judged before.
+        let judged = merge.tree == before.tree || state.is_verified(merge.tree);
+        if merge.to == merge.from || judged {
+            return Ok(Some(merge));
         }
-        merge.gates = ran;
+        let on = Tip { commit: merge.to, tree: merge.tree };
+        let Some(red) = gates.whole(on, Some(before.tree), &mut known).await? else {
+            return Ok(None);
+        };
+        let Some((gate, red)) = red else { return Ok(Some(merge)) };
+        let case = Case { world: &world, state: &state, gates: &gates, gate, before, suspects };
+        // Each turn finds a flake or refuses somebody, so this comes to an end.
+        let Some(judgement) = case.solve(red, &mut known).await? else { return Ok(None) };
+        refused.extend(judgement);
     }
-    Ok(Some(merge))
 }
 
-fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Error> {
+/// Those that run again on the new tip instead of ending like this.
+fn again(state: &RunState, outcomes: &[(TaskId, Outcome)]) -> Vec<TaskId> {
+    let back = |(id, outcome): &&(TaskId, Outcome)| {
+        let unit = &state.units[id];
+        let Some(task) = state.board.task(&unit.unit.task) else { return false };
+        let wanted = match outcome {
+            Outcome::Rejected { blame: Blame::Culprit | Blame::Together { .. }, .. } => {
+                task.on_reject == OnReject::Retry
+            }
+            Outcome::Conflicted { .. } => task.on_conflict == OnConflict::Retry,
+            _ => false,
+        };
+        wanted && comes_back(unit.tried(), task.retry)
+    };
+    outcomes.iter().filter(back).map(|(id, _)| id.clone()).collect()
+}
+
+/// The wave without those that are `refused`, and whose patches are in it.
+fn merge_wave(
+    world: &World,
+    state: &RunState,
+    wave: usize,
+    refused: &BTreeMap<TaskId, Outcome>,
+) -> Result<(Merge, Vec<Suspect>), Error> {
     let mut outcomes: BTreeMap<usize, (TaskId, Outcome)> = BTreeMap::new();
     let mut steps = Vec::new();
     let mut places = Vec::new();
@@ -157,7 +189,9 @@ fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Err
         let id = unit.unit.id.clone();
         let needs = state.board.task(&unit.unit.task).map_or(&[][..], |task| &task.needs);
         let empty = unit.patch().is_none_or(|patch| patch.changes.is_empty());
-        if let Some(reason) = needs.iter().find_map(|need| need_bad(state, need)) {
+        if let Some(outcome) = refused.get(&id) {
+            outcomes.insert(place, (id, outcome.clone()));
+        } else if let Some(reason) = needs.iter().find_map(|need| need_bad(state, need)) {
             outcomes.insert(place, (id, Outcome::Skipped { reason }));
         } else if empty {
             outcomes.insert(place, (id, Outcome::Unchanged));
@@ -172,14 +206,18 @@ fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Err
         to: state.tip,
         tree: state.tip_tree,
         outcomes: Vec::new(),
-        gates: Vec::new(),
+        again: Vec::new(),
     };
+    let mut suspects = Vec::new();
     if !steps.is_empty() {
         let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state, wave))?;
         (merge.to, merge.tree) = (merged.tip, merged.tree);
-        for (place, (task, became)) in places.into_iter().zip(merged.steps) {
+        for ((place, step), (task, became)) in places.into_iter().zip(steps).zip(merged.steps) {
             let outcome = match became {
-                Merged::Commit(commit) => Outcome::Merged { commit },
+                Merged::Commit(commit) => {
+                    suspects.push(Suspect { step, commit });
+                    Outcome::Merged { commit }
+                }
                 Merged::Nothing => Outcome::Unchanged,
                 Merged::Conflict(conflict) => Outcome::Conflicted { conflict },
             };
@@ -187,5 +225,5 @@ fn merge_wave(world: &World, state: &RunState, wave: usize) -> Result<Merge, Err
         }
     }
     merge.outcomes = outcomes.into_values().collect();
-    Ok(merge)
+    Ok((merge, suspects))
 }

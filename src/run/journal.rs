@@ -3,10 +3,10 @@
 //! Knows no order of things; the dispatcher has that.
 
 use crate::event::{EventKind, Progress, Reporter, RunState};
-use crate::model::RunId;
+use crate::model::{GateRun, RunId};
 use crate::store::Store;
 
-use super::Error;
+use super::{Error, proof};
 
 /// Where events of one run go: into the store, into the state, to the reporters.
 pub struct Journal {
@@ -73,6 +73,11 @@ impl Journal {
             self.reporter.event(&event, &self.state);
         }
         Ok(())
+    }
+
+    /// What earlier runs said of the base, for all gates or none.
+    pub fn base_verdicts(&self) -> Result<Vec<GateRun>, Error> {
+        proof::earlier(self.store.as_ref(), &self.state)
     }
 
     /// Passes on a sign of life.

@@ -4,12 +4,12 @@
 
 use tokio::sync::watch;
 
-use crate::event::{EventKind, LandRefusal, LandState, Progress, RunState};
+use crate::event::{EventKind, LandRefusal, LandState, RunState};
 use crate::git::{CommitData, Expect, LandBlock, RefUpdate, Repo, advance_checkout};
 use crate::merge::{History, Merged};
 use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome, TaskId};
 
-use super::gate::gates;
+use super::gate::{Gates, Known, Tip, hear, hearing};
 use super::integrate::{Texts, merger, step};
 use super::slot::{Halt, World, blocking};
 use super::{Error, Journal};
@@ -247,29 +247,14 @@ async fn moved(
             return Ok(Err(LandRefusal::MovedConflict { to: onto, conflict }));
         }
     }
-    let board = state.board.clone();
-    let scope = GateScope::Land { onto };
-    let (tell, mut lines) = tokio::sync::mpsc::unbounded_channel::<Progress>();
-    let send = move |progress| {
-        // The receiver is drained below for as long as the gates run.
-        let _ = tell.send(progress);
-    };
-    let ran = {
-        let job = gates(world, &board, merged.tip, merged.tree, &scope, halt, &send);
-        tokio::pin!(job);
-        loop {
-            tokio::select! {
-                ran = &mut job => break ran?,
-                Some(progress) = lines.recv() => journal.progress(&progress),
-            }
-        }
-    };
-    let Some(ran) = ran else { return Ok(Ok(None)) };
-    let red = ran.iter().find(|gate| !gate.verdict.is_green()).map(|gate| gate.gate.clone());
-    for gate in ran {
-        journal.record(EventKind::GateEnded(gate))?;
-    }
-    match red {
+    let (say, said) = hearing();
+    let slots = world.jobs.unwrap_or(state.jobs) as usize;
+    let gates = Gates::new(world, state, GateScope::Land { onto }, slots, halt, say);
+    let on = Tip { commit: merged.tip, tree: merged.tree };
+    let before = world.repo.objects()?.tree_of(onto)?;
+    let red = hear(journal, said, gates.twice(on, Some(before), Known::new())).await?;
+    let Some(red) = red else { return Ok(Ok(None)) };
+    match red.map(|run| run.gate) {
         Some(gate) => Ok(Err(LandRefusal::MovedRed { to: onto, gate })),
         None => Ok(Ok(Some((merged.tip, merged.tree)))),
     }
@@ -287,6 +272,10 @@ fn advance(
     let into = into.to_owned();
     let found = world.repo.objects()?.tree_of(to)?;
     assert_eq!(found, tree, "BUG: what lands is not what was verified");
+    // An empty result was never judged, and that of a branch which holds it already need not be.
+    let state = journal.state();
+    let judged = tree == state.base_tree || state.is_verified(tree);
+    assert!(judged, "BUG: no gate has judged {tree}, which is about to land");
     journal.record(EventKind::LandPlanned { into: into.clone(), from, to, tree })?;
     let name = world.names().before_land();
     if let (Some(from), None) = (from, world.repo.ref_at(&name)?) {

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use crate::event::{EventKind, Progress, Rebuild, RunState, UnitState, UnitStatus};
+use crate::event::{EventKind, Rebuild, RunState, UnitState, UnitStatus};
 use crate::git::{Expect, RefUpdate, checked_out};
 use crate::merge::{History, Merged};
 use crate::model::{GateScope, Oid, Outcome, SkipReason, TaskId};
 
-use super::gate::gates;
+use super::gate::{Gates, Known, Tip, hear, hearing};
 use super::integrate::{Texts, merger, step};
 use super::slot::{Halt, blocking};
 use super::{Error, Journal, World};
@@ -64,26 +64,14 @@ pub async fn rebuild(
     .await?;
     let Built { to, tree, outcomes } = built;
     if to != state.base && !state.is_verified(tree) {
-        let (tell, mut lines) = tokio::sync::mpsc::unbounded_channel::<Progress>();
-        let send = move |progress| {
-            // The receiver is drained below for as long as the gates run.
-            let _ = tell.send(progress);
-        };
-        let job = gates(world, &state.board, to, tree, &GateScope::Rebuild, halt, &send);
-        tokio::pin!(job);
-        let ran = loop {
-            tokio::select! {
-                ran = &mut job => break ran?,
-                Some(progress) = lines.recv() => journal.progress(&progress),
-            }
-        };
-        let Some(ran) = ran else { return Ok(Err(NotRebuilt::Stopped)) };
-        let red = ran.iter().find(|gate| !gate.verdict.is_green()).map(|gate| gate.gate.clone());
-        for gate in ran {
-            journal.record(EventKind::GateEnded(gate))?;
-        }
-        if let Some(gate) = red {
-            return Ok(Err(NotRebuilt::Red(gate)));
+        let (say, said) = hearing();
+        let slots = world.jobs.unwrap_or(state.jobs) as usize;
+        let gates = Gates::new(world, &state, GateScope::Rebuild, slots, halt, say);
+        let work = gates.twice(Tip { commit: to, tree }, Some(state.base_tree), Known::new());
+        match hear(journal, said, work).await? {
+            None => return Ok(Err(NotRebuilt::Stopped)),
+            Some(Some(red)) => return Ok(Err(NotRebuilt::Red(red.gate))),
+            Some(None) => {}
         }
     }
     announce(world, journal, to, tree, outcomes)?;

@@ -6,7 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{RunState, UnitStatus};
-use crate::model::{OnFailure, Outcome, PlannedTask, Schedule, SkipReason, TaskId};
+use crate::model::{
+    Gate, OnConflict, OnFailure, OnReject, Outcome, PlannedTask, Schedule, SkipReason, TaskId,
+};
 
 /// One thing that can be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Step {
     Skip(TaskId, SkipReason),
     /// The unit can start.
     Start(TaskId),
+    /// The base is to be judged, before anything else.
+    GateBase,
     /// The patches of the wave can be merged.
     Integrate(usize),
 }
@@ -32,6 +36,8 @@ pub struct Busy {
     pub live: BTreeSet<TaskId>,
     /// Whether a wave is being merged.
     pub integrating: bool,
+    /// Whether the base is being judged.
+    pub gating: bool,
 }
 
 /// Whether the run was asked for this unit or task.
@@ -61,6 +67,9 @@ enum Needs {
 pub fn next(state: &RunState, busy: &Busy, durations: &BTreeMap<TaskId, u64>) -> Vec<Step> {
     if state.interrupted || state.halted {
         return Vec::new();
+    }
+    if base_is_open(state) {
+        return if busy.gating { Vec::new() } else { vec![Step::GateBase] };
     }
     let eager = state.board.schedule == Schedule::Eager;
     let failed = first_failed(state).filter(|_| state.board.on_failure == OnFailure::Stop);
@@ -111,6 +120,13 @@ pub fn next(state: &RunState, busy: &Busy, durations: &BTreeMap<TaskId, u64>) ->
     starts.sort_by_cached_key(order);
     steps.extend(starts.into_iter().map(Step::Start));
     steps
+}
+
+/// Whether gates must judge the base before anything is started.
+fn base_is_open(state: &RunState) -> bool {
+    let begun = state.waves.iter().any(|wave| wave.base.is_some());
+    let unknown = |gate: &Gate| !state.base_green.contains(&gate.name);
+    state.board.gate_base && !begun && state.board.gates.iter().any(unknown)
 }
 
 /// The tasks that were put back to be run on the present tip, and all that need them, directly or not.
@@ -213,7 +229,15 @@ fn need_met(state: &RunState, need: &TaskId, eager: bool) -> bool {
     let Some(units) = state.expanded.get(need) else { return false };
     units.iter().all(|unit| match &state.units[unit].status {
         UnitStatus::Done(outcome) => outcome.is_success(),
-        UnitStatus::Patched => eager,
+        UnitStatus::Patched => eager && !may_return(state, need),
         _ => false,
+    })
+}
+
+/// Whether the patch of a task may yet be replaced by another one: nobody builds on it before.
+fn may_return(state: &RunState, id: &TaskId) -> bool {
+    state.board.task(id).is_some_and(|task| {
+        task.on_conflict == OnConflict::Retry
+            || (task.on_reject == OnReject::Retry && !state.board.gates.is_empty())
     })
 }

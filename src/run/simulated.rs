@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use crate::event::{Event, EventKind, RunState, RunStatus, UnitStatus};
 use crate::model::{
-    AttemptEnd, Board, Change, Entry, Failure, GateRun, GateScope, Mode, Oid, OnFailure, Outcome,
-    Patch, Plan, RunId, Schedule, SkipReason, TaskId, Unit, Verdict,
+    AttemptEnd, Blame, Board, Change, Entry, Failure, GateRun, GateScope, Mode, Oid, OnFailure,
+    Outcome, Patch, Plan, RunId, Schedule, SkipReason, TaskId, Trial, Unit, Verdict,
 };
 use crate::plan;
 
@@ -156,6 +156,7 @@ impl World {
                         self.expand(task);
                         again = true;
                     }
+                    Step::GateBase => panic!("the board has no gate"),
                     Step::Integrate(wave) => {
                         self.integrate(wave);
                         again = true;
@@ -258,13 +259,20 @@ impl World {
             .collect();
         assert!(!waiting.is_empty(), "wave {wave} has nothing to merge");
         let red = self.roll().is_multiple_of(11);
+        // A gate that is red without the wave ends the run; a culprit alone does not.
+        let blame = match self.roll().is_multiple_of(2) {
+            true => Blame::Before,
+            false => Blame::Culprit,
+        };
         let mut outcomes = Vec::new();
         for (id, task, empty) in waiting {
             let needs = self.state.board.task(&task).expect("a task").needs.clone();
             let outcome = match needs.iter().find_map(|need| need_bad(&self.state, need)) {
                 Some(reason) => Outcome::Skipped { reason },
                 None if empty => Outcome::Unchanged,
-                None if red => Outcome::Rejected { gate: "gate".to_owned() },
+                None if red => {
+                    Outcome::Rejected { gate: "gate".to_owned(), blame: blame.clone(), log: None }
+                }
                 None if self.roll().is_multiple_of(6) => {
                     // Any outcome that is no success stands for a conflict here.
                     Outcome::Skipped { reason: SkipReason::NeedsConflict { task: task.clone() } }
@@ -286,10 +294,19 @@ impl World {
                 tree: oid(5),
                 verdict,
                 millis: 1,
+                trial: Trial::Whole,
+                log: None,
             }));
         }
         let (from, to) = (self.state.tip, oid(self.state.seq + 1000));
-        self.put(EventKind::IntegrationPlanned { wave, from, to, tree: oid(6), outcomes });
+        self.put(EventKind::IntegrationPlanned {
+            wave,
+            from,
+            to,
+            tree: oid(6),
+            outcomes,
+            again: Vec::new(),
+        });
         self.put(EventKind::Integrated { wave });
     }
 

@@ -14,8 +14,8 @@ use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Patch, Profile, RepoPath, Task,
-    TaskId, Trespass, Trouble, Unit, Usage, Verdict, Work,
+    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Outcome, Patch, Profile, RepoPath,
+    Task, TaskId, Trespass, Trouble, Unit, Usage, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -78,6 +78,8 @@ pub struct Job {
     pub message: String,
     /// What is added to the prompt.
     pub note: Option<String>,
+    /// Why it runs again though its last attempt succeeded.
+    pub returned: Option<Outcome>,
     /// Seconds since 1970 for the snapshot's commit.
     pub epoch: i64,
     /// The files of the locks that are held for it.

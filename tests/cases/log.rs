@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use todone::event::{Event, EventKind, LandRefusal, RunState, RunStatus};
 use todone::model::{
     AttemptEnd, Board, Change, Entry, Failure, GateRun, GateScope, Mode, Note, Outcome, Patch,
-    Plan, PlannedTask, RepoPath, RunId, SkipReason, TaskId, Unit, Verdict,
+    Plan, PlannedTask, RepoPath, RunId, SkipReason, TaskId, Trial, Unit, Verdict,
 };
 
 use super::super::samples::{id, oid};
@@ -201,6 +201,8 @@ impl Log {
             tree,
             verdict,
             millis: 3_400,
+            trial: Trial::Whole,
+            log: None,
         }));
     }
 
@@ -225,7 +227,14 @@ impl Log {
         }
         let tree = oid(self.fresh());
         self.wait(40);
-        self.put(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes });
+        self.put(EventKind::IntegrationPlanned {
+            wave,
+            from,
+            to,
+            tree,
+            outcomes,
+            again: Vec::new(),
+        });
         self.put(EventKind::Integrated { wave });
     }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use log::{Log, fails, works};
 use todone::event::{EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    Conflict, ConflictFile, ConflictKind, Entry, Failure, Foreach, ForeachSource, Gate, Hunk, Mode,
-    Note, Outcome, RepoPath, Side, SkipReason, Task, Verdict,
+    Blame, Conflict, ConflictFile, ConflictKind, Entry, Failure, Foreach, ForeachSource, Gate,
+    Hunk, Mode, Note, Outcome, RepoPath, Side, SkipReason, Task, Verdict,
 };
 
 use super::samples::{board, id, oid, task};
@@ -307,7 +307,7 @@ fn gate_red() -> Log {
     let tail = "running 214 tests\ntest cart::adds_up ... FAILED\n\nfailures:\n    cart::adds_up\n\ntest \
                 result: FAILED. 213 passed; 1 failed\n";
     log.gate(0, Verdict::Red { code: Some(101), tail: tail.to_owned() });
-    let rejected = || Outcome::Rejected { gate: "gate".to_owned() };
+    let rejected = || Outcome::Rejected { gate: "gate".to_owned(), blame: Blame::Wave, log: None };
     log.merge(0, vec![("scout", rejected()), ("docs", rejected())]);
     log.needs("convert", "scout", "rejected");
     log.needs("format", "convert", "skipped");

@@ -306,7 +306,8 @@ fn clean_removes_locks_that_nobody_holds() {
 #[test]
 fn the_second_of_two_runs_is_merged_onto_the_first_and_gated_again() {
     let space = Space::new(&[("x", "")]);
-    let board = |id: &str| format!("gate = \"test -e {id}\"\n{}", holder(id, ""));
+    let board =
+        |id: &str| format!("gate_base = false\ngate = \"test -e {id}\"\n{}", holder(id, ""));
     let runs = ["a", "b"].map(|id| start(&space, "repo", &format!("board-{id}"), &board(id)));
     for id in ["a", "b"] {
         wait_for(&space.path(&format!("{id}.runs")));

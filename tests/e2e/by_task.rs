@@ -101,12 +101,12 @@ fn logs_are_told_as_json_whatever_bytes_they_hold() {
 fn what_a_gate_printed_is_told_each_time_that_it_ran() {
     let space = ran();
     let said = space.todone(&["logs", "--gate", "no poison"]).code(0).out;
-    assert!(said.starts_with("==> gate no poison, wave-1 <==\njudged\n"), "{said}");
+    assert!(said.starts_with("==> gate no poison, base <==\njudged\n"), "{said}");
     assert!(said.contains("==> gate no poison, wave-2 <==\njudged\n"), "{said}");
     space.todone(&["logs", "no poison"]).code(0).says("judged");
     let pages = space.todone(&["logs", "--gate", "no poison", "--json"]).code(0).json();
-    assert_eq!((&pages[1]["gate"], &pages[1]["at"]), (&"no poison".into(), &"wave-2".into()));
-    assert_eq!(pages[1]["content"], "judged\n");
+    assert_eq!((&pages[2]["gate"], &pages[2]["at"]), (&"no poison".into(), &"wave-2".into()));
+    assert_eq!(pages[2]["content"], "judged\n");
     space.todone(&["logs", "--gate", "nope"]).code(2).says("no gate `nope`").says("no poison");
     // Where a task is called so, the task is meant.
     let space = ran_with("second");

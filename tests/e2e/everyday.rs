@@ -76,7 +76,8 @@ fn each_takes_batches_excludes_gates_and_a_place_for_the_items() {
         assert_eq!(space.read(file), text, "{file}");
     }
     let gates = space.report()["gates"].as_array().expect("gates").clone();
-    assert_eq!((gates.len(), &gates[0]["verdict"]), (1, &"green".into()));
+    // On the base, and on the result.
+    assert_eq!((gates.len(), &gates[1]["verdict"]), (2, &"green".into()));
     // A red verify keeps the patch away.
     let asked = each(&["src/deep/*", "--verify", "false"], &SED);
     space.todone(&asked).code(1).says("verify failed");
@@ -201,6 +202,7 @@ fn init_writes_a_board_that_runs_and_overwrites_nothing() {
 fn half_broken(space: &Space) {
     space.board(
         r#"
+gate_base = false
 gate = "test -f good"
 [[task]]
 id = "good"
@@ -438,8 +440,8 @@ git rev-parse --verify -q refs/heads/nightly
     let first = night().code(0).says("yellow").says("type=\"conflict\"");
     assert!(first.out.contains("`rewrite.0` in `src/a.txt`"), "{first:?}");
     let suite = xml::suite(&read("reports/nightly.xml"));
-    // Three shares, two tasks, two waves' gates.
-    assert_eq!((suite.get("tests"), suite.get("failures"), suite.get("errors")), ("7", "1", "0"));
+    // Three shares, two tasks, the gate on the base and after two waves.
+    assert_eq!((suite.get("tests"), suite.get("failures"), suite.get("errors")), ("8", "1", "0"));
     let report: serde_json::Value =
         serde_json::from_str(&read("reports/nightly.json")).expect("json");
     let tip = space.git(&["rev-parse", "nightly"]);

@@ -87,7 +87,7 @@ fn a_moved_branch_without_a_gate_is_not_landed_on() {
 #[test]
 fn a_moved_branch_is_merged_gated_again_and_then_landed_on() {
     let space = Space::new(&[("x", "1\n")]);
-    space.board(&meanwhile(&space, "gate = \"test -e a\"\n", "echo 2 > y"));
+    space.board(&meanwhile(&space, "gate_base = false\ngate = \"test -e a\"\n", "echo 2 > y"));
     space.run(&[]).code(0);
     assert_eq!(space.read("a"), "1\n");
     assert_eq!(space.read("y"), "2\n");

@@ -8,6 +8,7 @@ mod by_task;
 mod cleaning;
 mod coding;
 mod conflicts;
+mod culprits;
 mod doctor;
 mod dropping;
 mod everyday;

@@ -48,6 +48,8 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         isolation: Isolation::default(),
         sandbox: Default::default(),
         review: false,
+        on_conflict: Default::default(),
+        on_reject: Default::default(),
     }
 }
 
@@ -73,6 +75,8 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         isolation: Isolation::default(),
         sandbox: Default::default(),
         require_sandbox: false,
+        on_reject: Default::default(),
+        gate_base: true,
         worktrees: None,
         env_pass: None,
         protect: Vec::new(),

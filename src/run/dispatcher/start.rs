@@ -3,18 +3,21 @@
 //! Knows what each needs to work on its own; what comes back is the loop's.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Progress, RunState};
-use crate::model::{ForeachSource, Profile, Schedule, Task, TaskId};
+use crate::model::{ForeachSource, GateScope, Profile, Schedule, Task, TaskId};
 use crate::policy;
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
+use crate::run::gate::{Gates, Known, Said, Tip};
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
+use crate::run::returned;
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::worker::{Job, Output, Tell, attempt};
@@ -86,12 +89,18 @@ impl Dispatcher {
         let unit = &state.units[&id];
         let last = unit.last_end().and_then(|end| Some((end.failure.as_ref()?, &end.tail)));
         let failed = last.and_then(|(failure, tail)| policy::advice(failure, tail));
+        let returned = unit.returned.as_ref().map(|outcome| returned::note(state, outcome));
         let declined = unit
             .declined()
             .map(|text| format!("A reviewer refused what an earlier attempt made:\n{text}"));
         let laid = unit.from.map(|_| LAID.to_owned());
-        let notes = failed.into_iter().chain(declined).chain(laid).chain(unit.note.clone());
-        let notes: Vec<String> = notes.collect();
+        let notes: Vec<String> = failed
+            .or(returned.filter(|note| !note.is_empty()))
+            .into_iter()
+            .chain(declined)
+            .chain(laid)
+            .chain(unit.note.clone())
+            .collect();
         let note = (!notes.is_empty()).then(|| notes.join("\n\n"));
         let eager = self.is_early(&task);
         let job = Job {
@@ -109,6 +118,7 @@ impl Dispatcher {
             output: self.output(&task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
             note,
+            returned: unit.returned.clone(),
             epoch: state.epoch,
             locks: self.locks.files(&id),
             task,
@@ -226,21 +236,63 @@ impl Dispatcher {
         watch(work, lost, move |fault| Message::Expanded(gone, Err(fault)));
     }
 
+    /// Has the base judged, before anything is paid for. What an earlier run said of it is used again.
+    pub(super) fn gate_base(&mut self) -> Result<Vec<EventKind>, Error> {
+        let reused = self.journal.base_verdicts()?;
+        if !reused.is_empty() {
+            return Ok(reused.into_iter().map(EventKind::GateEnded).collect());
+        }
+        self.busy.gating = true;
+        let state = self.journal.state();
+        let slots = self.world.jobs.unwrap_or(state.jobs) as usize;
+        let halt = self.halt.subscribe();
+        let gates = Gates::new(&self.world, state, GateScope::Base, slots, &halt, said(&self.to));
+        let on = Tip { commit: state.base, tree: state.base_tree };
+        let missing: Known = Known::from_iter(
+            state
+                .board
+                .gates
+                .iter()
+                .enumerate()
+                .filter(|(_, gate)| state.base_green.contains(&gate.name))
+                .map(|(place, _)| (place, on.tree)),
+        );
+        let (to, lost) = (self.to.clone(), self.to.clone());
+        let work = tokio::spawn(async move {
+            let ended = gates.twice(on, None, missing).await.map(|_| ());
+            let _ = to.send(Message::BaseGated(ended));
+        });
+        watch(work, lost, |fault| Message::BaseGated(Err(fault)));
+        Ok(Vec::new())
+    }
+
     pub(super) fn start_merge(&mut self, wave: usize) {
         self.busy.integrating = true;
         let state = self.journal.state().clone();
+        // What tasks don't use is for gates.
+        let jobs = self.world.jobs.unwrap_or(state.jobs) as usize;
+        let slots = jobs.saturating_sub(self.busy.live.len()).max(1);
         let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
         let lost = self.to.clone();
         let work = tokio::spawn(async move {
-            let lines = to.clone();
-            let tell = move |progress| {
-                let _ = lines.send(Message::Worker(Tell::Progress(progress)));
-            };
-            let merged = integrate(world, state, wave, halt, tell).await;
+            let say = said(&to);
+            let merged = integrate(world, state, wave, slots, halt, say).await;
             let _ = to.send(Message::Merged(merged));
         });
         watch(work, lost, |fault| Message::Merged(Err(fault)));
     }
+}
+
+/// Passes on what is said while gates run.
+fn said(to: &mpsc::UnboundedSender<Message>) -> Arc<dyn Fn(Said) + Send + Sync> {
+    let to = to.clone();
+    Arc::new(move |said| {
+        // The loop is gone only when todone could not go on.
+        let _ = to.send(match said {
+            Said::Progress(progress) => Message::Worker(Tell::Progress(progress)),
+            Said::Ran(run) => Message::Gated(Box::new(run)),
+        });
+    })
 }
 
 /// A worker that panics can't tell its end: this tells it.

@@ -83,6 +83,7 @@ pub(super) async fn verify(
         output: Output::Unused,
         message: message.to_owned(),
         note: None,
+        returned: None,
         epoch: state.epoch,
         locks: Vec::new(),
         task,

@@ -136,8 +136,7 @@ pub async fn done(
     let outcome = merge.outcomes.iter().find(|(id, _)| id == task).map(|(_, outcome)| outcome);
     match outcome {
         Some(Outcome::Rejected { gate, .. }) => {
-            let gate = gate.clone();
-            return red(journal, merge.gates, gate);
+            return Ok(red(journal.state(), gate.clone()));
         }
         Some(Outcome::Skipped { reason }) => return Ok(Done::Need(reason.clone())),
         _ => {}
@@ -160,18 +159,13 @@ fn foreseen(state: &RunState, kind: &EventKind, task: &TaskId) -> Result<RunStat
     Ok(only(&next, std::slice::from_ref(task)))
 }
 
-/// The gates that ran are facts, though nothing came of them.
-fn red(
-    journal: &mut Journal,
-    gates: Vec<crate::model::GateRun>,
-    gate: String,
-) -> Result<Done, Error> {
-    let tail = gates.iter().rev().find_map(|run| match &run.verdict {
+/// What a gate said when it was red last; that it ran is recorded already.
+fn red(state: &RunState, gate: String) -> Done {
+    let tail = state.gates.iter().rev().find_map(|run| match &run.verdict {
         crate::model::Verdict::Red { tail, .. } if run.gate == gate => Some(tail.clone()),
         _ => None,
     });
-    journal.record_all(gates.into_iter().map(EventKind::GateEnded).collect())?;
-    Ok(Done::Red { gate, tail: tail.unwrap_or_default() })
+    Done::Red { gate, tail: tail.unwrap_or_default() }
 }
 
 /// Gives what was captured its refs.

@@ -1,0 +1,171 @@
+//! The parts of a run's state: its waves, units, attempts, and how landing stands.
+//!
+//! Knows no events; `state` moves these from one to the next.
+
+use std::path::PathBuf;
+
+use crate::model::{AttemptEnd, Isolation, Oid, Outcome, Patch, Sandbox, TaskId, Unit};
+
+use super::LandRefusal;
+
+/// How far a wave is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaveState {
+    /// The commit that its tasks start from, once it began.
+    pub base: Option<Oid>,
+    /// The merge that is prepared and not confirmed.
+    pub planned: Option<PlannedMerge>,
+    /// Whether its patches are merged.
+    pub integrated: bool,
+}
+
+/// A prepared move of the integration branch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedMerge {
+    /// The tip before.
+    pub from: Oid,
+    /// The tip after.
+    pub to: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// What becomes of the units.
+    pub outcomes: Vec<(TaskId, Outcome)>,
+    /// Those that run again instead.
+    pub again: Vec<TaskId>,
+}
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitState {
+    /// What it is.
+    pub unit: Unit,
+    /// The wave of its task.
+    pub wave: usize,
+    /// Where it stands.
+    pub status: UnitStatus,
+    /// Its attempts, in order; they stay when it is put back.
+    pub attempts: Vec<AttemptState>,
+    /// Attempts that belong to earlier rounds (`retry`) and no longer count against the limit.
+    pub forgiven: usize,
+    /// Whether it starts from the present tip instead of what its needs gave (`retry`).
+    pub on_tip: bool,
+    /// What the user adds to its prompt (`retry -m`).
+    pub note: Option<String>,
+    /// The commit of what its last attempt left, which the next one goes on from.
+    pub from: Option<Oid>,
+    /// The worktree in which a person mends it, if there is one.
+    pub fix: Option<FixState>,
+    /// Why it runs again though its last attempt succeeded: its patch was refused or met another.
+    pub returned: Option<Outcome>,
+}
+
+/// A worktree in which a person mends a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixState {
+    /// The commit that it is a checkout of.
+    pub base: Oid,
+    /// Where it is.
+    pub worktree: PathBuf,
+    /// Whether it holds what it is to hold.
+    pub ready: bool,
+}
+
+/// Where a unit stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UnitStatus {
+    /// Its needs are not met, or nobody had time for it yet.
+    Waiting,
+    /// An attempt runs.
+    Running,
+    /// Its last attempt succeeded; the patch waits for its turn to be merged.
+    Patched,
+    /// Its last attempt succeeded; the patch waits until a reviewer has taken it.
+    Review,
+    /// It is through.
+    Done(Outcome),
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptState {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The commit it started from.
+    pub base: Oid,
+    /// The slot's number.
+    pub slot: u32,
+    /// The directory it worked in.
+    pub worktree: PathBuf,
+    /// Its log, relative to the run's folder.
+    pub log: PathBuf,
+    /// How it is kept apart from the user's repository.
+    pub isolation: Isolation,
+    /// The sandbox that was really enforced.
+    pub sandbox: Sandbox,
+    /// Under `eager`: the tasks whose patches the base holds, with the commits that hold them there.
+    pub built_on: Vec<(TaskId, Oid)>,
+    /// The commit of what an earlier attempt left, which this one went on from.
+    pub from: Option<Oid>,
+    /// When it began.
+    pub started: u64,
+    /// When it ended, and how; none: it runs, or nobody saw its end.
+    pub ended: Option<(u64, AttemptEnd)>,
+    /// What was found in its slot afterwards.
+    pub salvaged: Option<Oid>,
+    /// Whether a person did it.
+    pub by_hand: bool,
+    /// What a reviewer said who refused it.
+    pub declined: Option<String>,
+}
+
+/// How landing stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LandState {
+    /// Not tried.
+    Open,
+    /// The branch is about to move.
+    Planned {
+        /// The branch, in full.
+        into: String,
+        /// What it pointed to.
+        from: Option<Oid>,
+        /// Where it goes.
+        to: Oid,
+        /// That commit's tree.
+        tree: Oid,
+    },
+    /// It moved.
+    Landed {
+        /// The branch, in full.
+        into: String,
+        /// Where it went.
+        to: Oid,
+    },
+    /// It stayed.
+    Refused(LandRefusal),
+}
+
+impl UnitState {
+    /// The patch of the last attempt, whether it counts or not.
+    pub fn patch(&self) -> Option<&Patch> {
+        self.attempts.last()?.ended.as_ref()?.1.patch.as_ref()
+    }
+
+    /// How the last attempt ended.
+    pub fn last_end(&self) -> Option<&AttemptEnd> {
+        Some(&self.attempts.last()?.ended.as_ref()?.1)
+    }
+
+    /// How it ended, if it did.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.status {
+            UnitStatus::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// How many attempts count against the limit of retries.
+    pub fn tried(&self) -> usize {
+        self.attempts.len() - self.forgiven
+    }
+}

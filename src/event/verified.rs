@@ -1,0 +1,56 @@
+//! What gates said, and which tree all of them take, as far as the log says.
+//!
+//! Knows verdicts and trees; it runs nothing.
+
+use crate::model::{Blame, GateRun, GateScope, Oid, Outcome, TaskId, Trial};
+
+use super::{LandState, RunState, UnitStatus};
+
+impl RunState {
+    /// The tree that landed, if the gates took it; else that of the tip; else the last that they took.
+    pub fn verified(&self) -> Option<Oid> {
+        if self.board.gates.is_empty() {
+            return None;
+        }
+        let landed = match &self.land {
+            LandState::Landed { .. } => self.landed_tree,
+            _ => None,
+        };
+        let whole = self.gates.iter().rev().filter(|run| !matches!(run.trial, Trial::Part { .. }));
+        let all = landed.into_iter().chain([self.tip_tree]).chain(whole.map(|run| run.tree));
+        all.into_iter().find(|tree| self.is_verified(*tree))
+    }
+
+    pub(super) fn gate_ended(&mut self, gate: &GateRun) {
+        if gate.scope == GateScope::Base {
+            if gate.verdict.is_green() {
+                self.base_green.insert(gate.gate.clone());
+            } else if gate.trial == Trial::Again {
+                self.base_red = Some(gate.gate.clone());
+                self.halted = true;
+            }
+        }
+        self.gates.push(gate.clone());
+    }
+
+    /// A unit is through, or runs again on the new tip.
+    pub(super) fn through(
+        &mut self,
+        task: &TaskId,
+        outcome: Outcome,
+        again: &[TaskId],
+    ) -> Result<(), String> {
+        // Whatever comes next would be refused as well.
+        let red = matches!(&outcome, Outcome::Rejected { blame: Blame::Wave | Blame::Before, .. });
+        self.halted |= red;
+        let unit = self.unit(task)?;
+        if again.contains(task) {
+            unit.status = UnitStatus::Waiting;
+            unit.on_tip = true;
+            unit.returned = Some(outcome);
+        } else {
+            unit.status = UnitStatus::Done(outcome);
+        }
+        Ok(())
+    }
+}
