@@ -234,10 +234,10 @@ fn an_edited_gate_judges_anew() {
     let board = |gate: &str| format!("land = \"never\"\ngate = '{gate}'\n{}", echo("a", &[], "1"));
     space.board(&board("true"));
     space.run(&[]).code(0);
-    space.board(&board("false"));
+    space.board(&board("test ! -e a"));
     space.todone(&["resume", "--update"]).code(1).says("its settings, no task");
     assert_eq!(space.status_of("a"), "rejected");
-    space.board(&board("test -e a"));
+    space.board(&board("test -e x"));
     space.todone(&["resume", "--update"]).code(0);
     assert_eq!(space.status_of("a"), "merged");
     assert_eq!(attempts(&space), "a");

@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::space::{Ran, Space, ran};
 
 const BOARD: &str = r#"
+gate_base = false
 gate = "test -f a"
 [[task]]
 id = "a"
