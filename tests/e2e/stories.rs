@@ -115,6 +115,6 @@ fn a_team_builds_twelve_features() {
     assert_eq!(space.read("release"), "done\n");
     assert_eq!(space.task("api")["attempts"], 2);
     assert_eq!(space.task("client-2")["attempts"], 2);
-    assert_eq!(space.task("client-1")["attempts"], 1);
+    assert_eq!(space.task("page-1")["attempts"], 1);
     assert_eq!(space.report()["counts"]["merged"], 12);
 }
