@@ -48,10 +48,19 @@ impl RefScript {
         self.file.try_clone().map_err(io("sharing", &self.path))
     }
 
-    /// Whoever worked through it has ended by itself, and left no lock.
-    pub(super) fn done(self) {
-        // If it can't be removed it is swept.
-        let _ = fs::remove_file(&self.path);
+    /// Whoever worked through it has ended by itself. A lock of it that still stands is nobody's: a
+    /// disk that fails, and git tells nobody, leaves one where all else went well.
+    pub(super) fn done(self, repo: &Repo) {
+        let text = fs::read(&self.path).unwrap_or_default();
+        if repo.locks_of(&text).iter().all(|lock| lock.symlink_metadata().is_err()) {
+            // If it can't be removed it is swept.
+            let _ = fs::remove_file(&self.path);
+            return;
+        }
+        // Nobody holds what stays on disk of it. The refs have moved: what can't be removed now waits
+        // for the next sweep.
+        drop(self);
+        let _ = repo.sweep_ref_locks();
     }
 }
 
@@ -162,6 +171,10 @@ mod tests {
         assert_eq!(repo.sweep_ref_locks().expect("swept"), 2);
         let left = refs.map(|name| lock(name).exists());
         assert_eq!(left, [false, true, true, false]);
+        fs::write(lock("refs/heads/mine.lock"), "").expect("locked");
+        let script = RefScript::new(&repo, "start\0update refs/heads/mine\0\0").expect("written");
+        script.done(&repo);
+        assert!(!lock("refs/heads/mine.lock").exists() && !lock("HEAD.lock").exists());
         assert_eq!(repo.sweep_ref_locks().expect("swept"), 0);
     }
 }

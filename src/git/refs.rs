@@ -111,18 +111,13 @@ impl Repo {
         let message = message.replace(['\n', '\r', '\0'], " ");
         let script = RefScript::new(self, &lines)?;
         if self.keep(updates) {
-            let lock = |name: &str| self.common_dir().join(format!("{name}.lock"));
-            // A lock that could not be removed when its ref had moved is nobody's: what was written of it
-            // stays, so that it is swept.
-            if updates.iter().all(|update| lock(&update.name).symlink_metadata().is_err()) {
-                script.done();
-            }
+            script.done(self);
             return Ok(());
         }
         let call = self.git().args(["update-ref", "-m", &message, "--stdin", "-z"]);
         let shown = call.shown();
         let said = call.run_from(script.input()?)?;
-        script.done();
+        script.done(self);
         if said.status.success() {
             return Ok(());
         }
