@@ -73,6 +73,7 @@ fn board(tasks: Vec<Task>) -> Board {
         sandbox: Default::default(),
         require_sandbox: false,
         worktrees: None,
+        cache_limit: None,
         env_pass: None,
         protect: Vec::new(),
         redact: Vec::new(),

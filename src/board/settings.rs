@@ -108,6 +108,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         sandbox,
         require_sandbox: view.flag("require_sandbox"),
         worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
+        cache_limit: view.text("cache_limit", &vars).and_then(|text| super::strings::size(&text)),
         env_pass: env_pass(&view, c),
         protect: view.texts("protect", &vars),
         redact: view.words("redact").into_iter().map(|(_, name)| name.to_owned()).collect(),

@@ -49,7 +49,7 @@ impl Checker<'_> {
                     self.sink.hinted(span, format!("{}: {message}", name()), hint);
                 }
             }
-            Shape::Size if !is_size(text) => {
+            Shape::Size if size(text).is_none() => {
                 let hint = "such as `\"500MB\"` or `\"20GB\"`".to_owned();
                 self.sink.hinted(span, format!("{}: {} is no size", name(), quote(text)), hint);
             }
@@ -189,10 +189,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, (String, Option<String>)>
     }
 }
 
-fn is_size(text: &str) -> bool {
+/// A number of bytes such as `500MB` (millions) or `20GiB` (powers of two).
+pub(super) fn size(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text[digits.len()..].to_ascii_lowercase();
-    let known = ["b", "k", "kb", "kib", "m", "mb", "mib", "g", "gb", "gib", "t", "tb", "tib"];
-    known.contains(&unit.as_str())
-        && digits.trim().parse::<f64>().is_ok_and(|number| number.is_finite() && number > 0.0)
+    let (unit, kilo) = match &text[digits.len()..].to_ascii_lowercase()[..] {
+        "b" => (0, 1000.0),
+        "k" | "kb" => (1, 1000.0),
+        "m" | "mb" => (2, 1000.0),
+        "g" | "gb" => (3, 1000.0),
+        "t" | "tb" => (4, 1000.0),
+        "kib" => (1, 1024.0),
+        "mib" => (2, 1024.0),
+        "gib" => (3, 1024.0),
+        "tib" => (4, 1024.0),
+        _ => return None,
+    };
+    let number: f64 = digits.trim().parse().ok()?;
+    let bytes = number * f64::powi(kilo, unit);
+    (bytes.is_finite() && bytes >= 1.0).then_some(bytes as u64)
 }

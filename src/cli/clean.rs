@@ -175,6 +175,9 @@ fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> 
             }
         }
     }
+    for dir in pools.iter().filter(|dir| !args.dry_run && dir.is_dir()) {
+        Pool::open(repo, dir)?.remove_copies()?;
+    }
     if args.slots {
         for dir in &pools {
             slots(repo, dir, args, tell)?;

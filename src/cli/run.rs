@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Reporter, RunState, RunStatus};
+use crate::git::Pool;
 use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId};
 use crate::report;
 use crate::run::{self, Journal, Request, World};
@@ -407,6 +408,8 @@ pub(super) fn drive(
 ) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (run, look) = (world.run.clone(), wiring::look_of(world.dir.clone()));
+    let (pool, limit) = (world.pool.clone(), journal.state().board.cache_limit);
+    trim(&pool, limit)?;
     let ended = runtime.block_on(async {
         let (stop, stopped) = mpsc::unbounded_channel();
         let first = signals(stop)?;
@@ -417,11 +420,22 @@ pub(super) fn drive(
     // Its blocking work ends first: nobody else may own the run while a ref is being written.
     drop(runtime);
     drop(owner);
+    // What the user did not commit is not to lie about.
+    pool.remove_copies()?;
+    trim(&pool, limit)?;
     let (state, signal) = ended.map_err(|failure: Failure| {
         failure.hint(format!("what was done is kept; go on with: todone resume {run}"))
     })?;
     tell_end(&state, telling, &look)?;
     Ok(code(&state, signal))
+}
+
+/// Keeps to the board's limit of disk, as far as nobody uses what is there.
+fn trim(pool: &Pool, limit: Option<u64>) -> Result<(), Failure> {
+    if let Some(limit) = limit {
+        pool.trim(limit)?;
+    }
+    Ok(())
 }
 
 /// Passes SIGINT, SIGTERM and SIGHUP on; remembers the first.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::event::{LandState, RunState, RunStatus, Wait};
-use crate::git::Repo;
+use crate::git::{Pool, Repo, disk_size};
 use crate::model::RunId;
 use crate::report;
 use crate::run::{Trace, traces};
@@ -85,6 +85,29 @@ struct Known {
     traces: Vec<Trace>,
     /// What can't be read of the store.
     faults: Vec<Failure>,
+    disk: Disk,
+}
+
+/// The disk that todone holds for a repository.
+#[derive(Default, serde::Serialize)]
+struct Disk {
+    worktrees: usize,
+    worktree_bytes: u64,
+    /// Events and logs.
+    state_bytes: u64,
+}
+
+impl Disk {
+    fn of(repo: &Repo) -> Result<Self, Failure> {
+        let mut disk = Self { state_bytes: disk_size(&repo.state_dir()), ..Self::default() };
+        for dir in wiring::pools(repo)?.iter().filter(|dir| dir.is_dir()) {
+            for slot in Pool::open(repo, dir)?.slots()? {
+                disk.worktrees += 1;
+                disk.worktree_bytes += slot.bytes;
+            }
+        }
+        Ok(disk)
+    }
 }
 
 fn known(repo: &Repo) -> Result<Known, Failure> {
@@ -108,6 +131,8 @@ fn known(repo: &Repo) -> Result<Known, Failure> {
     // A start that failed left its base at most: there is no work to be told of.
     lost.retain(|trace| !told.contains(&trace.run) && !trace.is_bare());
     known.traces = lost;
+    // Looking must not fail because of it: a cache directory may be out of reach.
+    known.disk = Disk::of(repo).unwrap_or_default();
     Ok(known)
 }
 
@@ -138,6 +163,12 @@ fn list(repo: &Repo, json: bool) -> Result<u8, Failure> {
             tale(state)
         )?;
     }
+    let Disk { worktrees, worktree_bytes, state_bytes } = known.disk;
+    if worktrees > 0 {
+        let s = if worktrees == 1 { "" } else { "s" };
+        let (trees, state) = (report::size(worktree_bytes), report::size(state_bytes));
+        writeln!(out, "disk: {worktrees} worktree{s} {trees}, events and logs {state}")?;
+    }
     let mut faults = known.faults.into_iter();
     let Some(last) = faults.next_back() else { return Ok(0) };
     for fault in faults {
@@ -158,6 +189,7 @@ fn json_page(known: &Known) -> serde_json::Value {
     serde_json::json!({
         "runs": known.runs.iter().map(run).collect::<Vec<_>>(),
         "refs_only": known.traces.iter().map(by_refs::page).collect::<Vec<_>>(),
+        "disk": known.disk,
         "faults": known.faults.iter().map(Failure::message).collect::<Vec<_>>(),
     })
 }

@@ -16,7 +16,7 @@ use crate::event::RunState;
 use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, RunId};
-use crate::run::{self, Lookout, Names, Seats, Secrets, World};
+use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, World};
 use crate::store::{Sqlite, Store};
 
 use super::Global;
@@ -335,6 +335,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         pool,
         claims,
         seats,
+        trials: Trials::default(),
         executor: Arc::new(Local::new(program)),
         identity: identity(repo)?,
         env: task_env(board),

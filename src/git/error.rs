@@ -96,6 +96,16 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The disk has too little room for a worktree.
+    #[error("a worktree in {path} needs {needed} bytes, and {free} are free there")]
+    NoRoom {
+        /// Its directory.
+        path: PathBuf,
+        /// What its files need.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
     /// A slot is used by somebody else.
     #[error("slot {slot} is in use by another process")]
     SlotBusy {

@@ -65,6 +65,9 @@ pub struct Board {
     /// Where the worktrees stand; none: in the user's cache directory.
     #[serde(default, with = "super::native::optional")]
     pub worktrees: Option<PathBuf>,
+    /// How many bytes the idle worktrees of the repository may hold; none: as many as they like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_limit: Option<u64>,
     /// Names of the only variables of the caller's environment that tasks inherit; none: all.
     pub env_pass: Option<Vec<String>>,
     /// Globs of the paths that no task may change.

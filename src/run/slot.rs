@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Sandbox, Sandbo
 
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
+use super::trials::{Known, Trial, Trials};
 use super::{Error, Lookout, Names};
 
 /// How long a lease waits for a supervisor that is about to end.
@@ -44,6 +47,8 @@ pub struct World {
     pub claims: Claims,
     /// The numbers, ports and directories of what runs at one time.
     pub seats: Seats,
+    /// The setups that were tried.
+    pub trials: Trials,
     /// Where commands run.
     pub executor: Arc<dyn Executor>,
     /// Who makes the commits.
@@ -289,6 +294,12 @@ impl World {
             return Ok(SetUp::Before);
         }
         lease.set_setup_key(None)?;
+        let attempt = Names::parse(&wish.label).map_or(1, |(_, _, attempt)| attempt);
+        let mut first = match self.trials.begin(&key, attempt).await {
+            Trial::Hopeless(tail) => return Ok(SetUp::Failed(tail)),
+            Trial::First(held) => Some(held),
+            Trial::Free => None,
+        };
         let apart = if lease.isolation() == Isolation::Clone { "-clone" } else { "" };
         let name = format!("setup.{}{apart}-{}.log", wish.purpose.word(), lease.number());
         let log = self.dir.join("logs").join(name);
@@ -300,7 +311,16 @@ impl World {
         match exit.how {
             How::Stopped => return Ok(SetUp::Halted),
             How::Code(0) => {}
-            _ => return Ok(SetUp::Failed(String::from_utf8_lossy(&exit.tail).into_owned())),
+            _ => {
+                let tail = String::from_utf8_lossy(&exit.tail).into_owned();
+                if let Some(first) = &mut first {
+                    **first = Known::Bad(attempt, tail.clone());
+                }
+                return Ok(SetUp::Failed(tail));
+            }
+        }
+        if let Some(first) = &mut first {
+            **first = Known::Good;
         }
         lease.set_setup_key(Some(&key))?;
         Ok(SetUp::Ran)
@@ -354,7 +374,7 @@ impl World {
     ) -> Exit {
         if let Some(folder) = command.log.parent() {
             // If it can't be made the supervisor says so with the log's name.
-            let _ = std::fs::create_dir_all(folder);
+            let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         }
         let mut running = self.executor.start(command);
         let mut told = Halt::No;

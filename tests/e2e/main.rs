@@ -16,6 +16,7 @@ mod exit_codes;
 mod fixing;
 mod gates;
 mod isolation;
+mod keeping;
 mod landing;
 mod looking;
 mod merging;

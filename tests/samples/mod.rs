@@ -78,6 +78,7 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         on_reject: Default::default(),
         gate_base: true,
         worktrees: None,
+        cache_limit: None,
         env_pass: None,
         protect: Vec::new(),
         redact: Vec::new(),

@@ -159,6 +159,7 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
         pool: Pool::open(&repo, &space.path("cache/pool")).expect("a pool"),
         seats: Seats::new(claims.clone(), space.path("seats")),
         claims,
+        trials: todone::run::Trials::default(),
         executor: Arc::new(Player { salt: format!("{name}{jobs}") }),
         identity: Identity { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         env: Arc::new(Vec::new()),

@@ -19,7 +19,17 @@ pub(super) fn slots(site: &Site, told: &mut Told) -> Result<(), Failure> {
     let Some(repo) = &site.repo else { return Ok(()) };
     let (mut count, mut held) = (0, 0);
     for dir in site.pools.iter().filter(|dir| dir.is_dir()) {
-        for slot in Pool::open(repo, dir)?.slots()? {
+        let pool = Pool::open(repo, dir)?;
+        let copies = if site.fix { pool.remove_copies()? } else { pool.with_copies()? };
+        for at in copies {
+            let text = format!("{} holds copies of files that are not committed", shown(&at));
+            if site.fix {
+                told.mended(text);
+            } else {
+                told.note(text, Some("they go when the run ends, or with --fix".to_owned()));
+            }
+        }
+        for slot in pool.slots()? {
             (count, held) = (count + 1, held + slot.bytes);
             let at = shown(&slot.dir);
             match slot.state {

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub boot: String,
     /// What was copied in or left by `setup`, and is never harvested.
     pub excluded: Vec<RepoPath>,
+    /// What of it was copied in.
+    pub copied: Vec<RepoPath>,
     /// Some of it is of `setup`, which has to run again once it is taken away.
     pub litter: bool,
     /// `.gitignore` files of `setup`'s own that are heeded.

@@ -63,6 +63,7 @@ mod own_commits;
 mod pool;
 mod prepare;
 mod private;
+mod put_away;
 mod remains;
 mod salvage;
 mod scan;

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::git::{Error, Expect, RefUpdate};
+use crate::git::{Error, Expect, RefUpdate, free_space, guard};
 use crate::model::{Change, Clean, Isolation, Oid};
 use crate::process::brink;
 
@@ -23,6 +23,9 @@ use super::{copy, worktree};
 
 /// So many files with stale stamps in the kept index are worth a refresh.
 const STALE: usize = 64;
+
+/// What a file takes at least.
+const BLOCK: u64 = 4096;
 
 /// What an index says of each path.
 type Records = Vec<(Vec<u8>, Record)>;
@@ -167,6 +170,7 @@ impl Lease {
                 disk::remove(&path)?;
             }
         }
+        self.check_room(tree)?;
         let new = self.scratch_index()?;
         self.pool.private.fill(&self.tree, tree, &new)?;
         let Some(records) = self.read_index(&new)? else {
@@ -180,6 +184,29 @@ impl Lease {
         let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
         memory.seen = true;
         Ok(memory)
+    }
+
+    /// Refuses to fill the disk. Not asked where there is more room than any tree needs.
+    fn check_room(&self, tree: Oid) -> Result<(), Error> {
+        const PLENTY: u64 = 32 << 30;
+        let Some(free) = free_space(&self.tree).filter(|free| *free < PLENTY) else {
+            return Ok(());
+        };
+        let call = self.pool.repo.git().args(["ls-tree", "-r", "-l", "-z", &tree.to_string()]);
+        let mut needed = 0;
+        for line in guard::output(call)?.split(|byte| *byte == 0) {
+            let tab = line.iter().position(|byte| *byte == b'\t').unwrap_or(line.len());
+            let mut words = line[..tab].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+            // A submodule has `-` in the place of a size.
+            let size = words
+                .next_back()
+                .and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
+            needed += size.map_or(0, |size| size.next_multiple_of(BLOCK));
+        }
+        if needed <= free {
+            return Ok(());
+        }
+        Err(Error::NoRoom { path: self.tree.clone(), needed, free })
     }
 
     /// A name for an index in the making, free of what a crash left.
@@ -238,7 +265,9 @@ impl Lease {
     pub(super) fn note_excluded(&mut self, memory: &Memory) -> Result<(), Error> {
         let excluded: Vec<_> = memory.copied.keys().chain(&memory.left).cloned().collect();
         let rules: Vec<_> = memory.own_rules.clone().into_iter().collect();
+        let copied: Vec<_> = memory.copied.keys().cloned().collect();
         self.remember(|state| {
+            state.copied = copied;
             (state.excluded, state.litter, state.rules) = (excluded, memory.litter, rules);
         })
     }
