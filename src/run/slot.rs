@@ -238,7 +238,11 @@ impl World {
     ) -> Result<Result<Ready, NotReady>, Error> {
         let world = self.clone();
         let (wish, mut lease, seat, leftover) = blocking(move || {
-            let mut lease = world.pool.isolated(wish.isolation).lease(wish.purpose, PATIENCE)?;
+            let setup = wish.setup.as_ref().map(|setup| setup.run.as_str());
+            // What `setup` installs for one, or a copy brings, must make nothing of another's green.
+            let key = serde_json::json!([setup, wish.copy]).to_string();
+            let pool = world.pool.isolated(wish.isolation).suited(key, world.run.to_string());
+            let mut lease = pool.lease(wish.purpose, PATIENCE)?;
             let how = world.snapshot("todone: found in a slot that nobody gave back\n".into(), 0);
             let leftover = lease.salvage(&how, &Names::keep)?;
             let seat = world.seats.take().map_err(|source| Error::Io {

@@ -230,11 +230,37 @@ fn a_build_after_a_turn_round_makes_anew_exactly_what_differs() {
 fn what_a_task_installs_undeclared_makes_no_gate_green() {
     let space = Space::new(&[(".gitignore", "node_modules/\n"), ("main.js", "")]);
     space.board(
-        "gate = \"test -e node_modules/left-pad\"\n\
+        "gate = \"! grep -q require main.js || test -e node_modules/left-pad\"\n\
          [[task]]\nid = \"a\"\nverify = \"test -e node_modules/left-pad\"\n\
          run = \"mkdir -p node_modules; echo 1 > node_modules/left-pad; echo 'require(1)' > main.js\"\n",
     );
     // It works where it was installed; on the merged tree it does not.
     space.run(&[]).code(1).says("gate");
     assert_eq!(space.read("main.js"), "");
+}
+
+#[test]
+fn tasks_with_different_setups_share_no_worktree() {
+    let space = Space::new(&[(".gitignore", "deps/\n")]);
+    let task = |id: &str, setup: &str| {
+        format!(
+            "[[task]]\nid = \"{id}\"\nsetup = \"mkdir -p deps; echo {setup} >> deps/list\"\n\
+             run = \"cp deps/list {id}\"\n"
+        )
+    };
+    let tasks = [task("a1", "A"), task("b1", "B"), task("a2", "A"), task("b2", "B")];
+    space.board(&tasks.concat());
+    space.run(&["-j", "1"]).code(0);
+    // Each setup ran once, and neither upon the other.
+    for (id, list) in [("a1", "A\n"), ("b1", "B\n"), ("a2", "A\n"), ("b2", "B\n")] {
+        assert_eq!(space.read(id), list, "{id}");
+    }
+    let held = || space.todone(&["status", "--json"]).code(0).json()["disk"]["worktrees"].as_u64();
+    assert_eq!(held(), Some(2));
+
+    // What no run needs any more is made ready anew instead of one more.
+    space.board(&format!("name = \"next\"\n{}", task("c1", "C")));
+    space.run(&["-j", "1"]).code(0);
+    assert_eq!(space.read("c1"), "C\n");
+    assert_eq!(held(), Some(2));
 }

@@ -35,6 +35,8 @@ pub(super) struct Mark {
 pub(super) struct State {
     /// Its name among the repository's worktrees.
     pub admin: Option<String>,
+    /// What it is made ready with; none: it never was.
+    pub key: Option<String>,
     /// The key under which `setup` last succeeded.
     pub setup: Option<String>,
     /// The machine's start during which the worktree was filled.

@@ -30,6 +30,14 @@ use super::worktree::Admin;
 pub struct Pool {
     pub(super) inner: Arc<Inner>,
     isolation: Isolation,
+    sort: Arc<Suited>,
+}
+
+/// What the slots of a lease must have been made ready with, and for which run it asks.
+#[derive(Debug, Default)]
+struct Suited {
+    key: String,
+    run: String,
 }
 
 #[derive(Debug)]
@@ -59,6 +67,8 @@ pub struct Lease {
     pub(super) busy: PathBuf,
     pub(super) clock: PathBuf,
     pub(super) state: State,
+    /// What it is to be made ready with.
+    pub(super) key: String,
     pub(super) home: Option<Home>,
     pub(super) base: Option<Oid>,
     pub(super) memory: Option<Memory>,
@@ -89,41 +99,75 @@ impl Pool {
             stores: Mutex::default(),
             found: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), isolation: Isolation::Worktree })
+        let sort = Arc::default();
+        Ok(Self { inner: Arc::new(inner), isolation: Isolation::Worktree, sort })
     }
 
     /// The same pool, whose leases are of this mode. Slots of different modes are different slots.
     #[must_use]
     pub fn isolated(&self, isolation: Isolation) -> Self {
-        Self { inner: self.inner.clone(), isolation }
+        Self { isolation, ..self.clone() }
     }
 
-    /// A free slot for this purpose, the lowest number first; a new one if all are taken. Waits at
-    /// most `patience` for a supervisor that is about to end.
+    /// The same pool, whose leases are slots of this key: what was made ready with one `setup` is no
+    /// place for what asks for another. `run` is the first word of the labels of whoever asks.
+    #[must_use]
+    pub fn suited(&self, key: String, run: String) -> Self {
+        Self { sort: Arc::new(Suited { key, run }), ..self.clone() }
+    }
+
+    /// A free slot for this purpose and of this key, the lowest number first. If there is none, one of
+    /// another key that this run did not use, which loses all that is not tracked; a new one if there is
+    /// none of those either. Waits at most `patience` for a supervisor that is about to end.
     pub fn lease(&self, purpose: Purpose, patience: Duration) -> Result<Lease, Error> {
         let inner = &self.inner;
         let until = Instant::now() + patience;
         let kind = Sort { purpose, isolation: self.isolation };
+        let mut others = Vec::new();
         for number in 0..10_000 {
             let site = Site { dir: inner.dir.join(kind.slot(number)) };
+            if !site.dir.exists()
+                && let Some(lease) = self.convert(&others, kind)?
+            {
+                return Ok(lease);
+            }
             match fs::create_dir(&site.dir) {
                 Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(io("making", &site.dir)(fault));
                 }
                 _ => {}
             }
-            let Some(held) = lock::try_lock(&site.lease_lock())? else { continue };
-            if !inner.claim(&site)? {
-                continue;
-            }
             let left = until.saturating_duration_since(Instant::now());
-            // Held only to know that nobody else does: whoever works in the slot takes it next.
-            if lock::within(&site.busy_lock(), left)?.is_none() {
+            let Some(held) = inner.hold(&site, left)? else { continue };
+            let there = site.read_state()?.key;
+            if there.as_ref().is_some_and(|there| *there != self.sort.key) {
+                others.push((number, site));
                 continue;
             }
-            return inner.clone().take(kind, number, site, held);
+            return self.taken(kind, number, site, held);
         }
         Err(Error::SlotBusy { slot: inner.dir.clone() })
+    }
+
+    /// One of these slots of another key, to be made ready as if it were new.
+    fn convert(&self, others: &[(u32, Site)], kind: Sort) -> Result<Option<Lease>, Error> {
+        for (number, site) in others {
+            let (label, _) = site.last_use()?;
+            let run = label.as_deref().and_then(|label| label.split(' ').next());
+            if run == Some(self.sort.run.as_str()) {
+                continue;
+            }
+            if let Some(held) = self.inner.hold(site, Duration::ZERO)? {
+                return self.taken(kind, *number, site.clone(), held).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn taken(&self, kind: Sort, number: u32, site: Site, held: File) -> Result<Lease, Error> {
+        let mut lease = self.inner.clone().take(kind, number, site, held)?;
+        lease.key = self.sort.key.clone();
+        Ok(lease)
     }
 
     /// A task slot that nobody gave back and whose mark has a label that is `wanted`; none if there is
@@ -159,6 +203,16 @@ impl Pool {
 }
 
 impl Inner {
+    /// The lock of a slot of this repository in which nobody works; none if it is not to be had.
+    fn hold(&self, site: &Site, patience: Duration) -> Result<Option<File>, Error> {
+        let Some(held) = lock::try_lock(&site.lease_lock())? else { return Ok(None) };
+        if !self.claim(site)? {
+            return Ok(None);
+        }
+        // Held only to know that nobody else does: whoever works in the slot takes it next.
+        Ok(lock::within(&site.busy_lock(), patience)?.map(|_| held))
+    }
+
     /// Whether the slot is of this repository; an empty directory becomes so.
     pub(super) fn claim(&self, site: &Site) -> Result<bool, Error> {
         let ours = self.repo.common_dir().as_os_str().as_bytes();
@@ -204,6 +258,7 @@ impl Inner {
             busy: site.busy_lock(),
             clock: site.clock(),
             site,
+            key: state.key.clone().unwrap_or_default(),
             state,
             base: None,
             memory,

@@ -59,11 +59,13 @@ impl Lease {
         self.register(how.base)?;
 
         // Taken out while it may be wrong: whoever stops in between has to look at everything.
-        let (mut memory, before, brought) = match self.warm(tree, how.clean) {
+        let other = self.state.key.as_ref().is_some_and(|there| *there != self.key);
+        let clean = if other { Clean::All } else { how.clean };
+        let (mut memory, before, brought) = match self.warm(tree, clean) {
             // What it held before is no longer in the store, so that there is nothing to compare with.
             Err(Error::Object { .. }) | Ok(None) => {
                 let mut memory = self.fill(tree)?;
-                let brought = memory.bring(tree, how.clean, &mut self.parts().0)?;
+                let brought = memory.bring(tree, clean, &mut self.parts().0)?;
                 (memory, tree, brought)
             }
             Ok(Some(known)) => known,
@@ -76,12 +78,13 @@ impl Lease {
         let pool = self.pool.clone();
         copy::bring(&mut memory, &pool, &how.copy, &self.tree, &self.clock)?;
         self.note_excluded(&memory)?;
-        if setup_lost || how.clean == Clean::All {
+        if setup_lost || clean == Clean::All {
             self.set_setup_key(None)?;
         }
         self.repair(&mut memory)?;
         // All content was read, or written, since the machine started.
-        self.remember(|state| state.boot = mark::boot())?;
+        let key = Some(self.key.clone());
+        self.remember(|state| (state.boot, state.key) = (mark::boot(), key))?;
         // Whoever gets the slot now works in it before anybody looks again.
         memory.seen = false;
         self.memory = Some(memory);
