@@ -3,11 +3,13 @@
 //! Knows no target: it prints figures, and stops if todone and the script end at different trees.
 //!
 //! `cargo bench --bench run -- [--files N,N] [--tasks T,T] [--rounds R] [--small]`; with `--files` or
-//! `--tasks` only that part runs, with `--small` only memory and plans. Linux only: processor time and
+//! `--tasks` only that part runs, with `--small` only what has no
+//! script beside it: memory, plans, commands that do nothing, slots by themselves. Linux only: processor time and
 //! memory are read from `/proc`.
 
 mod measure;
 mod sides;
+mod slots;
 mod small;
 mod world;
 
@@ -39,6 +41,11 @@ fn main() {
     if asked.files.is_none() && asked.tasks.is_none() {
         small::memory();
         small::plan();
+        small::nothing();
+        for files in [10_000, 50_000] {
+            slots::fresh(files);
+            slots::turn(files);
+        }
     }
 }
 

@@ -92,7 +92,8 @@ impl World {
         command(program, &self.root)
     }
 
-    fn git(&self, args: &[&str]) -> String {
+    /// Runs git; what it prints.
+    pub fn git(&self, args: &[&str]) -> String {
         let said = self.command("git").args(args).output().expect("git starts");
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
