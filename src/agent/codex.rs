@@ -40,6 +40,10 @@ impl Adapter for Codex {
         true
     }
 
+    fn counts_on(&self) -> bool {
+        true
+    }
+
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
         let line = parsed(line)?;
         match text(&line, &["type"])? {

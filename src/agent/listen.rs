@@ -229,6 +229,8 @@ impl Listener {
             cache_write: so_far.cache_write,
             usd: so_far.usd.filter(|usd| usd.is_finite()),
             turns: so_far.turns,
+            estimated: None,
+            cumulative: self.adapter.counts_on(),
         };
         Heard { failure, text: so_far.text, usage, refused: so_far.refused }
     }

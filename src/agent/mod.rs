@@ -111,6 +111,11 @@ pub trait Adapter: Sync {
         None
     }
 
+    /// Whether its numbers are those of the whole conversation when one goes on.
+    fn counts_on(&self) -> bool {
+        false
+    }
+
     /// What an exit status of its own means.
     fn exit(&self, _code: i32) -> Option<Trouble> {
         None

@@ -9,12 +9,14 @@
 //!   "output": "what is handed on, instead of standard output",
 //!   "model": "some-model", "session": "id",
 //!   "usage": { "input_tokens": 1200, "output_tokens": 80, "cache_read_tokens": 0,
-//!              "cache_write_tokens": 0, "usd": 0.02, "turns": 3 },
+//!              "cache_write_tokens": 0, "usd": 0.02, "turns": 3,
+//!              "cumulative": false },
 //!   "failure": { "kind": "rate-limit", "message": "slow down", "retry_after": 30 }
 //! }
 //! ```
 //!
-//! `input_tokens` are those that came out of no cache. `kind` is one of the words of
+//! `input_tokens` are those that came out of no cache. `cumulative`: the numbers are those of the whole
+//! session, which earlier attempts have begun. `kind` is one of the words of
 //! [`Trouble`]; `retry_after` is in seconds.
 
 use std::path::{Path, PathBuf};
@@ -50,6 +52,7 @@ struct Used {
     cache_write_tokens: Option<u64>,
     usd: Option<f64>,
     turns: Option<u64>,
+    cumulative: bool,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +114,8 @@ impl Result {
             cache_write: used.cache_write_tokens,
             usd: used.usd.filter(money),
             turns: used.turns,
+            estimated: None,
+            cumulative: used.cumulative,
         };
         Ok(Self { output: form.output, usage, failure })
     }

@@ -11,6 +11,7 @@
 //! | `value`, `settings`, `tasks`, `work` | a checked file decoded |
 //! | `agents` | agent profiles decoded, and those that need no declaration |
 //! | `graph` | ids and needs |
+//! | `prices` | price tables, `prices.toml` |
 //! | `template` | `{{ name }}` |
 //! | `glob`, `items` | what a `foreach` becomes |
 //! | `fault`, `near` | complaints, their places, and what was probably meant |
@@ -23,6 +24,7 @@ mod graph;
 mod items;
 mod keys;
 mod near;
+mod prices;
 mod settings;
 mod shape;
 mod strings;
@@ -40,6 +42,7 @@ use toml::de::{DeTable, DeValue};
 pub use fault::{Fault, Faults};
 pub use glob::{PathSet, matching, scope_set};
 pub use items::{expand, items_of};
+pub use prices::prices;
 
 use check::Checker;
 use fault::{Sink, quote};

@@ -8,6 +8,7 @@ mod by_refs;
 mod check;
 mod clean;
 mod complete;
+mod cost;
 mod diff;
 mod doctor;
 mod drop;
@@ -110,6 +111,8 @@ enum Verb {
     Logs(logs::Args),
     /// Report on a run
     Report(report::Args),
+    /// Say what the agents of a run used, by task, agent and model
+    Cost(cost::Args),
     /// Move your branch to the result of a run
     Land(land::Args),
     /// Mend a task by hand: make a worktree for it and print its path
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(args) => diff::diff(global, args),
         Verb::Logs(args) => logs::logs(global, args),
         Verb::Report(args) => report::report(global, args),
+        Verb::Cost(args) => cost::cost(global, args),
         Verb::Land(args) => land::land(global, args),
         Verb::Fix(args) => fix::fix(global, args),
         Verb::Approve(args) => review::approve(global, args),

@@ -15,7 +15,7 @@ use crate::board::{self, Vars};
 use crate::event::RunState;
 use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
-use crate::model::{Board, RunId};
+use crate::model::{Board, Prices, RunId};
 use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, World};
 use crate::store::{Sqlite, Store};
 
@@ -345,7 +345,32 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
         lookout: Lookout::new(repo, Names::of(run).changed()),
         walls,
+        prices: Arc::new(prices(repo)?),
         home: std::env::var_os("HOME").map(PathBuf::from),
+    })
+}
+
+/// What models cost: the table that is built in, under the user's own, under that of the repository.
+pub fn prices(repo: &Repo) -> Result<Prices, Failure> {
+    let var =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let config = var("XDG_CONFIG_HOME").or_else(|| Some(var("HOME")?.join(".config")));
+    let user = config.map(|dir| dir.join("todone").join("prices.toml"));
+    let own = repo.checkout().map(|root| root.join(".todone").join("prices.toml"));
+    let mut tables = Vec::new();
+    for path in [user, own].into_iter().flatten() {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => tables.push((path.display().to_string(), text)),
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+            Err(fault) => {
+                let path = path.display();
+                return Err(Failure::usage(format!("can't read the prices in {path}: {fault}")));
+            }
+        }
+    }
+    let tables = tables.iter().map(|(name, text)| (name.clone(), text.as_str()));
+    board::prices(tables).map_err(|wrong| {
+        Failure::usage(wrong).hint("a row is such as: \"gpt-5\" = { input = 1.25, output = 10 }")
     })
 }
 

@@ -165,7 +165,7 @@ impl RunState {
                     unit.begin_again();
                     self.units.insert(id, unit);
                 }
-                None => drop(self.retired.insert(id, unit)),
+                None => self.gone.extend(self.retired.insert(id, unit)),
             }
         }
         self.expanded.retain(|task, _| wave_of(task).is_some());

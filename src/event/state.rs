@@ -85,6 +85,8 @@ pub struct RunState {
     pub rebuild: Option<Rebuild>,
     /// Units that are no more: what they did may serve others.
     pub(super) retired: BTreeMap<TaskId, UnitState>,
+    /// Units that are no more and serve nobody: what they used was used all the same.
+    pub(super) gone: Vec<UnitState>,
     /// Tasks whose new units may take over what retired ones with the same items did.
     pub(super) split: BTreeSet<TaskId>,
     /// The last number of an attempt under each name that changed hands.
@@ -163,6 +165,7 @@ impl RunState {
             has_landed: false,
             rebuild: None,
             retired: BTreeMap::new(),
+            gone: Vec::new(),
             split: BTreeSet::new(),
             numbers: BTreeMap::new(),
             stale_gates: 0,
@@ -463,6 +466,12 @@ impl RunState {
             }
         }
         self.ended = Some((status, at));
+    }
+
+    /// Every attempt that was made, also of units that are no more, with its unit.
+    pub fn attempts(&self) -> impl Iterator<Item = (&UnitState, &AttemptState)> {
+        let units = self.units.values().chain(self.retired.values()).chain(&self.gone);
+        units.flat_map(|unit| unit.attempts.iter().map(move |attempt| (unit, attempt)))
     }
 
     /// The outcome of a task of the board: of its units the worst, none while one is not through.

@@ -124,8 +124,53 @@ pub struct Usage {
     pub cache_write: Option<u64>,
     /// Dollars, as the agent reported them.
     pub usd: Option<f64>,
+    /// Dollars by a table of prices, where the agent reported none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated: Option<f64>,
     /// How often the model was asked.
     pub turns: Option<u64>,
+    /// Whether the numbers are those of the whole conversation, earlier attempts included. Never so in
+    /// an event.
+    #[serde(skip)]
+    pub cumulative: bool,
+}
+
+impl Usage {
+    /// What it cost in dollars, reported or else estimated; none: nobody knows.
+    pub fn cost(&self) -> Option<f64> {
+        self.usd.or(self.estimated)
+    }
+
+    /// All tokens, read and written, in and out of caches; none: not known.
+    pub fn tokens(&self) -> Option<u64> {
+        let (read, written) = (self.input?, self.output?);
+        let cached = self.cache_read.unwrap_or(0).saturating_add(self.cache_write.unwrap_or(0));
+        Some(read.saturating_add(written).saturating_add(cached))
+    }
+
+    /// Makes counters of a whole conversation those of its last part: `before` are the earlier parts.
+    /// A counter that stands lower than what was before has begun anew.
+    pub fn since<'u>(&mut self, before: impl Iterator<Item = &'u Self>) {
+        fn less<T: Copy + PartialOrd + std::ops::Sub<Output = T>>(
+            now: &mut Option<T>,
+            before: Option<T>,
+        ) {
+            if let (Some(now), Some(before)) = (now.as_mut(), before)
+                && *now >= before
+            {
+                *now = *now - before;
+            }
+        }
+        for part in before {
+            less(&mut self.input, part.input);
+            less(&mut self.output, part.output);
+            less(&mut self.cache_read, part.cache_read);
+            less(&mut self.cache_write, part.cache_write);
+            less(&mut self.usd, part.usd);
+            less(&mut self.turns, part.turns);
+        }
+        self.cumulative = false;
+    }
 }
 
 /// What troubled an agent.
@@ -245,6 +290,17 @@ impl fmt::Display for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_of_a_conversation_become_those_of_its_last_part() {
+        let part = |input, usd| Usage { input: Some(input), usd, ..Usage::default() };
+        let mut whole = Usage { output: Some(9), ..part(100, Some(1.0)) };
+        whole.since([part(30, Some(0.25)), part(50, None)].iter());
+        assert_eq!((whole.input, whole.output, whole.usd), (Some(20), Some(9), Some(0.75)));
+        let mut anew = part(10, None);
+        anew.since([part(30, Some(0.25))].iter());
+        assert_eq!((anew.input, anew.usd), (Some(10), None));
+    }
 
     #[test]
     fn kinds_and_troubles_are_spelt_one_way() {

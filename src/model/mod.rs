@@ -25,6 +25,7 @@ mod oid;
 mod patch;
 mod path;
 mod plan;
+mod price;
 mod task;
 mod trespass;
 mod verdict;
@@ -43,6 +44,7 @@ pub use oid::{Oid, OidFault};
 pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
 pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
+pub use price::{Price, PriceSource, Prices};
 pub use task::{
     Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Unit, Work,
 };

@@ -49,6 +49,7 @@ pub fn markdown(state: &RunState) -> String {
         }
     }
     gates(&report, &mut page);
+    costs(&report, &mut page);
     table(&report, &mut page);
     if page.full {
         page.text.push_str("\n… cut: the JSON report has everything\n");
@@ -220,6 +221,24 @@ fn gates(report: &Report, page: &mut Page) {
     if !tail.is_empty() {
         page.add(&fenced("text", &tail));
     }
+}
+
+fn costs(report: &Report, page: &mut Page) {
+    let (Some(usage), Some(costs)) = (&report.usage, &report.costs) else { return };
+    page.add(&format!("agents used {}\n\n", inline(&usage.words())));
+    page.add("| cost by | | attempts | time | |\n|---|---|---|---|---|\n");
+    for (heading, rows) in costs.tables() {
+        for row in rows.iter().take(ROWS) {
+            page.add(&format!(
+                "| {heading} | {} | {} | {} | {} |\n",
+                inline(&row.label()),
+                row.usage.attempts,
+                words::duration(row.usage.millis),
+                inline(&row.usage.words())
+            ));
+        }
+    }
+    page.add("\n");
 }
 
 fn table(report: &Report, page: &mut Page) {

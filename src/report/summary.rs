@@ -15,7 +15,7 @@ use crate::model::{
     TaskId, Trial, Verdict,
 };
 
-use super::cost::UsageReport;
+use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
 use super::{land, notes, words};
 
@@ -73,6 +73,9 @@ pub struct Report {
     /// What all agents used together; null: none that could tell worked.
     #[serde(default)]
     pub usage: Option<UsageReport>,
+    /// The same by task, profile and model.
+    #[serde(default)]
+    pub costs: Option<CostReport>,
     /// What of the user's repository changed while tasks ran in worktrees of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trespasses: Vec<TrespassReport>,
@@ -304,6 +307,7 @@ impl Report {
             finished: end.map(words::time),
             millis: end.unwrap_or(state.updated).saturating_sub(state.started),
             usage: UsageReport::of_run(state),
+            costs: CostReport::of(state),
             trespasses: of_trespasses(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,

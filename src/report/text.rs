@@ -7,6 +7,7 @@ use crate::model::{Conflict, Failure, Outcome, TaskId, Trial};
 
 use super::alike::{Group, groups};
 use super::conflict::{explain, steps};
+use super::cost::CostReport;
 use super::look::{Ink, Look};
 use super::summary::{GateReport, Report, TaskReport};
 use super::{escape, land, next, notes, words};
@@ -385,6 +386,9 @@ impl Page<'_> {
         self.head(ink, &format!("{word} after {time}: {}", report.counts.words()));
         if let Some(usage) = &report.usage {
             self.put(format!("  agents used {}", usage.words()));
+        }
+        for line in report.costs.iter().flat_map(CostReport::lines) {
+            self.put(format!("  {line}"));
         }
         let branch = words::branch(&report.branch);
         if let Some(gate) = &report.base_red {

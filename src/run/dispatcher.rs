@@ -25,7 +25,7 @@ use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::waiting::Waiting;
 use super::worker::Tell;
-use super::{Error, Journal, Names, base};
+use super::{Error, Journal, Names, base, money};
 
 mod ask;
 pub(super) mod start;
@@ -290,7 +290,8 @@ impl Dispatcher {
             Message::Ended(unit, ended) => {
                 self.release(&unit);
                 match ended {
-                    Ok(Some(end)) => {
+                    Ok(Some(mut end)) => {
+                        money::settle(&self.world.prices, self.journal.state(), &mut end);
                         let attempts = &self.journal.state().units[&unit].attempts;
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
                         self.note_health(&unit, &end);

@@ -21,6 +21,7 @@ mod integrate;
 mod journal;
 mod land;
 mod locks;
+mod money;
 mod names;
 mod preflight;
 mod proof;

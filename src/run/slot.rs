@@ -16,7 +16,9 @@ use crate::executor::{
     Claims, CommandSpec, Confine, Executor, Exit, How, Stop, Update, Walls, at_home,
 };
 use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapshot};
-use crate::model::{Clean, Isolation, Note, Oid, RepoPath, RunId, Sandbox, Sandboxing, Setup};
+use crate::model::{
+    Clean, Isolation, Note, Oid, Prices, RepoPath, RunId, Sandbox, Sandboxing, Setup,
+};
 
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
@@ -71,6 +73,8 @@ pub struct World {
     pub lookout: Lookout,
     /// What can be enforced of the sandboxes that the board asks for.
     pub walls: Walls,
+    /// What models cost.
+    pub prices: Arc<Prices>,
     /// The user's home.
     pub home: Option<PathBuf>,
 }

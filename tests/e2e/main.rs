@@ -20,6 +20,7 @@ mod keeping;
 mod landing;
 mod looking;
 mod merging;
+mod money;
 mod order;
 mod recovery;
 mod repositories;

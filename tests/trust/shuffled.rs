@@ -171,6 +171,7 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
         both_ways: false,
         lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+")),
         walls: Default::default(),
+        prices: Arc::default(),
         home: None,
     };
     let request =

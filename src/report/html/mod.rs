@@ -48,6 +48,7 @@ pub fn html(state: &RunState, diffs: &BTreeMap<TaskId, String>) -> String {
                     h2 { "Time" }
                     (chart)
                 }
+                (costs(&report))
                 (gates(&report))
                 (tasks(&report, diffs))
             }
@@ -118,6 +119,28 @@ fn result(report: &Report) -> Markup {
                 dt { "not seen" }
                 dd { (words::count(report.unseen_files as usize, "changed file"))
                     " of the checkout, not committed" }
+            }
+        }
+    }
+}
+
+fn costs(report: &Report) -> Markup {
+    html! {
+        @if let (Some(usage), Some(costs)) = (&report.usage, &report.costs) {
+            h2 { "Cost" }
+            p { "agents used " (usage.words()) }
+            @for (heading, rows) in costs.tables() {
+                table {
+                    tr { th { "by " (heading) } th { "attempts" } th { "time" } th {} }
+                    @for row in rows {
+                        tr {
+                            td { (row.label()) }
+                            td { (row.usage.attempts) }
+                            td { (words::duration(row.usage.millis)) }
+                            td { (row.usage.words()) }
+                        }
+                    }
+                }
             }
         }
     }

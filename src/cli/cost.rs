@@ -1,0 +1,70 @@
+//! `todone cost`: what the agents of a run used.
+//!
+//! Knows the store and the tables of prices; only looks.
+
+use std::io::Write as _;
+
+use crate::model::PriceSource;
+use crate::report::{CostReport, Report, UsageReport};
+
+use super::Global;
+use super::error::Failure;
+use super::wiring;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run; any unique beginning of its name, default the latest
+    #[arg(add = super::complete::runs())]
+    run: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Page {
+    v: u32,
+    run: String,
+    /// Null: no agent that could tell worked.
+    total: Option<UsageReport>,
+    #[serde(flatten)]
+    costs: Option<CostReport>,
+}
+
+pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
+    let repo = wiring::repo(global)?;
+    let (_, state) = wiring::look(&repo, args.run.as_deref())?;
+    let Report { run, usage, costs, .. } = Report::of(&state, None);
+    let mut out = anstream::stdout();
+    if args.json {
+        let page = Page { v: 1, run: run.to_string(), total: usage, costs };
+        let page = serde_json::to_string_pretty(&page).expect("BUG: a report can be written");
+        writeln!(out, "{page}")?;
+        return Ok(0);
+    }
+    let (Some(usage), Some(costs)) = (usage, costs) else {
+        writeln!(out, "{run}: no agent told what it used")?;
+        return Ok(0);
+    };
+    writeln!(out, "{run}: agents used {}", usage.words())?;
+    for line in costs.lines() {
+        writeln!(out, "{line}")?;
+    }
+    if usage.estimated_usd.is_some() {
+        let prices = wiring::prices(&repo)?;
+        let sources: Vec<String> = prices.sources.iter().map(words).collect();
+        writeln!(out, "  estimated by prices: {}", sources.join("; "))?;
+    }
+    Ok(0)
+}
+
+/// `built in (February 2026: the public list prices)`.
+fn words(source: &PriceSource) -> String {
+    let PriceSource { file, date, source, .. } = source;
+    match (date.is_empty(), source.is_empty()) {
+        (true, true) => file.clone(),
+        (false, false) => format!("{file} ({date}: {source})"),
+        _ => format!("{file} ({date}{source})"),
+    }
+}
