@@ -46,6 +46,8 @@ fn every_kind_of_agent_works_and_tells_what_it_used() {
         let shown = space.todone(&["show", "t"]).code(0);
         match usd {
             Some(usd) => shown.says(&format!("${usd:.4}")),
+            // A model with a list price has an estimate, kept apart.
+            None if kind == "gemini" => shown.says("(estimated)"),
             None => shown.says("cost unknown"),
         };
     }
