@@ -132,7 +132,7 @@ impl From<git::Error> for Failure {
             git::Error::NoCommit { .. } => Self::usage(error.to_string())
                 .hint("see the branches with `git branch --all`; fetch what is missing"),
             git::Error::NoRoom { .. } => failure
-                .hint("remove idle worktrees (`todone clean --slots`), or those of repositories that are gone (`todone clean --orphans`)")
+                .hint("make room on that disk: remove idle worktrees (`todone clean --slots`), or those of repositories that are gone (`todone clean --orphans`)")
                 .hint("put worktrees on another disk: `worktrees = \"DIR\"` in the board")
                 .hint("start fewer tasks at once (`-j`): each needs a worktree"),
             git::Error::SlotBusy { .. } => Self::environment(error.to_string())
