@@ -63,7 +63,7 @@ enum Needs {
 }
 
 /// What can be done now, in the order in which it should be done. `durations` are those of earlier
-/// runs in milliseconds: the longest starts first.
+/// runs in milliseconds: the longest starts first, under `eager` what the longest way still follows.
 pub fn next(state: &RunState, busy: &Busy, durations: &BTreeMap<TaskId, u64>) -> Vec<Step> {
     if state.interrupted || state.halted {
         return Vec::new();
@@ -110,16 +110,44 @@ pub fn next(state: &RunState, busy: &Busy, durations: &BTreeMap<TaskId, u64>) ->
         state.plan.waves.iter().flatten().map(|task| (&task.id, task.rank)).collect();
     let priorities: BTreeMap<&TaskId, i64> =
         state.board.tasks.iter().map(|task| (&task.id, task.priority)).collect();
+    let ways = if eager { ways(state, durations) } else { BTreeMap::new() };
     let order = |unit: &TaskId| {
         let unit = &state.units[unit].unit;
         let priority = priorities.get(&unit.task).copied().unwrap_or(0);
-        let long = durations.get(&unit.id).copied().unwrap_or(0);
+        let way = ways.get(&unit.task).copied().unwrap_or(0);
+        let long = way + durations.get(&unit.id).copied().unwrap_or(0);
         (Reverse(priority), Reverse(long), Reverse(rank.get(&unit.task).copied().unwrap_or(0)))
     };
     // Stable: what is equal stays in the order of the board.
     starts.sort_by_cached_key(order);
     steps.extend(starts.into_iter().map(Step::Start));
     steps
+}
+
+/// How long what must follow a task takes at least: the longest way through those that need it, in
+/// milliseconds. Tasks of which nothing is known take no time.
+fn ways<'a>(state: &'a RunState, durations: &BTreeMap<TaskId, u64>) -> BTreeMap<&'a TaskId, u64> {
+    let mut ways: BTreeMap<&TaskId, u64> = BTreeMap::new();
+    if durations.is_empty() {
+        return ways;
+    }
+    // A task stands in a later wave than what it needs.
+    for planned in state.plan.waves.iter().rev().flatten() {
+        let whole = known(durations, &planned.id) + ways.get(&planned.id).copied().unwrap_or(0);
+        for need in &planned.needs {
+            let way = ways.entry(need).or_default();
+            *way = whole.max(*way);
+        }
+    }
+    ways
+}
+
+/// How long the longest share of a task took, or the task, which need not have become units yet.
+fn known(durations: &BTreeMap<TaskId, u64>, task: &TaskId) -> u64 {
+    let name = task.as_str();
+    let from = durations.range(task..).take_while(|(unit, _)| unit.as_str().starts_with(name));
+    let own = |unit: &TaskId| matches!(unit.as_str().as_bytes().get(name.len()), None | Some(b'.'));
+    from.filter(|(unit, _)| own(unit)).map(|(_, millis)| *millis).max().unwrap_or(0)
 }
 
 /// Whether gates must judge the base before anything is started.

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use todone::event::RunState;
 use todone::executor::{Claims, CommandSpec, Executor, Exit, How, Running, Stop, Update};
 use todone::git::{Identity, Pool, Repo};
-use todone::model::{Oid, RunId};
+use todone::model::{Oid, RunId, TaskId};
 use todone::run::{Lookout, Request, Seats, Secrets, World, create, drive};
 use todone::store::Memory;
 use tokio::sync::{mpsc, oneshot};
@@ -93,7 +94,15 @@ ls t > seen; mv seen "t/$TODONE_TASK"
 
 /// Plays commands: after a delay of virtual time what the task has to do is done.
 struct Player {
-    salt: String,
+    delays: Arc<Delays>,
+}
+
+/// How many milliseconds an attempt of a task takes.
+type Delays = dyn Fn(&str, &str) -> u64 + Send + Sync;
+
+/// How many milliseconds an attempt takes.
+fn delay(salt: &str, task: &str, attempt: &str) -> u64 {
+    Dice::new(&format!("{salt}{task}{attempt}")).below(1_000) as u64
 }
 
 impl Executor for Player {
@@ -106,12 +115,11 @@ impl Executor for Player {
             found.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default()
         };
         let (task, attempt) = (var("TODONE_TASK"), var("TODONE_ATTEMPT"));
-        let delay = Dice::new(&format!("{}{task}{attempt}", self.salt)).below(1_000);
+        let took = Duration::from_millis((self.delays)(&task, &attempt));
         tokio::spawn(async move {
             let _open = (tell, stops);
-            tokio::time::sleep(Duration::from_millis(delay as u64)).await;
+            tokio::time::sleep(took).await;
             let code = play(&command.dir, &task, &attempt);
-            let took = Duration::from_millis(delay as u64);
             let how = How::Code(code);
             // The run may be over.
             let _ = ended.send(Exit { how, took, tail: Vec::new(), leaked: false });
@@ -145,6 +153,26 @@ fn play(dir: &Path, task: &str, attempt: &str) -> i32 {
 type Came = (Oid, BTreeMap<String, String>, Vec<String>);
 
 fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
+    let salt = format!("{name}{jobs}");
+    let player = Player { delays: Arc::new(move |task, attempt| delay(&salt, task, attempt)) };
+    let (state, _) = driven(space, case, name, jobs, player, BTreeMap::new());
+    let outcomes = state.units.iter().map(|(id, unit)| {
+        let told = format!("{:?}", unit.outcome().expect("decided"));
+        (id.to_string(), told)
+    });
+    let merged = state.merged.iter().map(|(id, _)| id.to_string()).collect();
+    (state.tip, outcomes.collect(), merged)
+}
+
+/// A run on virtual time to its end, and how long it took.
+fn driven(
+    space: &Space,
+    case: &Case,
+    name: &str,
+    jobs: u32,
+    player: Player,
+    durations: BTreeMap<TaskId, u64>,
+) -> (RunState, Duration) {
     let repo = Repo::discover(&space.repo()).expect("found");
     let read = todone::board::read(case.text.as_bytes(), "b", &space.path(""), &BTreeMap::new());
     let board = read.unwrap_or_else(|faults| panic!("{faults}\n{}", case.text));
@@ -160,7 +188,7 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
         seats: Seats::new(claims.clone(), space.path("seats")),
         claims,
         trials: todone::run::Trials::default(),
-        executor: Arc::new(Player { salt: format!("{name}{jobs}") }),
+        executor: Arc::new(player),
         identity: Identity { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         env: Arc::new(Vec::new()),
         given: Arc::default(),
@@ -180,17 +208,12 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
     let journal = create(&repo, request, Box::new(Memory::default()), nobody(), world.now);
     let journal = journal.expect("a run");
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let state =
-        runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(async {
-            let (_stop, stopped) = mpsc::unbounded_channel();
-            drive(world, journal, stopped, BTreeMap::new()).await.expect("it ends")
-        });
-    let outcomes = state.units.iter().map(|(id, unit)| {
-        let told = format!("{:?}", unit.outcome().expect("decided"));
-        (id.to_string(), told)
-    });
-    let merged = state.merged.iter().map(|(id, _)| id.to_string()).collect();
-    (state.tip, outcomes.collect(), merged)
+    runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(async {
+        let (_stop, stopped) = mpsc::unbounded_channel();
+        let begun = tokio::time::Instant::now();
+        let state = drive(world, journal, stopped, durations).await.expect("it ends");
+        (state, begun.elapsed())
+    })
 }
 
 fn ground() -> Space {
@@ -239,4 +262,53 @@ fn the_binary_gives_the_same_at_any_parallelism_and_delay() {
         }
     }
     println!("{count} boards through the binary at -j 1, 2, 8: the same commits");
+}
+
+/// What is known of earlier runs puts the tasks that most depends on first: the time is that of the
+/// longest way, or of all work spread over the jobs.
+#[test]
+fn an_eager_run_takes_hardly_longer_than_it_must() {
+    let space = ground();
+    let mut dice = Dice::new("makespan");
+    let (count, jobs) = (60, 4);
+    let mut worst = 0.0_f64;
+    for number in 0..10 {
+        let mut text = "land = \"never\"\nschedule = \"eager\"\n".to_owned();
+        let mut durations = BTreeMap::new();
+        // When each task ends at the earliest.
+        let mut ends: Vec<u64> = Vec::new();
+        for task in 0..count {
+            // From boards as broad as they are long to chains side by side.
+            let reach = 4 + number * 5;
+            let first = task - task.min(reach);
+            let needs: Vec<usize> =
+                (first..task).filter(|_| dice.below(reach) == 0).take(3).collect();
+            let took = 100 + dice.below(dice_most(task)) as u64;
+            let before = needs.iter().map(|need| ends[*need]).max().unwrap_or(0);
+            ends.push(before + took);
+            let needs: Vec<String> = needs.iter().map(|need| format!("\"w{need}\"")).collect();
+            text.extend([
+                &format!("[[task]]\nid = \"w{task}\"\nneeds = [{}]\n", needs.join(", ")),
+                "run = 'true'\n",
+            ]);
+            durations.insert(format!("w{task}").parse::<TaskId>().expect("an id"), took);
+        }
+        let all: u64 = durations.values().sum();
+        let bound = all.div_ceil(jobs).max(ends.into_iter().max().expect("tasks"));
+        let known = durations.clone();
+        let delays = move |task: &str, _: &str| known[&task.parse::<TaskId>().expect("an id")];
+        let player = Player { delays: Arc::new(delays) };
+        let name = format!("eager{number}-0aaa");
+        let (state, took) = driven(&space, &Case { text }, &name, jobs as u32, player, durations);
+        assert_eq!(state.merged.len(), count);
+        let ratio = took.as_millis() as f64 / bound as f64;
+        println!("board {number}: {ratio:.3} of the bound");
+        worst = worst.max(ratio);
+    }
+    assert!(worst <= 1.05, "{worst:.3} of the bound");
+}
+
+/// Every fifth task takes long.
+fn dice_most(task: usize) -> usize {
+    if task.is_multiple_of(5) { 4_000 } else { 1_000 }
 }
