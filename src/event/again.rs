@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Item, Oid, Outcome, TaskId, Unit};
+use std::sync::Arc;
 
 use super::{EventKind, LandState, RunState, UnitState, UnitStatus, WaveState};
 
@@ -156,7 +157,7 @@ impl RunState {
             let number = self.numbers.entry(id.clone()).or_default();
             *number = last.max(*number);
         }
-        (self.board, self.plan, self.jobs) = ((**board).clone(), plan.clone(), *jobs);
+        (self.board, self.plan, self.jobs) = (Arc::new((**board).clone()), plan.clone(), *jobs);
         let wave_of = |task: &TaskId| plan.wave_of(task).filter(|_| kept.contains(task));
         for (id, mut unit) in std::mem::take(&mut self.units) {
             match wave_of(&unit.unit.task) {

@@ -3,6 +3,7 @@
 //! Knows no store, no clock and no file; [`RunState::apply`] refuses an event that can't follow.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::{AttemptEnd, Board, GateRun, Oid, Outcome, Plan, RunId, TaskId, Trespass, Unit};
 
@@ -30,7 +31,7 @@ pub struct RunState {
     /// Its name.
     pub run: RunId,
     /// Its own copy of the board.
-    pub board: Board,
+    pub board: Arc<Board>,
     /// The plan.
     pub plan: Plan,
     /// The commit of the first wave.
@@ -137,7 +138,7 @@ impl RunState {
         };
         Ok(Self {
             run: run.clone(),
-            board: (**board).clone(),
+            board: Arc::new((**board).clone()),
             plan: plan.clone(),
             base: *base,
             base_tree: *base_tree,
@@ -258,6 +259,8 @@ impl RunState {
                 }
                 unit.status = UnitStatus::Running;
                 unit.from = None;
+                // Most have one.
+                unit.attempts.reserve_exact(1);
                 unit.attempts.push(AttemptState {
                     number: *attempt,
                     base: *base,

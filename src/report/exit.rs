@@ -145,9 +145,9 @@ mod tests {
         }
         state.land = LandState::Open;
         assert_eq!(exit_code(&state), 5);
-        state.board.land = LandPolicy::Never;
+        std::sync::Arc::make_mut(&mut state.board).land = LandPolicy::Never;
         assert_eq!(exit_code(&state), 0);
-        state.board.land = LandPolicy::Clean;
+        std::sync::Arc::make_mut(&mut state.board).land = LandPolicy::Clean;
         state.into = None;
         assert_eq!(exit_code(&state), 0);
         state.ended = None;

@@ -87,7 +87,7 @@ pub async fn drive(
 ) -> Result<RunState, Error> {
     let (to, mut from) = mpsc::unbounded_channel();
     let (halt, _) = watch::channel(Halt::No);
-    let board = Arc::new(journal.state().board.clone());
+    let board = journal.state().board.clone();
     let needed = board.tasks.iter().flat_map(|task| task.needs.iter().cloned()).collect();
     let places = board.tasks.iter().enumerate();
     let places = places.map(|(place, task)| (task.id.clone(), place)).collect();

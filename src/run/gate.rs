@@ -136,7 +136,7 @@ impl Gates {
         Self {
             counts,
             world: world.clone(),
-            board: Arc::new(state.board.clone()),
+            board: state.board.clone(),
             scope,
             slots: slots.max(1),
             halt: halt.clone(),

@@ -153,7 +153,7 @@ pub fn redo(
     again.dedup();
     let kept = state.board.tasks.iter().map(|task| task.id.clone());
     let kept = kept.filter(|task| !anew.contains(task)).collect();
-    let (board, plan, jobs) = (Box::new(state.board.clone()), state.plan.clone(), state.jobs);
+    let (board, plan, jobs) = (Box::new((*state.board).clone()), state.plan.clone(), state.jobs);
     let split = Vec::new();
     journal.record(EventKind::Replanned { board, plan, jobs, kept, split, again, note })?;
     begin_again(world, journal)

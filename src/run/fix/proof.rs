@@ -67,7 +67,7 @@ pub(super) async fn verify(
     let state = journal.state();
     let task = state.board.task(&unit.unit.task).expect("BUG: a unit is of a task").clone();
     let Some(check) = task.verify.clone() else { return Ok(Some(Ok(()))) };
-    let board = std::sync::Arc::new(state.board.clone());
+    let board = state.board.clone();
     let mut job = Job {
         needs: outputs(state, &task),
         profile: match &task.work {
