@@ -122,18 +122,21 @@ fn untouched_is_the_base_and_an_edit_is_what_git_makes_of_it() {
 #[test]
 fn a_check_that_does_nothing_is_not_blamed() {
     alone("conversions::a_check_that_does_nothing_is_not_blamed", || {
-        let ground = Ground::new(&[(".gitattributes", "* text=auto\n"), ("f", "1\n")]);
+        let attributes = "* text=auto\nwide/* eol=crlf\n";
+        let ground = Ground::new(&[(".gitattributes", attributes), ("f", "1\n")]);
         let pool = ground.pool();
         let mut lease = ready(&pool, ground.head());
         let root = lease.worktree().to_owned();
         put(&root, "f", "1\r\n2\r\n");
+        // A checkout would write it with other line ends.
+        put(&root, "wide/lf", "1\n");
         put(&root, "new", "1\r\n");
         put(&root, "sub/.gitattributes", "* eol=crlf\n");
         put(&root, "sub/x", "1\r\n");
         let found = harvest(&mut lease);
-        assert_eq!(paths(&found), ["f", "new", "sub/.gitattributes", "sub/x"]);
+        assert_eq!(paths(&found), ["f", "new", "sub/.gitattributes", "sub/x", "wide/lf"]);
         // It may even write anew what is there.
-        for path in ["f", "new", "sub/x"] {
+        for path in ["f", "new", "sub/x", "wide/lf"] {
             put(&root, path, fs::read(root.join(path)).expect("there"));
         }
         assert_eq!(lease.undo_since_harvest().expect("undone"), []);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::git::{CommitData, Error};
-use crate::model::{Change, Entry, Mode, Note, Patch, RepoPath};
+use crate::model::{Change, Entry, Mode, Note, Oid, Patch, RepoPath};
 
 use super::attributes::{Conversion, conversion};
 use super::contract::{Harvest, HarvestRules, Snapshot};
@@ -163,7 +163,9 @@ impl Memory {
             if taken.conversion > Conversion::None && seen.mode.is_file() && seen.size < BIG {
                 let full = tools.root.join(path.to_path());
                 let raw = disk::content(&full, seen.mode).map(|bytes| blob(tools, &bytes));
-                if let Some(raw) = raw.ok().filter(|raw| *raw != entry.oid) {
+                // What is as its blob is not as a checkout would write it, where that converts.
+                let telling = |raw: &Oid| *raw != entry.oid || taken.conversion == Conversion::Any;
+                if let Some(raw) = raw.ok().filter(telling) {
                     self.raw.insert(path.clone(), raw);
                 }
             }

@@ -37,7 +37,7 @@ pub(super) struct Memory {
     pub conversion: Conversion,
     /// What the attributes can do under which content was captured.
     pub captured: Conversion,
-    /// Captured files that are not as a checkout would write them: the name of what they are.
+    /// Captured files that may not be as a checkout would write them: the name of what they are.
     pub raw: BTreeMap<RepoPath, Oid>,
     /// Known directories that a task closed, even to its own user.
     pub narrow: BTreeSet<RepoPath>,
