@@ -14,6 +14,7 @@ use crate::git::{
     Expect, Pool, Purpose, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size,
 };
 use crate::model::{Oid, Outcome, RunId, TaskId};
+use crate::process::brink;
 use crate::report::{shown, size};
 use crate::run::Names;
 use crate::store::{Sqlite, Store as _};
@@ -234,7 +235,8 @@ fn strays(
             tell.kept(run.as_str(), why)?;
             continue;
         }
-        tell.gone(run.as_str(), "its start failed")?;
+        let why = if refs.is_empty() { "only its folder is left" } else { "its start failed" };
+        tell.gone(run.as_str(), why)?;
         if args.dry_run {
             continue;
         }
@@ -399,9 +401,12 @@ fn remove(repo: &Repo, store: &mut Sqlite, state: &RunState) -> Result<(), Failu
         let name = state.branch.clone();
         updates.push(RefUpdate { name, expect: Expect::At(state.tip), to: None });
     }
+    brink::reach("clean.run");
     repo.update_refs(&updates, "todone: clean")?;
+    brink::reach("clean.refs");
     store.forget(&state.run)?;
     drop(owner);
+    brink::reach("clean.forgotten");
     remove_folder(repo, &state.run)
 }
 

@@ -89,6 +89,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("git", machine::git),
     ("repository", machine::repository),
     ("cache", machine::cache),
+    ("watcher", machine::watcher),
+    ("sandbox", machine::sandbox),
     ("store", memory::store),
     ("runs", memory::runs),
     ("worktrees", leftovers::slots),

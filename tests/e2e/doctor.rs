@@ -25,7 +25,8 @@ fn a_sound_repository_is_healthy() {
         .iter()
         .map(|one| one["check"].as_str().expect("a name"))
         .collect();
-    for check in ["git", "repository", "cache", "store", "worktrees", "leftovers", "locks"] {
+    let all = "git repository cache watcher sandbox store worktrees leftovers locks";
+    for check in all.split(' ') {
         assert!(checks.contains(check), "{page:#}");
     }
 }
@@ -131,4 +132,83 @@ fn nothing_of_the_repository_is_run() {
     // Without the fingerprint, which asks git as the user would.
     space.todone_quiet(&["doctor", "--fix"]).code(0);
     assert!(!trap.exists(), "{}", fs::read_to_string(&trap).unwrap_or_default());
+}
+
+/// The rows of a check: level, text and help.
+fn rows(page: &serde_json::Value, check: &str) -> Vec<(String, String)> {
+    let all = page["findings"].as_array().expect("findings");
+    let found = all.iter().filter(|one| one["check"] == check).map(|one| {
+        let part = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        (part("level"), format!("{} {}", part("text"), part("help")))
+    });
+    found.collect()
+}
+
+#[test]
+fn the_sandboxes_it_names_are_those_that_a_run_has() {
+    let space = ran();
+    let page = space.todone(&["doctor", "--json"]).code(0).json();
+    for level in ["write", "strict"] {
+        let rows = rows(&page, "sandbox");
+        let row = rows.iter().find(|(_, text)| text.starts_with(&format!("\"{level}\"")));
+        let can = row.expect("a row for each level").0 == "ok";
+        space.board(&format!(
+            "sandbox = \"{level}\"\nrequire_sandbox = true\n[[task]]\nid = \"b\"\nrun = \"true\"\n"
+        ));
+        space.run(&["--new"]).code(if can { 0 } else { 3 });
+    }
+}
+
+#[test]
+fn without_bubblewrap_it_says_what_strict_comes_to() {
+    let space = ran();
+    let git = String::from_utf8(
+        std::process::Command::new("which").arg("git").output().expect("which").stdout,
+    );
+    let bin = space.path("bin");
+    fs::create_dir(&bin).expect("made");
+    std::os::unix::fs::symlink(git.expect("text").trim(), bin.join("git")).expect("linked");
+    let path = bin.to_str().expect("text");
+    let told = space.todone_env(&["doctor"], &[("PATH", path)], None).code(0);
+    told.says("\"strict\" can't be had: the program `bwrap`").says("require_sandbox");
+    // One that is there and may not do its work, as in many containers.
+    let script = "#!/bin/sh\necho 'no namespaces here' >&2\nexit 1\n";
+    fs::write(bin.join("bwrap"), script).expect("written");
+    let rights = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bin.join("bwrap"), rights).expect("set");
+    let told = space.todone_env(&["doctor"], &[("PATH", path)], None).code(0);
+    told.says("`bwrap` does not work here").says("no namespaces here");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_says_whether_slots_are_watched_and_why_not() {
+    let space = ran();
+    let page = space.todone(&["doctor", "--json"]).code(0).json();
+    let found = rows(&page, "watcher");
+    assert!(!found.is_empty(), "{page:#}");
+    let told = space.todone_env(&["doctor"], &[("TODONE_WATCH", "off")], None).code(0);
+    told.says(": off, TODONE_WATCH=off in the environment");
+    if found.iter().any(|(level, _)| level != "ok") {
+        eprintln!("skipped: slots can't be watched here: {found:?}");
+        return;
+    }
+    assert!(found[0].1.contains("on, by inotify, for up to"), "{found:?}");
+    // Limits of one's own: those of a user namespace.
+    let limited = |limit: &str| {
+        let script = "echo 0 > /proc/sys/user/$1 || exit 77; exec \"$2\" doctor";
+        let mut command = space.command("unshare");
+        command.args(["-Ur", "sh", "-c", script, "sh", limit, env!("CARGO_BIN_EXE_todone")]);
+        command.output().ok().map(crate::space::ran)
+    };
+    for (limit, words, help) in [
+        ("max_inotify_instances", "no inotify instances left", "max_user_instances"),
+        ("max_inotify_watches", "no inotify watches left", "max_user_watches"),
+    ] {
+        let ran = limited(limit);
+        let Some(ran) = ran.filter(|ran| ran.out.contains("watcher")) else {
+            return eprintln!("skipped: no user namespaces here");
+        };
+        ran.code(0).says(words).says(help);
+    }
 }

@@ -10,7 +10,7 @@ use crate::space::Space;
 use crate::world::{Ended, KINDS, Kind, end, expected, judge, run_args, todone};
 
 /// How many points are tried in all, and of each kind.
-fn budget(share: usize) -> usize {
+pub fn budget(share: usize) -> usize {
     let all = std::env::var("TODONE_POINTS").ok();
     let all: usize = all.map_or(60, |text| text.parse().expect("TODONE_POINTS is a number"));
     (all * share).div_ceil(60)
@@ -203,7 +203,7 @@ fn calls(kind: Kind) -> u64 {
 }
 
 /// The most calls of each kind that one thread makes.
-fn traced_calls(text: &str) -> BTreeMap<String, u64> {
+pub fn traced_calls(text: &str) -> BTreeMap<String, u64> {
     let mut each: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for line in text.lines() {
         let Some((pid, rest)) = line.split_once(' ') else { continue };

@@ -5,6 +5,7 @@
 //! them, tries that one alone.
 
 mod blow;
+mod clean;
 mod crash;
 mod shuffled;
 mod soak;

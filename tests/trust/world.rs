@@ -444,7 +444,8 @@ fn tidy(space: &Space) -> Result<(), String> {
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:#?}")) }
 }
 
-fn names(dir: &Path) -> Vec<String> {
+/// What stands in a directory, sorted; nothing if it is not there.
+pub fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<_> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use crate::cli::error::Failure;
 use crate::cli::wiring;
 use crate::git::{Expect, Pool, Purpose, RefUpdate, Repo, SlotUse, checked_out};
+use crate::process::brink;
 use crate::report::{shown, size};
 use crate::run::traces;
 use crate::store::Store as _;
@@ -15,6 +16,11 @@ use super::{Args, Teller, holds};
 
 /// Looks at everything first: all goes, or nothing.
 pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u8, Failure> {
+    if !args.dry_run {
+        // Of one that was killed: nobody would know of them without the folder of the state.
+        repo.sweep_ref_locks()?;
+        repo.sweep_quarantines()?;
+    }
     // What can't go whatever is given up, and what goes only if it is.
     let (mut fast, mut lost) = (Vec::new(), Vec::new());
     let mut known = Vec::new();
@@ -91,6 +97,7 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
         updates.extend(trace.branch.iter().map(gone));
         if !args.dry_run {
             repo.update_refs(&updates, "todone: clean")?;
+            brink::reach("clean.refs");
         }
         tell.gone(trace.run.as_str(), &format!("{} refs", updates.len()))?;
     }
@@ -102,6 +109,7 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             drop(pool);
             // Another repository's may stand beside it, if a board says so.
             crate::git::remove_pool(dir)?;
+            brink::reach("clean.pool");
         }
         tell.gone(&shown(dir), &size(held))?;
     }
@@ -115,6 +123,7 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
     if state.is_dir() {
         let held = size(crate::git::disk_size(&state));
         if !args.dry_run {
+            brink::reach("clean.state");
             match std::fs::remove_dir_all(&state) {
                 Err(fault) if fault.kind() != ErrorKind::NotFound => return Err(fault.into()),
                 _ => {}

@@ -4,13 +4,14 @@
 
 use crate::cli::error::Failure;
 use crate::cli::wiring;
-use crate::git::{SlotUse, orphans, remove_orphan};
+use crate::git::{SlotUse, orphans, remove_empty_pools, remove_orphan};
 use crate::report::{shown, size};
 
 use super::{Args, Teller};
 
 pub(super) fn clean(args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> {
-    for slot in orphans(&wiring::cache_root()?)? {
+    let root = wiring::cache_root()?;
+    for slot in orphans(&root)? {
         let whose = format!("{} is gone", shown(&slot.repository));
         let large = size(slot.info.bytes);
         let at = shown(&slot.info.dir);
@@ -29,6 +30,9 @@ pub(super) fn clean(args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> {
                 tell.gone(&at, &format!("{whose}, {large}"))?;
             }
         }
+    }
+    if !args.dry_run {
+        remove_empty_pools(&root)?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
-//! What the machine can do: git, the file system of the cache directory, room on it.
+//! What the machine can do: git, the file system of the cache directory, room on it, watches, walls.
 //!
 //! Changes nothing.
 
 use crate::cli::error::Failure;
-use crate::git;
+use crate::cli::wiring;
+use crate::executor::Walls;
+use crate::git::{self, Head, Unwatched};
+use crate::model::Sandbox;
 use crate::report::{shown, size};
 
 use super::{Site, Told};
@@ -55,6 +58,75 @@ pub(super) fn cache(site: &Site, told: &mut Told) -> Result<(), Failure> {
         let copies = if shares { "copies share their blocks" } else { "copies take their size" };
         let free = git::free_space(dir).map_or("unknown".to_owned(), size);
         told.ok(format!("{}: {copies}, {free} free", shown(dir)));
+    }
+    Ok(())
+}
+
+pub(super) fn watcher(site: &Site, told: &mut Told) -> Result<(), Failure> {
+    let usual = wiring::cache_root()?;
+    let places = if site.pools.is_empty() { std::slice::from_ref(&usual) } else { &site.pools };
+    for dir in places {
+        // The directory of slots may be still to come.
+        let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(dir);
+        let at = shown(dir);
+        let (why, help) = match git::watches(there) {
+            Ok(room) => {
+                let here = dirs_of_head(site)?;
+                let Some(here) = here.filter(|here| *here > room) else {
+                    told.ok(format!("{at}: on, by inotify, for up to {room} directories a slot"));
+                    continue;
+                };
+                let why = format!("of this repository's {here} directories only {room} may be");
+                (why, Some(raise("fs.inotify.max_user_watches")))
+            }
+            Err(Unwatched::Off) => ("TODONE_WATCH=off in the environment".to_owned(), None),
+            Err(Unwatched::Untold) => (
+                "its file system is not known to tell what happens in it".to_owned(),
+                Some("worktrees on ext4, XFS, btrfs or tmpfs (Linux) are watched".to_owned()),
+            ),
+            Err(Unwatched::Instances) => (
+                "you have no inotify instances left".to_owned(),
+                Some(raise("fs.inotify.max_user_instances")),
+            ),
+            Err(Unwatched::Watches) => (
+                "you have no inotify watches left".to_owned(),
+                Some(raise("fs.inotify.max_user_watches")),
+            ),
+        };
+        let text = format!("{at}: off, {why}: after each task all files are looked at");
+        told.note(text, help);
+    }
+    Ok(())
+}
+
+fn raise(limit: &str) -> String {
+    format!("raise the limit: sudo sysctl {limit}=N (it is: sysctl {limit})")
+}
+
+/// How many directories the commit that is checked out holds, where there is one.
+fn dirs_of_head(site: &Site) -> Result<Option<usize>, Failure> {
+    let Some(repo) = &site.repo else { return Ok(None) };
+    let (Head::Branch { commit, .. } | Head::Detached { commit }) = repo.head()? else {
+        return Ok(None);
+    };
+    let mut objects = repo.objects()?;
+    let tree = objects.tree_of(commit)?;
+    Ok(Some(objects.dir_count(tree)?))
+}
+
+pub(super) fn sandbox(_: &Site, told: &mut Told) -> Result<(), Failure> {
+    for (asked, enforced, how) in Walls::probe([Sandbox::Write, Sandbox::Strict]).told() {
+        let word = asked.word();
+        if asked == enforced {
+            told.ok(format!("\"{word}\" by {how}"));
+            continue;
+        }
+        let instead = match enforced {
+            Sandbox::None => "tasks that ask for it run without".to_owned(),
+            weaker => format!("tasks that ask for it get \"{}\"", weaker.word()),
+        };
+        let help = format!("{instead}; `require_sandbox = true` in a board makes that an error");
+        told.note(format!("\"{word}\" can't be had: {how}"), Some(help));
     }
     Ok(())
 }

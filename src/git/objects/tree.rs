@@ -106,6 +106,15 @@ impl Objects {
         Ok(())
     }
 
+    /// How many directories a tree holds, itself too.
+    pub fn dir_count(&mut self, tree: Oid) -> Result<usize, Error> {
+        let mut count = 1;
+        for entry in self.entries(tree)?.iter().filter(|entry| entry.mode == Mode::Tree) {
+            count += self.dir_count(entry.oid)?;
+        }
+        Ok(count)
+    }
+
     /// The regular files of this name, anywhere in a tree.
     pub fn files_named(&mut self, tree: Oid, name: &[u8]) -> Result<Vec<(RepoPath, Entry)>, Error> {
         let mut all = Vec::new();

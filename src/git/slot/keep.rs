@@ -90,9 +90,7 @@ impl Pool {
         if let Some(name) = site.read_state()?.admin {
             Admin::at(&self.inner.repo, &name).unregister(&self.inner.repo, site)?;
         }
-        disk::remove(&site.tree())?;
-        // The lock file goes last, with its directory: who waits for it notices.
-        disk::remove(&site.dir)
+        site.remove()
     }
 
     /// Removes the slots that nobody uses and that hold nobody's work, worktree and all. `retired`:
@@ -119,6 +117,23 @@ impl Pool {
             done.removed.push(info);
         }
         Ok(done)
+    }
+}
+
+impl Site {
+    /// Removes it; the caller holds its lock. Whoever dies over it leaves a slot with its sign, or one
+    /// that is hardly begun.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        let listed = fs::read_dir(&self.dir).map_err(io("reading", &self.dir))?;
+        for entry in listed {
+            let path = entry.map_err(io("reading", &self.dir))?.path();
+            if path != self.owner() && path != self.lease_lock() {
+                disk::remove(&path)?;
+            }
+        }
+        disk::remove(&self.owner())?;
+        // The lock file goes last, with its directory: who waits for it notices.
+        disk::remove(&self.dir)
     }
 }
 

@@ -75,5 +75,6 @@ mod worktree;
 pub use contract::{Handover, Harvest, HarvestRules, Leftover, Prepare, Purpose, Snapshot};
 pub use keep::{Removal, SlotInfo, SlotUse};
 pub use pool::{Lease, Pool};
-pub use remains::{Orphan, disk_size, orphans, remove_orphan, remove_pool};
+pub use remains::{Orphan, disk_size, orphans, remove_empty_pools, remove_orphan, remove_pool};
+pub use watch::{Unwatched, watches};
 pub(super) use worktree::LOCKED;

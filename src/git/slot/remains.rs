@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::git::{Error, Repo};
 
+use super::contract::Sort;
 use super::disk::{self, io};
 use super::keep::{SlotInfo, SlotUse, size, state_of_held};
 use super::lock;
@@ -50,24 +51,42 @@ pub fn orphans(root: &Path) -> Result<Vec<Orphan>, Error> {
     Ok(found)
 }
 
-/// Removes it, and its pool if it was the last. One that somebody took meanwhile stays.
+/// Removes it. One that somebody took meanwhile stays.
 pub fn remove_orphan(orphan: &Orphan) -> Result<(), Error> {
     let site = Site { dir: orphan.info.dir.clone() };
     let Some(_held) = lock::try_lock(&site.lease_lock())? else { return Ok(()) };
     if orphan.repository.exists() || lock::try_lock(&site.busy_lock())?.is_none() {
         return Ok(());
     }
-    disk::remove(&site.tree())?;
-    disk::remove(&site.dir)?;
-    site.dir.parent().map_or(Ok(()), remove_pool)
+    site.remove()
+}
+
+/// Removes the pools below this directory that hold no slot.
+pub fn remove_empty_pools(root: &Path) -> Result<(), Error> {
+    for pool in dirs(root) {
+        // What is no pool has no such lock.
+        if pool.join("open.lock").is_file() {
+            remove_pool(&pool)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a pool without slots still holds, and it. One that holds anything else stays.
 pub fn remove_pool(dir: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(dir).map_err(io("reading", dir))?.flatten() {
-        let own = entry.file_name().as_bytes().starts_with(PREFIX.as_bytes());
-        if own && lock::try_lock(&entry.path().join("lock"))?.is_some() {
-            disk::remove(&entry.path())?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let begun = || {
+            let slot = name.to_str().is_some_and(|name| Sort::parse(name).is_some());
+            slot && path.is_dir() && Site { dir: path.clone() }.is_begun().is_ok_and(|begun| begun)
+        };
+        let lock = match name.as_bytes().starts_with(PREFIX.as_bytes()) {
+            true => path.join("lock"),
+            false if begun() => path.join("lease.lock"),
+            false => continue,
+        };
+        if let Some(_held) = lock::try_lock(&lock)? {
+            disk::remove(&path)?;
         }
     }
     let rest = fs::read_dir(dir).map_err(io("reading", dir))?.flatten();

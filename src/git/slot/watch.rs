@@ -26,6 +26,8 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::scan::dirs_tell;
+
 #[cfg(target_os = "linux")]
 use {
     super::manifest::join,
@@ -53,6 +55,30 @@ impl Watching {
             _ => Self::On,
         }
     }
+}
+
+/// Why slots can't be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwatched {
+    /// The environment says `TODONE_WATCH=off`.
+    Off,
+    /// The file system is none of those that are known to tell, or the system has none.
+    Untold,
+    /// The user has as many queues as he may.
+    Instances,
+    /// The user has as many watches as he may.
+    Watches,
+}
+
+/// How many directories a slot in this directory may have to be watched, or why none is.
+pub fn watches(dir: &Path) -> Result<usize, Unwatched> {
+    if Watching::asked() == Watching::Off {
+        return Err(Unwatched::Off);
+    }
+    if !dirs_tell(dir) {
+        return Err(Unwatched::Untold);
+    }
+    Watch::room(dir)
 }
 
 /// How much is read at once.
@@ -88,6 +114,10 @@ impl Watch {
         None
     }
 
+    fn room(_: &Path) -> Result<usize, Unwatched> {
+        Err(Unwatched::Untold)
+    }
+
     pub fn failed(&self) -> bool {
         match *self {}
     }
@@ -113,14 +143,24 @@ impl Watch {
 impl Watch {
     /// For a slot of so many directories, if there may be one.
     pub fn new(dirs: usize) -> Option<Self> {
-        let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?;
-        let room = limit.trim().parse::<usize>().ok()? / SHARE;
-        if dirs > room {
-            return None;
-        }
-        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+        Self::open().ok().filter(|watch| dirs <= watch.room)
+    }
+
+    fn open() -> Result<Self, Unwatched> {
+        let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
+        let limit = limit.ok().and_then(|text| text.trim().parse::<usize>().ok());
+        let room = limit.ok_or(Unwatched::Untold)? / SHARE;
+        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+        let queue = queue.map_err(|_| Unwatched::Instances)?;
         let (by_number, watched) = Default::default();
-        Some(Self { queue, by_number, watched, room, failed: false })
+        Ok(Self { queue, by_number, watched, room, failed: false })
+    }
+
+    /// For how many directories there is room, seen by one that is watched.
+    fn room(dir: &Path) -> Result<usize, Unwatched> {
+        let mut watch = Self::open()?;
+        watch.add(dir, b"");
+        if watch.failed { Err(Unwatched::Watches) } else { Ok(watch.room) }
     }
 
     /// Whether a directory could not be watched, as happens if others watch as many as there may be.
