@@ -121,7 +121,11 @@ impl Repo {
             }
             locks.push(self.common_dir().join(format!("{name}.lock")));
             match &word[..space] {
-                b"delete" => locks.push(self.common_dir().join("packed-refs.lock")),
+                // What git writes under the lock goes first: where it stands no ref can be removed.
+                b"delete" => locks.extend(
+                    ["packed-refs.new", "packed-refs.lock"]
+                        .map(|name| self.common_dir().join(name)),
+                ),
                 // HEAD tells of the move of its branch.
                 _ => locks.push(self.git_dir().join("HEAD.lock")),
             }
@@ -157,8 +161,13 @@ mod tests {
         output(init.args(["init", "-q"])).expect("made");
         let repo = Repo::discover(dir.path()).expect("found");
         let lock = |name: &str| repo.common_dir().join(name);
-        let refs =
-            ["refs/heads/mine.lock", "refs/heads/theirs.lock", "HEAD.lock", "packed-refs.lock"];
+        let refs = [
+            "refs/heads/mine.lock",
+            "refs/heads/theirs.lock",
+            "HEAD.lock",
+            "packed-refs.lock",
+            "packed-refs.new",
+        ];
         for name in refs {
             fs::write(lock(name), "").expect("locked");
         }
@@ -168,9 +177,9 @@ mod tests {
         drop(script);
         assert_eq!(repo.sweep_ref_locks().expect("swept"), 0, "a git of it lives");
         drop(held);
-        assert_eq!(repo.sweep_ref_locks().expect("swept"), 2);
+        assert_eq!(repo.sweep_ref_locks().expect("swept"), 3);
         let left = refs.map(|name| lock(name).exists());
-        assert_eq!(left, [false, true, true, false]);
+        assert_eq!(left, [false, true, true, false, false]);
         fs::write(lock("refs/heads/mine.lock"), "").expect("locked");
         let script = RefScript::new(&repo, "start\0update refs/heads/mine\0\0").expect("written");
         script.done(&repo);
