@@ -12,7 +12,7 @@ use std::time::Duration;
 use todone::event::RunState;
 use todone::executor::{Claims, CommandSpec, Executor, Exit, How, Running, Stop, Update};
 use todone::git::{Identity, Pool, Repo};
-use todone::model::{Oid, RunId, TaskId};
+use todone::model::{Oid, Outcome, RunId, TaskId};
 use todone::run::{Lookout, Request, Seats, Secrets, World, create, drive};
 use todone::store::Memory;
 use tokio::sync::{mpsc, oneshot};
@@ -156,9 +156,14 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
     let salt = format!("{name}{jobs}");
     let player = Player { delays: Arc::new(move |task, attempt| delay(&salt, task, attempt)) };
     let (state, _) = driven(space, case, name, jobs, player, BTreeMap::new());
-    let outcomes = state.units.iter().map(|(id, unit)| {
-        let told = format!("{:?}", unit.outcome().expect("decided"));
-        (id.to_string(), told)
+    let outcomes = state.board.tasks.iter().map(|task| {
+        let told = match state.task_outcome(&task.id).expect("decided") {
+            // Needs that can't be merged with each other: who comes first notices before the wave is
+            // merged, who comes later is told of the one that conflicted then.
+            Outcome::Skipped { .. } => "skipped".to_owned(),
+            outcome => format!("{outcome:?}"),
+        };
+        (task.id.to_string(), told)
     });
     let merged = state.merged.iter().map(|(id, _)| id.to_string()).collect();
     (state.tip, outcomes.collect(), merged)
