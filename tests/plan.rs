@@ -74,6 +74,7 @@ fn board(tasks: Vec<Task>) -> Board {
         require_sandbox: false,
         worktrees: None,
         cache_limit: None,
+        overlap: Default::default(),
         env_pass: None,
         protect: Vec::new(),
         redact: Vec::new(),
@@ -190,6 +191,39 @@ fn who_may_change_nothing_is_in_nobody_s_way() {
     look.changes = Changes::Forbidden;
     let plan = plan::order(&[look, task("edit", &[], &["src/**"])]).expect("a plan");
     assert!(plan.overlaps.is_empty());
+}
+
+#[test]
+fn tasks_that_may_meet_are_put_into_later_waves_on_request() {
+    let read = |text: &str| {
+        let text = format!("overlap = \"serialise\"\n{text}");
+        let root = std::path::Path::new("/");
+        let board = todone::board::read(text.as_bytes(), "b.toml", root, &BTreeMap::new());
+        plan::plan(&board.unwrap_or_else(|faults| panic!("{faults:#?}"))).expect("a plan")
+    };
+    let task = |id: &str, more: &str| format!("[[task]]\nid = \"{id}\"\nrun = \"true\"\n{more}\n");
+    let plan = read(
+        &[
+            task("a", "scope = \"src/**\""),
+            task("b", "scope = \"src/x/**\""),
+            task("c", "scope = \"docs/**\""),
+            task("d", "scope = \"docs/**\"\nneeds = [\"b\"]"),
+            task("e", "scope = \"src/x/y\""),
+            // It does not meet `b`, which is in a later wave than itself anyway.
+            task("f", "scope = \"lib/**\""),
+            task("g", ""),
+        ]
+        .concat(),
+    );
+    let waves: Vec<Vec<&str>> =
+        plan.waves.iter().map(|wave| wave.iter().map(|task| task.id.as_str()).collect()).collect();
+    assert_eq!(waves, [vec!["a", "c", "f", "g"], vec!["b"], vec!["d", "e"]]);
+    assert!(plan.overlaps.is_empty());
+    assert_eq!(plan.critical_path.len(), 2);
+
+    // More pairs than a plan lists.
+    let many: String = (0..60).map(|n| task(&format!("t{n}"), "scope = \"src/**\"")).collect();
+    assert_eq!(read(&many).waves.len(), 60);
 }
 
 #[test]

@@ -97,7 +97,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("commit", Table(COMMIT), "", "how commits are written"),
         key("jobs", Either(&[COUNT, Choice(&[], &["auto"])]), "the processors", "tasks at once; `\"auto\"` adapts to load"),
         key("schedule", Choice(&["waves", "eager"], &[]), "\"waves\"", "whether a task starts with its wave, or as soon as its needs are there"),
-        key("overlap", Choice(&["report"], &["serialise"]), "\"report\"", "what happens to tasks of a wave whose `scope` overlaps"),
+        key("overlap", Choice(&["report", "serialise"], &[]), "\"report\"", "what happens to tasks of a wave whose `scope` overlaps: they are told, or the later ones go into later waves"),
         key("on_failure", Choice(&["continue", "stop"], &[]), "\"continue\"", "whether a failure stops the start of further tasks"),
         key("on_conflict", ON_CONFLICT, "\"report\"", "what happens to a task whose patch can't be merged"),
         key("on_reject", ON_REJECT, "\"report\"", "what happens to a task that a gate rejects"),

@@ -15,7 +15,8 @@ use super::template::var_env;
 use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
 use crate::model::{
-    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, Retry, Sandbox, Sandboxing,
+    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, OnOverlap, Retry, Sandbox, Sandboxing,
+    Schedule,
 };
 
 /// The value of `[vars]`, overridden by what the caller set.
@@ -85,6 +86,16 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         Some(_) => view.choice("land").unwrap_or(LandPolicy::Never),
     };
     let sandbox = sandbox(&view, c).unwrap_or_default();
+    let schedule = view.choice("schedule").unwrap_or_default();
+    let overlap = view.choice("overlap").unwrap_or_default();
+    if let (Some(found), OnOverlap::Serialise, Schedule::Eager) =
+        (view.find("overlap"), overlap, schedule)
+    {
+        let message =
+            "`overlap = \"serialise\"` sorts tasks into waves, and `schedule = \"eager\"` has none";
+        let hint = "give the tasks that must not meet `needs`, or one of `locks`".to_owned();
+        c.sink.hinted(found.value.span(), message, hint);
+    }
     Board {
         name: view.text("name", &vars).unwrap_or_else(|| stem(name)),
         dir: dir.to_owned(),
@@ -98,7 +109,8 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         merge: view.choice("merge").unwrap_or_default(),
         commit: commit(&view, c),
         jobs,
-        schedule: view.choice("schedule").unwrap_or_default(),
+        schedule,
+        overlap,
         on_failure: view.choice("on_failure").unwrap_or_default(),
         on_conflict: view.choice("on_conflict").unwrap_or_default(),
         on_reject: view.choice("on_reject").unwrap_or_default(),

@@ -43,7 +43,7 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
         return as_json(read);
     }
     let board = read?;
-    let plan = crate::plan::order(&board.tasks)?;
+    let plan = crate::plan::plan(&board)?;
     let mut out = anstream::stdout();
     if global.quiet && board.unbuilt.is_empty() {
         return Ok(0);

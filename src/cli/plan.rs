@@ -40,7 +40,7 @@ enum Format {
 
 pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
     let board = wiring::board(global, args.board.as_deref(), &args.set)?;
-    let plan = order::order(&board.tasks)?;
+    let plan = order::plan(&board)?;
     let format = if args.json { Format::Json } else { args.format };
     let mut out = anstream::stdout();
     match format {

@@ -142,7 +142,7 @@ fn edited(
     let board = wiring::board_again(global, &state.board, set)?;
     refuse_unbuilt(&board)?;
     refuse_secrets(&board)?;
-    let plan = crate::plan::order(&board.tasks)?;
+    let plan = crate::plan::plan(&board)?;
     if let Some((key, was, is)) = run::fixed(state, &board) {
         let run = &state.run;
         return Err(Failure::usage(format!(

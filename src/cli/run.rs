@@ -116,7 +116,7 @@ pub(super) fn run(global: &Global, args: Args) -> Result<u8, Failure> {
 pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<u8, Failure> {
     let telling = asked.reports.telling(global, asked.json)?;
     refuse_unbuilt(&board)?;
-    let plan = crate::plan::order(&board.tasks)?;
+    let plan = crate::plan::plan(&board)?;
     let repo = wiring::repo(global)?;
     let only = only(&board, asked.only)?;
     if asked.dry_run {

@@ -42,6 +42,9 @@ pub struct Board {
     pub jobs: Option<Jobs>,
     /// Wave by wave, or each task as soon as it can.
     pub schedule: Schedule,
+    /// What becomes of tasks of one wave whose scopes overlap.
+    #[serde(default)]
+    pub overlap: OnOverlap,
     /// Whether a failure stops the start of new tasks.
     pub on_failure: OnFailure,
     /// What happens to a task whose patch can't be merged.
@@ -205,6 +208,17 @@ pub enum Schedule {
     Waves,
     /// A task begins as soon as its needs have their patches.
     Eager,
+}
+
+/// What becomes of tasks of one wave whose scopes overlap (`overlap`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOverlap {
+    /// They run side by side; plans tell it.
+    #[default]
+    Report,
+    /// The later one of the board goes into a later wave.
+    Serialise,
 }
 
 /// What a failure does to the rest (`on_failure`).

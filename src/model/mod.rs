@@ -34,8 +34,8 @@ pub use agent::{Permissions, ProfileKind, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
-    LandPolicy, MergeStyle, OnConflict, OnFailure, OnReject, Profile, Sandbox, Sandboxing,
-    Schedule, Unbuilt,
+    LandPolicy, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile, Sandbox,
+    Sandboxing, Schedule, Unbuilt,
 };
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
 pub use id::{IdFault, RunId, TaskId};

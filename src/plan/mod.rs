@@ -15,13 +15,13 @@ mod globs;
 mod overlaps;
 mod render;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::model::{Plan, PlannedTask, Task, TaskId};
+use crate::model::{Board, OnOverlap, Plan, PlannedTask, Task, TaskId};
 
 pub use agents::PlanPageAgent;
 pub use globs::may_meet;
@@ -39,13 +39,25 @@ pub enum Fault {
 /// An edge leads from a task to one that needs it; a node's number is its place in the board.
 type Graph = DiGraph<(), ()>;
 
-/// The plan of these tasks, whose needs all exist.
+/// The plan of a board, whose needs all exist.
+pub fn plan(board: &Board) -> Result<Plan, Fault> {
+    sorted(&board.tasks, board.overlap)
+}
+
+/// The plan of these tasks, whose needs all exist; overlaps are told.
 pub fn order(tasks: &[Task]) -> Result<Plan, Fault> {
+    sorted(tasks, OnOverlap::Report)
+}
+
+fn sorted(tasks: &[Task], overlap: OnOverlap) -> Result<Plan, Fault> {
     let graph = graph(tasks);
     let Ok(sorted) = toposort(&graph, None) else {
         return Err(Fault::Cycle(cycle(tasks, &graph)));
     };
-    let levels = longest(&graph, sorted.iter(), Incoming);
+    let mut levels = longest(&graph, sorted.iter(), Incoming);
+    if overlap == OnOverlap::Serialise {
+        part(tasks, &graph, &sorted, &mut levels);
+    }
     let ranks = longest(&graph, sorted.iter().rev(), Outgoing);
 
     let mut waves: Vec<Vec<PlannedTask>> = Vec::new();
@@ -67,6 +79,37 @@ pub fn order(tasks: &[Task]) -> Result<Plan, Fault> {
         overlaps: overlaps::overlaps(&members),
         waves,
     })
+}
+
+/// Moves tasks into later waves until none overlaps with one of its wave that comes first in the
+/// board.
+fn part(tasks: &[Task], graph: &Graph, sorted: &[NodeIndex], levels: &mut [usize]) {
+    let mut wave = 1;
+    while levels.iter().any(|level| *level >= wave) {
+        let members: Vec<usize> = (0..tasks.len()).filter(|at| levels[*at] == wave).collect();
+        let places: HashMap<&TaskId, usize> =
+            members.iter().map(|at| (&tasks[*at].id, *at)).collect();
+        let these = members.iter().map(|at| &tasks[*at]).collect();
+        let mut moved = BTreeSet::new();
+        for overlap in overlaps::overlaps(&[these]) {
+            // One that has moved stands in nobody's way.
+            if !moved.contains(&places[&overlap.first]) {
+                moved.insert(places[&overlap.second]);
+            }
+        }
+        if moved.is_empty() {
+            wave += 1;
+            continue;
+        }
+        for at in moved {
+            levels[at] += 1;
+        }
+        for node in sorted {
+            let needs = graph.neighbors_directed(*node, Incoming);
+            let least = needs.map(|need| levels[need.index()] + 1).max().unwrap_or(1);
+            levels[node.index()] = levels[node.index()].max(least);
+        }
+    }
 }
 
 fn graph(tasks: &[Task]) -> Graph {

@@ -310,3 +310,22 @@ run = "git rm -q f"
     assert_eq!(conflict["kind"], "modify-delete");
     assert_eq!(conflict["with"], serde_json::json!(["x"]), "{conflict:#}");
 }
+
+#[test]
+fn tasks_whose_scopes_overlap_take_turns_on_request() {
+    let space = Space::new(&[("list", "one\n")]);
+    let task = |id: &str| {
+        format!("[[task]]\nid = \"{id}\"\nscope = \"list\"\nrun = \"echo {id} >> list\"\n")
+    };
+    let tasks = [task("a"), task("b"), task("c")].concat();
+    space.board(&format!("name = \"meet\"\nland = \"never\"\n{tasks}"));
+    space.run(&[]).code(4);
+    assert_eq!(space.status_of("b"), "conflicted");
+
+    space.board(&format!("overlap = \"serialise\"\n{tasks}"));
+    space.run(&[]).code(0);
+    assert_eq!(space.read("list"), "one\na\nb\nc\n");
+
+    space.board(&format!("overlap = \"serialise\"\nschedule = \"eager\"\n{tasks}"));
+    space.run(&["--new"]).code(2).says("sorts tasks into waves").says("locks");
+}

@@ -79,6 +79,7 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         gate_base: true,
         worktrees: None,
         cache_limit: None,
+        overlap: Default::default(),
         env_pass: None,
         protect: Vec::new(),
         redact: Vec::new(),
