@@ -85,7 +85,8 @@ impl Site {
     pub fn is_begun(&self) -> Result<bool, Error> {
         for entry in std::fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
             let name = entry.map_err(disk::io("reading", &self.dir))?.file_name();
-            if name != "lease.lock" && name != "todone-slot.new" {
+            // The second lock is made by whoever looks whether it is in use.
+            if name != "lease.lock" && name != "busy.lock" && name != "todone-slot.new" {
                 return Ok(false);
             }
         }
