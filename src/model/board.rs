@@ -43,7 +43,7 @@ pub struct Board {
     /// Wave by wave, or each task as soon as it can.
     pub schedule: Schedule,
     /// What becomes of tasks of one wave whose scopes overlap.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "OnOverlap::is_report")]
     pub overlap: OnOverlap,
     /// Whether a failure stops the start of new tasks.
     pub on_failure: OnFailure,
@@ -219,6 +219,12 @@ pub enum OnOverlap {
     Report,
     /// The later one of the board goes into a later wave.
     Serialise,
+}
+
+impl OnOverlap {
+    fn is_report(&self) -> bool {
+        *self == Self::Report
+    }
 }
 
 /// What a failure does to the rest (`on_failure`).
