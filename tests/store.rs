@@ -46,6 +46,7 @@ fn end(failure: Option<Failure>) -> Box<AttemptEnd> {
         millis: 1_234,
         tail: "one\ntwo\n".to_owned(),
         output: Some("[1, 2]".to_owned()),
+        json: None,
         leaked: true,
         usage: None,
     })

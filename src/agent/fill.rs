@@ -5,6 +5,11 @@
 use super::Assignment;
 use crate::model::{ForeachSource, RepoPath};
 
+/// The most of one value that a model is told in its prompt; it can read the rest in the file.
+const MOST_INSERTED: usize = 64 * 1024;
+/// The same for one that had too much to read.
+const MOST_SHORT: usize = 4096;
+
 /// What stands between `{{` and `}}`, if the whole text is such a placeholder.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     let inside = text.strip_prefix("{{")?.strip_suffix("}}")?;
@@ -49,15 +54,56 @@ fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
         },
         "task" => Some(assignment.unit.id.as_str().as_bytes().to_vec()),
         _ => {
-            let id = name.strip_prefix("needs.")?.strip_suffix(".output")?;
-            let output = assignment.needs.iter().find(|(need, _)| need.as_str() == id);
-            match output {
-                Some((_, output)) => Some(output.trim_end().as_bytes().to_vec()),
+            let (id, part) = name.strip_prefix("needs.")?.rsplit_once('.')?;
+            let handed = assignment.needs.iter().find(|(need, _)| need.as_str() == id);
+            let handed = handed.map(|(_, handed)| handed);
+            let value = match part {
+                "output" => handed.map(|handed| handed.output.trim_end().as_bytes()),
+                "json" => handed.and_then(|handed| Some(handed.json.as_deref()?.as_bytes())),
+                "patch" => handed.and_then(|handed| handed.patch.as_deref()),
+                _ => return None,
+            };
+            match value {
+                Some(value) => Some(inserted(assignment, &format!("needs.{id}.{part}"), value)),
                 // A need that printed nothing worth keeping has an empty output.
                 None => assignment.task.needs.iter().any(|n| n.as_str() == id).then(Vec::new),
             }
         }
     }
+}
+
+/// A value that another task made, as it stands in a prompt. It may be as long as a tool's output, and
+/// say anything: what is too long for a model is cut, and a model sees where it begins and ends.
+fn inserted(assignment: &Assignment<'_>, name: &str, value: &[u8]) -> Vec<u8> {
+    let model = assignment.profile.is_some_and(|profile| profile.kind.is_llm());
+    let most = match (assignment.short, model) {
+        (true, _) => MOST_SHORT,
+        (false, true) => MOST_INSERTED,
+        (false, false) => usize::MAX,
+    };
+    let mut text = value[..cut(value, most)].to_vec();
+    if text.len() < value.len() {
+        let file = assignment.scratch.join(name);
+        let size = value.len();
+        let said = format!("\n[cut: all of it, {size} bytes, is in {}]", file.display());
+        text.extend_from_slice(said.as_bytes());
+    }
+    if !model {
+        return text;
+    }
+    // No run of backticks inside may end it.
+    let runs = text.split(|byte| *byte != b'`').map(<[u8]>::len);
+    let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
+    [format!("\n{fence}{name}\n").as_bytes(), &text, format!("\n{fence}\n").as_bytes()].concat()
+}
+
+/// Where a text of at most so many bytes ends, not within a character.
+fn cut(value: &[u8], most: usize) -> usize {
+    let mut end = value.len().min(most);
+    while end < value.len() && end > 0 && value[end] & 0xC0 == 0x80 {
+        end -= 1;
+    }
+    end
 }
 
 /// An item as an argument. One that begins with `-` could be taken for an option, so it is given as

@@ -15,6 +15,7 @@
 //! | `result.rs` | the file in which a plain program may say what it used |
 //! | `json.rs` | questions to a JSON value |
 //! | `values.rs` | the variables and files that every task gets |
+//! | `handed.rs` | what needed tasks hand over |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
 //! | `environment.rs` | what a task inherits from the caller |
 //!
@@ -28,6 +29,7 @@ mod copilot;
 mod environment;
 mod fill;
 mod gemini;
+mod handed;
 mod json;
 mod listen;
 mod opencode;
@@ -43,6 +45,7 @@ use std::path::{Path, PathBuf};
 use crate::model::{Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work};
 
 pub use environment::{base_env, no_push};
+pub use handed::{Handed, as_json, json_in, written};
 pub use listen::{Ended, Heard, Listener, Step, Transcript};
 pub use result::Result as ResultFile;
 pub use values::MOST_INLINE;
@@ -70,8 +73,10 @@ pub struct Assignment<'a> {
     pub worktree: &'a Path,
     /// A directory of this attempt alone, outside the worktree.
     pub scratch: &'a Path,
-    /// What each needed task printed.
-    pub needs: &'a BTreeMap<TaskId, String>,
+    /// What each needed task hands over.
+    pub needs: &'a BTreeMap<TaskId, Handed>,
+    /// Whether it is to be told less, since it had too much to read before.
+    pub short: bool,
     /// Added to the prompt, such as what went wrong the time before.
     pub note: Option<&'a str>,
 }

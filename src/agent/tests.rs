@@ -18,7 +18,7 @@ struct Case {
     task: Task,
     unit: Unit,
     profile: Option<Profile>,
-    needs: BTreeMap<TaskId, String>,
+    needs: BTreeMap<TaskId, Handed>,
     note: Option<String>,
 }
 
@@ -91,7 +91,8 @@ impl Case {
     }
 
     fn need(mut self, need: &str, output: &str) -> Self {
-        self.needs.insert(id(need), output.to_owned());
+        let handed = Handed { output: output.to_owned(), ..Handed::default() };
+        self.needs.insert(id(need), handed);
         self
     }
 
@@ -108,6 +109,7 @@ impl Case {
             worktree: scratch,
             scratch,
             needs: &self.needs,
+            short: false,
             note: self.note.as_deref(),
         })
     }

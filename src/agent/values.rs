@@ -11,6 +11,9 @@
 //! | `TODONE_ITEMS_FILE` | a file with the share's items, each followed by NUL |
 //! | `TODONE_NEEDS_<ID>_OUTPUT` | what a needed task printed |
 //! | `TODONE_NEEDS_<ID>_OUTPUT_FILE` | a file with the same |
+//! | `TODONE_NEEDS_<ID>_JSON`, `…_JSON_FILE` | its structured output, if it has some |
+//! | `TODONE_NEEDS_<ID>_PATCH`, `…_PATCH_FILE` | what it changed, if the task names one of the two |
+//! | `TODONE_OUTPUT` | where the task may write structured output of its own |
 //! | `TODONE_PROMPT_FILE` | a file with the prompt |
 //! | `TODONE_RESULT_FILE` | where an agent with a command of its own may say what it used |
 //! | `TODONE_SLOT` | a small number, unique among live tasks |
@@ -65,6 +68,7 @@ impl Values {
         }
         values.set("TODONE_BOARD_DIR", assignment.board_dir);
         values.set("TODONE_WORKTREE", assignment.worktree);
+        values.set("TODONE_OUTPUT", super::handed::path(assignment.scratch));
         values.items(assignment);
         values.needs(assignment);
         values
@@ -89,14 +93,23 @@ impl Values {
 
     fn needs(&mut self, assignment: &Assignment<'_>) {
         let mut passed = 0;
-        for (need, output) in assignment.needs {
-            let name = format!("TODONE_NEEDS_{}_OUTPUT", need.env_name());
-            if fits(output.as_bytes()) && passed + output.len() <= MOST_IN_ALL {
-                passed += output.len();
-                self.set(&name, output);
+        for (need, handed) in assignment.needs {
+            let parts = [
+                ("output", Some(handed.output.as_bytes())),
+                ("json", handed.json.as_deref().map(str::as_bytes)),
+                ("patch", handed.patch.as_deref()),
+            ];
+            for (part, value) in parts {
+                let Some(value) = value else { continue };
+                let name =
+                    format!("TODONE_NEEDS_{}_{}", need.env_name(), part.to_ascii_uppercase());
+                if fits(value) && passed + value.len() <= MOST_IN_ALL {
+                    passed += value.len();
+                    self.set(&name, OsString::from_vec(value.to_vec()));
+                }
+                let file = self.file(&format!("needs.{need}.{part}"), value.to_vec());
+                self.set(format!("{name}_FILE"), file);
             }
-            let file = self.file(&format!("needs.{need}.output"), output.as_bytes().to_vec());
-            self.set(format!("{name}_FILE"), file);
         }
     }
 

@@ -248,12 +248,10 @@ impl Decoder<'_, '_> {
                     hint,
                 );
             }
-            Some((_, "output")) => {}
-            Some((_, "json" | "patch")) => {
-                self.c.sink.unbuilt(place.start, hole.shown());
-            }
+            Some((_, "output" | "json" | "patch")) => {}
             _ => {
-                let hint = "a need has `output`: `{{ needs.TASK.output }}`".to_owned();
+                let hint =
+                    "a need has `output`, `json` and `patch`: `{{ needs.TASK.output }}`".to_owned();
                 self.c.sink.hinted(place, format!("{shown} names no part of a need"), hint);
             }
         }

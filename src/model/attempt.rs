@@ -27,6 +27,9 @@ pub struct AttemptEnd {
     /// Its standard output as a handoff: foreign bytes replaced, at most 1 MiB; kept only if a task
     /// needs this one.
     pub output: Option<String>,
+    /// The structured output that it wrote, as JSON; what it said may be some too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<String>,
     /// Whether a process it left behind held its output open.
     pub leaked: bool,
     /// What it used; none: nobody who could tell worked on it.
@@ -100,6 +103,11 @@ pub enum Failure {
         /// The most that can be, in bytes.
         most: u64,
     },
+    /// What it answered is not what it was asked for: no JSON, or not of the shape that is wanted.
+    Answer {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The slot could not be prepared: `setup` failed.
     Setup {
         /// The last lines of its output.
@@ -165,6 +173,7 @@ impl fmt::Display for Failure {
                 "printed more than {} MiB, and a foreach takes its items from that",
                 most >> 20
             ),
+            Self::Answer { reason } => write!(f, "wrong answer: {reason}"),
             Self::Setup { .. } => write!(f, "setup failed"),
             Self::Agent { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Agent { kind, message, .. } => write!(f, "{kind}: {message}"),

@@ -242,6 +242,7 @@ mod tests {
             millis: 1,
             tail: String::new(),
             output: None,
+            json: None,
             leaked: false,
             usage: None,
         }

@@ -227,6 +227,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Changed { .. } => "changed",
         Failure::Incomplete { .. } => "incomplete",
         Failure::Output { .. } => "output",
+        Failure::Answer { .. } => "answer",
         Failure::Setup { .. } => "setup",
         Failure::Agent { kind, .. } => kind.word(),
         Failure::Interrupted => "interrupted",

@@ -58,19 +58,18 @@ pub(super) fn brief(
         worktree: &place.worktree,
         scratch: &scratch,
         needs: &job.needs,
+        short: job.short,
         note: job.note.as_deref(),
     });
     launch.env.extend(given);
     returned::give(job.returned.as_ref(), &world.dir, &scratch, &mut launch);
     let scratch = Scratch(scratch);
-    if job.profile.is_some() {
-        // An agent may write its result file there.
-        std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
-            doing: "making",
-            path: scratch.0.clone(),
-            source,
-        })?;
-    }
+    // What it has to say of itself it writes there.
+    std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
+        doing: "making",
+        path: scratch.0.clone(),
+        source,
+    })?;
     for (path, bytes) in &launch.files {
         write(path, bytes)?;
     }

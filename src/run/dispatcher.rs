@@ -3,7 +3,7 @@
 //! Knows no git and no process: workers have those. Only this file writes to the journal while a run
 //! goes on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,6 @@ struct Dispatcher {
     bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
     halt: watch::Sender<Halt>,
-    needed: BTreeSet<TaskId>,
     /// Where each task stands in the board.
     places: BTreeMap<TaskId, usize>,
     /// Who does a unit that has a worker.
@@ -88,7 +87,6 @@ pub async fn drive(
     let (to, mut from) = mpsc::unbounded_channel();
     let (halt, _) = watch::channel(Halt::No);
     let board = journal.state().board.clone();
-    let needed = board.tasks.iter().flat_map(|task| task.needs.iter().cloned()).collect();
     let places = board.tasks.iter().enumerate();
     let places = places.map(|(place, task)| (task.id.clone(), place)).collect();
     let repo = &world.repo;
@@ -104,7 +102,6 @@ pub async fn drive(
         bases: BTreeMap::new(),
         to,
         halt,
-        needed,
         places,
         asked: BTreeMap::new(),
         health: ask::health(journal.state()),

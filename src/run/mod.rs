@@ -17,6 +17,7 @@ mod existing;
 mod expand;
 mod fix;
 mod gate;
+mod handoff;
 mod integrate;
 mod journal;
 mod land;

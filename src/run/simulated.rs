@@ -241,6 +241,7 @@ impl World {
             millis: 1,
             tail: String::new(),
             output: None,
+            json: None,
             leaked: false,
             usage: None,
         });

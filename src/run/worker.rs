@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Heard, Launch, ResultFile};
+use crate::agent::{self, Handed, Heard, Launch, ResultFile};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
@@ -25,6 +25,7 @@ use super::admit::{marks, refused};
 use super::brief::{brief, given};
 use super::ear::{self, Ear};
 use super::existing::existing;
+use super::handoff;
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
 };
@@ -70,8 +71,14 @@ pub struct Job {
     pub built_on: Vec<(TaskId, Oid)>,
     /// The commit of what an earlier attempt left on that base, which this one goes on from.
     pub from: Option<Oid>,
-    /// What its needs printed.
-    pub needs: BTreeMap<TaskId, String>,
+    /// What its needs hand over.
+    pub needs: BTreeMap<TaskId, Handed>,
+    /// The patches that it asks for, base and commit of each share's.
+    pub patches: BTreeMap<TaskId, Vec<(Oid, Oid)>>,
+    /// Whether it had too much to read before.
+    pub short: bool,
+    /// The task that asks for its structured output.
+    pub asked: Option<TaskId>,
     /// Whether another task needs what this one prints.
     pub output: Output,
     /// The message of the commit that holds what it changed.
@@ -210,6 +217,7 @@ async fn in_slot(
             .await?
         }
     };
+    let job = with_patches(&world, job).await?;
     let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let (launch, scratch) = brief(&world, &job, &place, given)?;
@@ -266,6 +274,14 @@ async fn in_slot(
         }
         printed = Some(bytes);
     }
+    let mut json = None;
+    if failure.is_none() {
+        let (most, asked) = (job.output.cap(), job.asked.as_ref());
+        match handoff::structured(&scratch.0, most, &world.secrets, printed.as_deref(), asked) {
+            Ok(found) => json = found,
+            Err(reason) => failure = Some(Failure::Answer { reason }),
+        }
+    }
     let incomplete = matches!(failure, Some(Failure::Incomplete { .. }));
     if failure.is_none()
         && let Some(check) = &job.task.verify
@@ -306,8 +322,25 @@ async fn in_slot(
     let mut ended = end(&job, failure, Some(patch), notes, &exit);
     ended.raw = harvest.raw;
     ended.usage = said.usage.map(Box::new);
+    ended.json = json;
     ended.output = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Ok(Some(ended))
+}
+
+/// The same job with the diffs of the patches that it asks for.
+async fn with_patches(world: &World, mut job: Job) -> Result<Job, Error> {
+    if job.patches.is_empty() {
+        return Ok(job);
+    }
+    let world = world.clone();
+    blocking(move || {
+        for (need, patches) in &job.patches {
+            let diff = handoff::diff(&world, patches)?;
+            job.needs.entry(need.clone()).or_default().patch = Some(diff);
+        }
+        Ok(job)
+    })
+    .await
 }
 
 /// Tells the start of an attempt that has no slot; whether it was recorded.
@@ -521,6 +554,7 @@ fn end(
         millis: exit.took.as_millis() as u64,
         tail: clip(&String::from_utf8_lossy(&exit.tail)),
         output: None,
+        json: None,
         leaked: exit.leaked,
         usage: None,
     }

@@ -166,6 +166,7 @@ impl Log {
             millis: what.millis,
             tail: what.tail.to_owned(),
             output: None,
+            json: None,
             leaked: false,
             usage: None,
         };

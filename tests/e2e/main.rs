@@ -15,6 +15,7 @@ mod everyday;
 mod exit_codes;
 mod fixing;
 mod gates;
+mod handoffs;
 mod isolation;
 mod keeping;
 mod landing;

@@ -2,25 +2,26 @@
 //!
 //! Knows what each needs to work on its own; what comes back is the loop's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::event::{EventKind, Progress, RunState};
-use crate::model::{ForeachSource, GateScope, Profile, Schedule, Task, TaskId};
+use crate::event::{EventKind, Progress};
+use crate::model::{GateScope, Profile, Schedule, Task, TaskId};
 use crate::policy;
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
 use crate::run::gate::{Gates, Known, Said, Tip};
+use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
 use crate::run::returned;
 use crate::run::schedule;
 use crate::run::slot::blocking;
-use crate::run::worker::{Job, Output, Tell, attempt};
+use crate::run::worker::{Job, Tell, attempt};
 
 use super::ask::Ask;
 use super::{Dispatcher, Message, task_of};
@@ -106,21 +107,21 @@ impl Dispatcher {
         let job = Job {
             board: self.board.clone(),
             unit: unit.unit.clone(),
-            profile,
             attempt: state.next_attempt(&id),
             base: state.tip,
             built_on: Vec::new(),
             from: unit.from,
-            needs: match Self::had_too_much(unit) {
-                true => shortened(outputs(state, &task)),
-                false => outputs(state, &task),
-            },
-            output: self.output(&task.id),
+            needs: handoff::handed(state, &task),
+            short: Self::had_too_much(unit),
+            patches: handoff::patches(state, &task, profile.as_ref()),
+            output: handoff::wanted(&self.board, &task.id),
+            asked: handoff::asks(&self.board, &task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
             note,
             returned: unit.returned.clone(),
             epoch: state.epoch,
             locks: self.locks.files(&id),
+            profile,
             task,
         };
         let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };
@@ -176,17 +177,6 @@ impl Dispatcher {
         watch(work, lost, move |fault| Message::Ended(gone, Err(fault)));
     }
 
-    /// Who needs what this task prints.
-    fn output(&self, id: &TaskId) -> Output {
-        if !self.needed.contains(id) {
-            return Output::Unused;
-        }
-        let items = self.board.tasks.iter().any(|task| {
-            task.foreach.as_ref().is_some_and(|f| f.source == ForeachSource::From(id.clone()))
-        });
-        if items { Output::Items } else { Output::Text }
-    }
-
     /// The base that these units make, if it was made already.
     fn ready_base(&self, key: &Vec<TaskId>) -> Option<Built> {
         if key.is_empty() {
@@ -206,7 +196,7 @@ impl Dispatcher {
         self.busy.expanding.insert(id.clone());
         let eager = self.is_early(&task);
         let state = self.journal.state();
-        let outputs = shares(state, &task);
+        let outputs = handoff::lists(state, &task);
         let key = if eager { base::units(state, &id) } else { Vec::new() };
         let ready = if eager { self.ready_base(&key) } else { Some(Built::plain(state.tip)) };
         let copy = ready.is_none().then(|| state.clone());
@@ -314,28 +304,4 @@ fn watch(
             let _ = to.send(message(Error::Bug(why)));
         }
     });
-}
-
-/// What the tasks that this one needs printed, share by share.
-fn shares(state: &RunState, task: &Task) -> BTreeMap<TaskId, Vec<String>> {
-    let texts = |need: &TaskId| -> Vec<String> {
-        let units = state.expanded.get(need).map_or(&[][..], Vec::as_slice);
-        units.iter().filter_map(|unit| state.units[unit].last_end()?.output.clone()).collect()
-    };
-    task.needs.iter().map(|need| (need.clone(), texts(need))).collect()
-}
-
-/// The same with the shares of each one after another.
-pub(in crate::run) fn outputs(state: &RunState, task: &Task) -> BTreeMap<TaskId, String> {
-    shares(state, task).into_iter().map(|(need, texts)| (need, texts.concat())).collect()
-}
-
-/// The beginnings of outputs, for an agent that had too much to read.
-fn shortened(outputs: BTreeMap<TaskId, String>) -> BTreeMap<TaskId, String> {
-    const MOST: usize = 4096;
-    let short = |text: String| match text.char_indices().nth(MOST) {
-        None => text,
-        Some((end, _)) => format!("{}\n[cut: there was more]\n", &text[..end]),
-    };
-    outputs.into_iter().map(|(need, text)| (need, short(text))).collect()
 }

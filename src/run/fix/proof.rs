@@ -11,7 +11,7 @@ use crate::event::{Progress, UnitState};
 use crate::git::{Objects, Purpose};
 use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
 use crate::run::brief::{brief, given};
-use crate::run::dispatcher::start::outputs;
+use crate::run::handoff;
 use crate::run::locks::{Locks, Missing, RETRY};
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 use crate::run::worker::{Job, Output, Stopped, run_verify};
@@ -69,7 +69,10 @@ pub(super) async fn verify(
     let Some(check) = task.verify.clone() else { return Ok(Some(Ok(()))) };
     let board = state.board.clone();
     let mut job = Job {
-        needs: outputs(state, &task),
+        needs: handoff::handed(state, &task),
+        short: false,
+        patches: handoff::patches(state, &task, None),
+        asked: None,
         profile: match &task.work {
             Work::Agent { profile, .. } => state.board.agents.get(profile).cloned(),
             _ => None,

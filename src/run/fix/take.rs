@@ -117,6 +117,7 @@ pub async fn done(
         millis: (world.now)().saturating_sub(begun),
         tail: String::new(),
         // What the task printed last is what it hands over.
+        json: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.json.clone()),
         output: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.output.clone()),
         leaked: false,
         usage: None,

@@ -1,0 +1,156 @@
+//! What tasks hand over to those that need them, out of the state of the run.
+//!
+//! Knows neither prompts nor environments; how a value reaches a command is the agent room's.
+
+use std::collections::BTreeMap;
+
+use crate::agent::{self, Handed};
+use crate::event::{RunState, UnitState};
+use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Work};
+
+use super::slot::{OUTPUT_CAP, World};
+use super::worker::Output;
+use super::{Error, secrets::Secrets};
+
+fn units<'s>(state: &'s RunState, need: &TaskId) -> impl Iterator<Item = &'s UnitState> {
+    let units = state.expanded.get(need).map_or(&[][..], Vec::as_slice);
+    units.iter().map(|unit| &state.units[unit])
+}
+
+/// What a `foreach` takes items from: per needed task, what its shares listed.
+pub fn lists(state: &RunState, task: &Task) -> BTreeMap<TaskId, Vec<String>> {
+    let list = |unit: &UnitState| {
+        let end = unit.last_end()?;
+        end.json.clone().or_else(|| end.output.clone())
+    };
+    let texts = |need: &TaskId| units(state, need).filter_map(list).collect();
+    task.needs.iter().map(|need| (need.clone(), texts(need))).collect()
+}
+
+/// What a task gets of those that it needs; patches come apart.
+pub fn handed(state: &RunState, task: &Task) -> BTreeMap<TaskId, Handed> {
+    task.needs.iter().map(|need| (need.clone(), of(state, need))).collect()
+}
+
+fn of(state: &RunState, need: &TaskId) -> Handed {
+    let mut all = Handed::default();
+    let mut parts: Vec<Option<&str>> = Vec::new();
+    for end in units(state, need).filter_map(UnitState::last_end) {
+        let output = end.output.as_deref();
+        all.output.push_str(output.unwrap_or_default());
+        parts.push(end.json.as_deref().or_else(|| agent::json_in(output?)));
+    }
+    let split = state.board.task(need).is_some_and(|task| task.foreach.is_some());
+    all.json = match (split, parts.as_slice()) {
+        (false, parts) => parts.last().copied().flatten().map(str::to_owned),
+        // A list says of each share something, or nothing is a list.
+        (true, parts) if parts.iter().all(Option::is_none) && !parts.is_empty() => None,
+        (true, parts) => {
+            let parts: Vec<&str> = parts.iter().map(|part| part.unwrap_or("null")).collect();
+            Some(format!("[{}]", parts.join(",\n")))
+        }
+    };
+    all
+}
+
+/// The patches that the task asks for, by name in its prompt, or by the variable's name in its script,
+/// command or environment: base and commit of each share's.
+pub fn patches(
+    state: &RunState,
+    task: &Task,
+    profile: Option<&Profile>,
+) -> BTreeMap<TaskId, Vec<(Oid, Oid)>> {
+    let mut texts: Vec<&str> = task.env.values().map(String::as_str).collect();
+    texts.extend(task.verify.iter().map(|check| check.run.as_str()));
+    texts.extend(profile.iter().flat_map(|profile| &profile.command).map(String::as_str));
+    match &task.work {
+        Work::Run { script } => texts.push(script),
+        Work::Command { argv } => texts.extend(argv.iter().map(String::as_str)),
+        Work::Agent { prompt, .. } => texts.push(&prompt.text),
+        Work::Branch { .. } => {}
+    }
+    let asked = |need: &&TaskId| {
+        let names = [
+            format!("{{{{ needs.{need}.patch }}}}"),
+            format!("TODONE_NEEDS_{}_PATCH", need.env_name()),
+        ];
+        texts.iter().any(|text| names.iter().any(|name| text.contains(name)))
+    };
+    let of = |need: &TaskId| {
+        let patches = units(state, need).filter_map(UnitState::patch);
+        patches.map(|patch| (patch.base, patch.commit)).collect()
+    };
+    task.needs.iter().filter(asked).map(|need| (need.clone(), of(need))).collect()
+}
+
+/// These patches as diffs, one after another; what is more than a handoff may hold is left out, and
+/// that is said.
+pub fn diff(world: &World, patches: &[(Oid, Oid)]) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    for (place, (base, commit)) in patches.iter().enumerate() {
+        let call = world.repo.git().args(["diff", "--no-color", "--no-ext-diff", "--no-textconv"]);
+        let call = call.arg("--binary").arg(base.to_string()).arg(commit.to_string());
+        let diff = crate::git::output(call)?;
+        if all.len() + diff.len() > OUTPUT_CAP as usize {
+            let left = patches.len() - place;
+            all.extend(format!("[cut: {left} of {} patches left out]\n", patches.len()).bytes());
+            break;
+        }
+        all.extend(diff);
+    }
+    Ok(all)
+}
+
+/// Who needs what a task prints.
+pub fn wanted(board: &Board, id: &TaskId) -> Output {
+    if !board.tasks.iter().any(|task| task.needs.contains(id)) {
+        return Output::Unused;
+    }
+    let items = board.tasks.iter().any(|task| {
+        task.foreach.as_ref().is_some_and(|f| f.source == ForeachSource::From(id.clone()))
+    });
+    if items { Output::Items } else { Output::Text }
+}
+
+/// The task whose prompt asks for the structured output of this one.
+pub fn asks(board: &Board, id: &TaskId) -> Option<TaskId> {
+    let name = format!("{{{{ needs.{id}.json }}}}");
+    let asks = |task: &&Task| match &task.work {
+        Work::Agent { prompt, .. } => task.needs.contains(id) && prompt.text.contains(&name),
+        _ => false,
+    };
+    board.tasks.iter().find(asks).map(|task| task.id.clone())
+}
+
+/// The structured output of an attempt: what it wrote, which is kept, or else what it said. The error
+/// says why it is none that can be taken. `said` is what it printed, `asked` who can't do without it.
+pub fn structured(
+    scratch: &std::path::Path,
+    most: u64,
+    secrets: &Secrets,
+    said: Option<&[u8]>,
+    asked: Option<&TaskId>,
+) -> Result<Option<String>, String> {
+    if let Some(bytes) = agent::written(scratch, most)? {
+        if bytes.len() as u64 > most {
+            return Err(format!("TODONE_OUTPUT holds more than {} MiB", most >> 20));
+        }
+        // Nothing of it went through the supervisor, which takes secrets out.
+        let bytes = match secrets.finder() {
+            Some(finder) => finder.replaced(&bytes),
+            None => bytes,
+        };
+        let text = String::from_utf8(bytes).map_err(|_| "TODONE_OUTPUT is no UTF-8".to_owned())?;
+        let json =
+            agent::as_json(&text).map_err(|why| format!("TODONE_OUTPUT is no JSON: {why}"))?;
+        return Ok(Some(json.to_owned()));
+    }
+    let Some(asked) = asked else { return Ok(None) };
+    let said = String::from_utf8_lossy(said.unwrap_or_default());
+    match agent::json_in(&said) {
+        Some(_) => Ok(None),
+        None => Err(format!(
+            "`{asked}` asks for its JSON: it wrote none to TODONE_OUTPUT, and what it said is none"
+        )),
+    }
+}
