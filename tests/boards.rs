@@ -142,11 +142,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("board", "limits", "limits.db = 2"),
     ("board", "defaults", "defaults.timeout = '5m'"),
     ("board", "agent", "agent.other.command = ['true']"),
-    (
-        "board",
-        "merge_rule",
-        "merge_rule = [{ paths = 'Cargo.lock', regenerate = 'cargo update', strategy = 'ours' }]",
-    ),
+    ("board", "merge_rule", "merge_rule = [{ paths = 'Cargo.lock', strategy = 'ours' }]"),
     ("board", "task", "task = [{ id = 'u', run = 'true' }]"),
     ("agent", "kind", "kind = 'claude'"),
     ("agent", "command", "command = ['false']"),

@@ -67,6 +67,7 @@ fn board(tasks: Vec<Task>) -> Board {
         on_failure: OnFailure::Continue,
         on_conflict: OnConflict::Report,
         on_reject: OnReject::Report,
+        merge_rules: Vec::new(),
         gates: Vec::new(),
         gate_base: true,
         isolation: Isolation::Worktree,

@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask, RepoPath, RunId,
-    Sandbox, Shift, SkipReason, Thing, Trespass, Trial, Unit, Verdict,
+    AttemptEnd, ConflictKind, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask,
+    RepoPath, RunId, Sandbox, Settled, Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit,
+    Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -148,6 +149,15 @@ fn every_kind() -> Vec<EventKind> {
                 (id("c"), Outcome::Unchanged),
             ],
             again: vec![id("b")],
+            settled: vec![(
+                id("a"),
+                Settled {
+                    path: "x".into(),
+                    kind: ConflictKind::Content,
+                    with: vec![id("z")],
+                    by: Strategy::Union,
+                },
+            )],
         },
         EventKind::Integrated { wave: 0 },
         EventKind::LandPlanned {

@@ -75,8 +75,8 @@ const MERGE_RULE: &Section = &Section::new(
     "merge_rule",
     &[
         key("paths", Many(&Glob), REQUIRED, "the paths that the rule is for"),
-        key("regenerate", Script, "none", "the shell script that makes these files anew"),
-        key("strategy", Choice(&["union", "ours", "theirs", "driver"], &[]), "git's", "how they are merged"),
+        key("regenerate", Later(&Script), "none", "the shell script that makes these files anew"),
+        key("strategy", Choice(&["union", "ours", "theirs"], &["driver"]), "none", "what is taken of a file that can't be merged: where the two meet the lines of both, or the whole file as it is at the tip, or as the patch has it"),
     ],
 );
 
@@ -118,7 +118,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("limits", Map(Naming::Limit, &COUNT), "none", "how many tasks may hold each of these locks at once, in all your runs on this machine"),
         key("defaults", Table(DEFAULTS), "none", "any key of a task, for the tasks that lack it; `env` is joined"),
         key("agent", Map(Naming::Agent, &Table(AGENT)), "none", "the agent profiles, `[agent.NAME]`"),
-        key("merge_rule", Later(&List(&Table(MERGE_RULE))), "none", "how certain paths are merged, `[[merge_rule]]`"),
+        key("merge_rule", List(&Table(MERGE_RULE)), "none", "how conflicts in certain paths are settled, `[[merge_rule]]`; the first that names a path decides"),
         key("task", List(&Table(TASK)), REQUIRED, "the tasks, `[[task]]`, in the order in which they are merged"),
     ],
 );

@@ -15,8 +15,8 @@ use super::template::var_env;
 use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
 use crate::model::{
-    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, OnOverlap, Retry, Sandbox, Sandboxing,
-    Schedule,
+    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, MergeRule, OnOverlap, Retry, Sandbox,
+    Sandboxing, Schedule,
 };
 
 /// The value of `[vars]`, overridden by what the caller set.
@@ -114,6 +114,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         on_failure: view.choice("on_failure").unwrap_or_default(),
         on_conflict: view.choice("on_conflict").unwrap_or_default(),
         on_reject: view.choice("on_reject").unwrap_or_default(),
+        merge_rules: merge_rules(&view, c),
         gates: gates(&view, c),
         gate_base: view.value("gate_base").is_none() || view.flag("gate_base"),
         isolation: apart(&sandbox, view.choice("isolation").unwrap_or_default()),
@@ -213,6 +214,34 @@ fn gates(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<Gate> {
         gates.push(gate);
     }
     gates
+}
+
+fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
+    let Some(found) = board.find("merge_rule") else { return Vec::new() };
+    let section =
+        board.key("merge_rule").and_then(|key| inner(&key.shape)).expect("BUG: a rule is a table");
+    let mut rules = Vec::new();
+    for value in elements(found.value) {
+        let Some(table) = value.get_ref().as_table() else { continue };
+        let view = View::new(table, section);
+        match (view.find("regenerate"), view.find("strategy")) {
+            (Some(_), Some(both)) => c.sink.hinted(
+                both.value.span(),
+                "a merge rule has either `strategy` or `regenerate`",
+                "take one of the two out".to_owned(),
+            ),
+            (None, None) => c.sink.hinted(
+                value.span(),
+                "a merge rule says nothing of how its paths are merged",
+                "add `strategy = \"union\"`, `\"ours\"` or `\"theirs\"`".to_owned(),
+            ),
+            _ => {}
+        }
+        if let Some(strategy) = view.choice("strategy") {
+            rules.push(MergeRule { paths: view.texts("paths", &c.vars), strategy });
+        }
+    }
+    rules
 }
 
 /// Vars reach scripts in the environment of a task, and a gate is no task.

@@ -13,7 +13,7 @@ use crate::event::{LandState, RunState, RunStatus};
 use crate::git::{
     Expect, Pool, Purpose, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size,
 };
-use crate::model::{Oid, Outcome, RunId, TaskId};
+use crate::model::{LandAs, Oid, Outcome, RunId, Strategy, TaskId};
 use crate::process::brink;
 use crate::report::{shown, size};
 use crate::run::Names;
@@ -321,6 +321,26 @@ impl std::fmt::Display for Held {
     }
 }
 
+/// Patches that a merge rule took less than whole, and that landed nowhere else.
+fn overruled(state: &RunState) -> BTreeSet<Oid> {
+    let mut all = BTreeSet::new();
+    let patch = |id: &TaskId| Some(state.units.get(id)?.patch()?.commit);
+    for unit in state.units.values() {
+        for settled in &unit.settled {
+            match settled.by {
+                Strategy::Union => {}
+                Strategy::Ours => all.extend(patch(&unit.unit.id)),
+                // What it met is a commit of its own, unless all became one.
+                Strategy::Theirs if state.board.land_as == LandAs::Squash => {
+                    all.extend(settled.with.iter().filter_map(patch));
+                }
+                Strategy::Theirs => {}
+            }
+        }
+    }
+    all
+}
+
 /// What would be lost with a run, if anything.
 fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, Failure> {
     if let Some((pid, _)) = store.owner(&state.run)? {
@@ -358,6 +378,9 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
     for unit in state.units.values().filter(|unit| unit.outcome().is_some_and(Outcome::is_success))
     {
         merged.extend(unit.patch().map(|patch| patch.commit));
+    }
+    for patch in overruled(state) {
+        merged.remove(&patch);
     }
     let mut lost = 0;
     let mut objects = repo.objects()?;

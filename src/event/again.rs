@@ -39,6 +39,7 @@ impl UnitState {
             on_tip: false,
             note: None,
             from: None,
+            settled: Vec::new(),
             fix: None,
             returned: None,
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Sandbox, SkipReason, TaskId,
-    Trespass, Unit,
+    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Sandbox, Settled, SkipReason,
+    TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -164,6 +164,9 @@ pub enum EventKind {
         /// Those of them that run again on the new tip instead of ending so.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         again: Vec<TaskId>,
+        /// The conflicts that rules of the board settled, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        settled: Vec<(TaskId, Settled)>,
     },
     /// The branch points to `to`.
     Integrated {

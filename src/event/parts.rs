@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{AttemptEnd, Isolation, Oid, Outcome, Patch, Sandbox, TaskId, Unit};
+use crate::model::{AttemptEnd, Isolation, Oid, Outcome, Patch, Sandbox, Settled, TaskId, Unit};
 
 use super::LandRefusal;
 
@@ -32,6 +32,8 @@ pub struct PlannedMerge {
     pub outcomes: Vec<(TaskId, Outcome)>,
     /// Those that run again instead.
     pub again: Vec<TaskId>,
+    /// The conflicts that rules settled.
+    pub settled: Vec<(TaskId, Settled)>,
 }
 
 /// One unit.
@@ -53,6 +55,8 @@ pub struct UnitState {
     pub note: Option<String>,
     /// The commit of what its last attempt left, which the next one goes on from.
     pub from: Option<Oid>,
+    /// The conflicts of its patch that rules settled when it was merged.
+    pub settled: Vec<Settled>,
     /// The worktree in which a person mends it, if there is one.
     pub fix: Option<FixState>,
     /// Why it runs again though its last attempt succeeded: its patch was refused or met another.

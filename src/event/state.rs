@@ -294,7 +294,7 @@ impl RunState {
             EventKind::GateEnded(gate) => {
                 self.gate_ended(gate);
             }
-            EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again } => {
+            EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again, settled } => {
                 if self.tip != *from {
                     return Err(format!("the tip is {}, not {from}", self.tip));
                 }
@@ -304,6 +304,7 @@ impl RunState {
                     tree: *tree,
                     outcomes: outcomes.clone(),
                     again: again.clone(),
+                    settled: settled.clone(),
                 };
                 self.wave(*wave)?.planned = Some(planned);
             }
@@ -318,6 +319,11 @@ impl RunState {
                 self.tip = planned.to;
                 self.tip_tree = planned.tree;
                 for (task, outcome) in planned.outcomes {
+                    let of = planned.settled.iter().filter(|(of, _)| *of == task);
+                    let settled = of.map(|(_, settled)| settled.clone()).collect();
+                    if let Some(unit) = self.units.get_mut(&task) {
+                        unit.settled = settled;
+                    }
                     if let Outcome::Merged { commit } = outcome {
                         self.merged.push((task.clone(), commit));
                     }

@@ -95,6 +95,15 @@ impl ThreeWay {
         Ok(Self { scratch, drivers })
     }
 
+    /// Prepares merges in which both sides' lines stay wherever the two meet, whatever any attribute says.
+    pub fn union(repo: &Repo) -> Result<Self, Error> {
+        let empty = repo.objects()?.empty_tree();
+        let made = Self::new(repo, empty)?;
+        // No other attribute file stands above this one.
+        write(&made.scratch.path().join("git/info/attributes"), b"* merge=union\n")?;
+        Ok(made)
+    }
+
     /// Whether an attribute file speaks of merging: then a driver may look at more than the lines.
     pub fn has_drivers(&self) -> bool {
         self.drivers

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `queue` | the steps, one after another, and the commits they become |
 //! | `splice` | the cheap way: which patches need no merge at all, and which paths do |
+//! | `settle` | conflicts that rules of the board decide |
 //! | `conflict` | git's answer, told as a [`Conflict`] |
 //! | `diff3` | the places where three versions of a text differ |
 //! | `lineage` | who made the tip what it is, commit by commit |
@@ -18,10 +19,13 @@ mod diff3;
 mod lineage;
 mod provenance;
 mod queue;
+mod settle;
 mod splice;
 
 use crate::git::{Error, Identity, Repo, ThreeWay};
-use crate::model::{Conflict, MergeStyle, Oid, Patch, TaskId};
+use crate::model::{Conflict, MergeStyle, Oid, Patch, Settled, TaskId};
+
+pub use settle::Rules;
 
 /// One patch to be merged.
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ pub struct Integration {
     pub tree: Oid,
     /// What became of each step, in order.
     pub steps: Vec<(TaskId, Merged)>,
+    /// The conflicts that rules settled on the way, in order.
+    pub settled: Vec<(TaskId, Settled)>,
 }
 
 /// The merged history of a run so far: what it takes to name the tasks that a conflict meets.
@@ -81,8 +87,11 @@ pub struct Merger<'r> {
     committer: Identity,
     style: MergeStyle,
     both_ways: bool,
+    rules: Rules,
     /// Made when the first patch needs it.
     three_way: Option<ThreeWay>,
+    /// Made when the first rule needs it.
+    union: Option<ThreeWay>,
 }
 
 impl<'r> Merger<'r> {
@@ -95,7 +104,13 @@ impl<'r> Merger<'r> {
         style: MergeStyle,
         both_ways: bool,
     ) -> Result<Self, Error> {
-        Ok(Self { repo, base_tree, committer, style, both_ways, three_way: None })
+        let (rules, three_way, union) = (Rules::default(), None, None);
+        Ok(Self { repo, base_tree, committer, style, both_ways, rules, three_way, union })
+    }
+
+    /// The same with rules that settle conflicts.
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Merges the steps onto the commit `tip`, one after another; a conflict holds up nothing else.
@@ -120,5 +135,13 @@ impl<'r> Merger<'r> {
             None => ThreeWay::new(self.repo, self.base_tree)?,
         };
         Ok(self.three_way.insert(made))
+    }
+
+    fn union(&mut self) -> Result<&ThreeWay, Error> {
+        let made = match self.union.take() {
+            Some(made) => made,
+            None => ThreeWay::union(self.repo)?,
+        };
+        Ok(self.union.insert(made))
     }
 }

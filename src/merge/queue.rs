@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::git::{Clash, CommitData, Error, Quarantine, merge_bases};
 use crate::model::{MergeStyle, Oid, Patch, RepoPath, TaskId};
 
+use super::settle::{self, Whole};
 use super::splice::{self, Sides};
 use super::{History, Integration, Merged, Merger, Step, conflict};
 
@@ -30,7 +31,7 @@ pub(super) fn integrate(
     let (tree, time) = (objects.tree_of(start)?, objects.time(start)?);
     let mut tip = Tip { commit: start, tree, time };
     let mut merged: Vec<(TaskId, Oid)> = history.merged.clone();
-    let mut said = Vec::new();
+    let (mut said, mut settled) = (Vec::new(), Vec::new());
     for step in steps {
         let parted = match step.history {
             true => Some(part(merger, &mut quarantine, tip.commit, step)?),
@@ -45,6 +46,24 @@ pub(super) fn integrate(
             }
             false => merge(merger, &mut quarantine, base, tip.tree, step)?,
         };
+        let whole = match whole {
+            Ok(tree) => Ok(tree),
+            Err(clash) => {
+                let place = conflict::Place { base, onto: tip.commit, tip: tip.tree };
+                let told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
+                let whole = match crossed {
+                    true => Whole::Here(&clash),
+                    false => Whole::Of([base, tip.tree, step.patch.tree]),
+                };
+                match settle::settle(merger, &mut quarantine, &told, &clash, whole)? {
+                    Some((tree, by)) => {
+                        settled.extend(by.into_iter().map(|one| (step.task.clone(), one)));
+                        Ok(tree)
+                    }
+                    None => Err(told),
+                }
+            }
+        };
         let came = match whole {
             Ok(tree) if tree == tip.tree => Merged::Nothing,
             Ok(tree) => {
@@ -52,18 +71,14 @@ pub(super) fn integrate(
                 merged.push((step.task.clone(), tip.commit));
                 Merged::Commit(tip.commit)
             }
-            Err(clash) => {
-                let place = conflict::Place { base, onto: tip.commit, tip: tip.tree };
-                let told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
-                Merged::Conflict(Box::new(told))
-            }
+            Err(told) => Merged::Conflict(Box::new(told)),
         };
         said.push((step.task.clone(), came));
     }
     if keep && tip.commit != start {
         quarantine.keep(&[tip.commit], &[start])?;
     }
-    Ok(Integration { tip: tip.commit, tree: tip.tree, steps: said })
+    Ok(Integration { tip: tip.commit, tree: tip.tree, steps: said, settled })
 }
 
 /// The step with the place where its history and the tip part as its base, and whether there are

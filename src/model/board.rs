@@ -52,6 +52,9 @@ pub struct Board {
     /// What happens to a task whose patch a gate refuses.
     #[serde(default)]
     pub on_reject: OnReject,
+    /// How conflicts in certain paths are settled; the first that names a path decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merge_rules: Vec<MergeRule>,
     /// Commands that must succeed on the merged tree after each wave.
     pub gates: Vec<Gate>,
     /// Whether they must succeed on the base before anything is started.
@@ -260,6 +263,38 @@ pub enum OnReject {
     Report,
     /// It runs again on the new tip, and is told what the gate said.
     Retry,
+}
+
+/// How conflicts in certain paths are settled (`[[merge_rule]]`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeRule {
+    /// Globs of the paths that it is for.
+    pub paths: Vec<String>,
+    /// How.
+    pub strategy: Strategy,
+}
+
+/// What is taken of a file that can't be merged (`strategy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Where the two meet, the lines of both: first those of the tip.
+    Union,
+    /// The whole file as it is at the tip.
+    Ours,
+    /// The whole file as the patch has it.
+    Theirs,
+}
+
+impl Strategy {
+    /// As boards spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Union => "union",
+            Self::Ours => "ours",
+            Self::Theirs => "theirs",
+        }
+    }
 }
 
 /// How a task is kept apart from the user's repository (`isolation`).

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Oid, RepoPath, TaskId};
+use super::{Entry, Oid, RepoPath, Strategy, TaskId};
 
 /// What a task's patch met on the integration branch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,19 @@ pub struct ConflictFile {
     pub capped: bool,
     /// git's own words for it.
     pub message: String,
+}
+
+/// A conflict in one file that a rule of the board settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Where it is in the merged tree.
+    pub path: RepoPath,
+    /// What kind of conflict it was.
+    pub kind: ConflictKind,
+    /// The earlier tasks whose merged change it met, in the order they were merged.
+    pub with: Vec<TaskId>,
+    /// How it was settled.
+    pub by: Strategy,
 }
 
 /// The kind of a conflict.

@@ -34,10 +34,10 @@ pub use agent::{Permissions, ProfileKind, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
-    LandPolicy, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile, Sandbox,
-    Sandboxing, Schedule, Unbuilt,
+    LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
+    Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };
-pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Side};
+pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys};
 pub use oid::{Oid, OidFault};

@@ -2,7 +2,7 @@
 //!
 //! Knows no layout.
 
-use crate::model::{Blame, Failure, GateScope, Note, SkipReason, TaskId};
+use crate::model::{Blame, Failure, GateScope, Note, Settled, SkipReason, TaskId};
 
 use super::{escape, words};
 
@@ -47,6 +47,18 @@ pub fn note(note: &Note) -> String {
             format!("submodule `{path}` is not initialised in the task's worktree")
         }
     }
+}
+
+/// A conflict that a rule of the board settled.
+pub fn settled(settled: &Settled) -> String {
+    let path = escape::line(settled.path.as_bytes());
+    let with: Vec<&TaskId> = settled.with.iter().collect();
+    let with = match with.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", words::names(&with, 8)),
+    };
+    let by = settled.by.word();
+    format!("its conflict{with} in `{path}` was settled by a merge rule: `{by}`")
 }
 
 /// That a reviewer refused a patch, and why.

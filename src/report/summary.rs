@@ -11,8 +11,8 @@ use crate::event::{
     AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
 };
 use crate::model::{
-    Blame, ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Shift,
-    TaskId, Trial, Verdict,
+    Blame, ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Settled,
+    Shift, TaskId, Trial, Verdict,
 };
 
 use super::cost::{CostReport, UsageReport};
@@ -166,6 +166,9 @@ pub struct TaskReport {
     pub notes: Vec<String>,
     /// What its patch met, per file.
     pub conflicts: Vec<ConflictFile>,
+    /// The conflicts that merge rules of the board settled, per file.
+    #[serde(default)]
+    pub settled: Vec<Settled>,
     /// Whether a person did its last attempt.
     #[serde(default)]
     pub by_hand: bool,
@@ -414,7 +417,13 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Running => report.status = "running".to_owned(),
         UnitStatus::Patched => report.status = "patched".to_owned(),
         UnitStatus::Review => report.status = "review".to_owned(),
-        UnitStatus::Done(outcome) => end(&mut report, outcome),
+        UnitStatus::Done(outcome) => {
+            end(&mut report, outcome);
+            if outcome.is_success() {
+                report.notes.extend(unit.settled.iter().map(notes::settled));
+                report.settled = unit.settled.clone();
+            }
+        }
     }
     report.fix = unit.fix.as_ref().map(|fix| fix.worktree.to_string_lossy().into_owned());
     if matches!(report.status.as_str(), "merged" | "unchanged" | "patched" | "review" | "dropped") {
@@ -447,6 +456,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         usage: None,
         notes: Vec::new(),
         conflicts: Vec::new(),
+        settled: Vec::new(),
         by_hand: false,
         fix: None,
     }

@@ -15,8 +15,9 @@ use super::{Error, Journal};
 
 /// Announces a merge, moves the branch, confirms.
 pub fn confirm(world: &World, journal: &mut Journal, merge: Merge) -> Result<(), Error> {
-    let Merge { wave, from, to, tree, outcomes, again } = merge;
-    journal.record(EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again })?;
+    let Merge { wave, from, to, tree, outcomes, again, settled } = merge;
+    let planned = EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again, settled };
+    journal.record(planned)?;
     if from != to {
         let name = journal.state().branch.clone();
         if let Some(worktree) = checked_out(&world.repo, &name)? {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::board::scope_set;
 use crate::event::{RunState, UnitState, UnitStatus};
 use crate::git::{Error as GitError, Identity};
-use crate::merge::{History, Merged, Merger, Step};
+use crate::merge::{History, Merged, Merger, Rules, Step};
 use crate::model::{
-    Blame, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, TaskId, Work,
+    Blame, Board, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, Settled, TaskId, Work,
 };
 use crate::policy::comes_back;
 
@@ -36,6 +37,8 @@ pub struct Merge {
     pub outcomes: Vec<(TaskId, Outcome)>,
     /// Those of them that run again instead.
     pub again: Vec<TaskId>,
+    /// The conflicts that rules of the board settled.
+    pub settled: Vec<(TaskId, Settled)>,
 }
 
 /// What commit messages are made of.
@@ -96,7 +99,18 @@ impl Texts {
 /// A merger as this run's board wants it.
 pub fn merger<'w>(world: &'w World, state: &RunState) -> Result<Merger<'w>, GitError> {
     let style = state.board.merge;
-    Merger::new(&world.repo, state.base_tree, world.identity.clone(), style, world.both_ways)
+    let who = world.identity.clone();
+    let merger = Merger::new(&world.repo, state.base_tree, who, style, world.both_ways)?;
+    Ok(merger.with_rules(rules(&state.board)))
+}
+
+/// The board's rules; of several that name a path the first decides.
+fn rules(board: &Board) -> Rules {
+    let all: Vec<_> =
+        board.merge_rules.iter().map(|rule| (scope_set(&rule.paths), rule.strategy)).collect();
+    Rules::new(move |path| {
+        all.iter().find(|(paths, _)| paths.contains(path.as_bytes())).map(|(_, by)| *by)
+    })
 }
 
 /// The step that merges a unit's patch, `place` commits after the run's start.
@@ -207,11 +221,12 @@ fn merge_wave(
         tree: state.tip_tree,
         outcomes: Vec::new(),
         again: Vec::new(),
+        settled: Vec::new(),
     };
     let mut suspects = Vec::new();
     if !steps.is_empty() {
         let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state, wave))?;
-        (merge.to, merge.tree) = (merged.tip, merged.tree);
+        (merge.to, merge.tree, merge.settled) = (merged.tip, merged.tree, merged.settled);
         for ((place, step), (task, became)) in places.into_iter().zip(steps).zip(merged.steps) {
             let outcome = match became {
                 Merged::Commit(commit) => {

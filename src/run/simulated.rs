@@ -307,6 +307,7 @@ impl World {
             tree: oid(6),
             outcomes,
             again: Vec::new(),
+            settled: Vec::new(),
         });
         self.put(EventKind::Integrated { wave });
     }

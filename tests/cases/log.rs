@@ -235,6 +235,7 @@ impl Log {
             tree,
             outcomes,
             again: Vec::new(),
+            settled: Vec::new(),
         });
         self.put(EventKind::Integrated { wave });
     }

@@ -118,3 +118,92 @@ run = 'sed -i "s/^line $1\$/LINE $1/" text'
     space.run(&[]).code(0);
     assert_eq!(space.read("text").matches("LINE").count(), 4);
 }
+
+/// Two tasks that meet in four files, and one that meets the first in a renamed one.
+const RULES: &str = r#"
+[[merge_rule]]
+paths = ["news"]
+strategy = "union"
+[[merge_rule]]
+paths = ["gen/kept", "gen/gone"]
+strategy = "ours"
+[[merge_rule]]
+paths = ["gen"]
+strategy = "theirs"
+
+[[task]]
+id = "first"
+run = "echo first >> news; echo first > gen/kept; echo first > gen/new; rm gen/gone; sed -i s/two/ONE/ text"
+[[task]]
+id = "second"
+run = "echo second >> news; echo second > gen/kept; echo second > gen/new; echo second > gen/gone; sed -i s/eight/EIGHT/ text"
+"#;
+
+fn ruled(board: &str) -> Space {
+    let text = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n";
+    let files = [("text", text), ("news", "old\n"), ("gen/kept", "old\n"), ("gen/gone", "old\n")];
+    let space = Space::new(&files);
+    space.board(board);
+    space
+}
+
+#[test]
+fn merge_rules_settle_conflicts_and_say_so() {
+    let mut tips = Vec::new();
+    for jobs in ["1", "4"] {
+        let space = ruled(RULES);
+        let ran = space.run(&["-j", jobs]).code(0);
+        let ran =
+            ran.says("`second`: its conflict with first in `news` was settled by a merge rule");
+        ran.says("`gen/kept` was settled by a merge rule: `ours`");
+        assert_eq!(space.read("news"), "old\nfirst\nsecond\n");
+        assert_eq!(space.read("gen/kept"), "first\n");
+        assert_eq!(space.read("gen/new"), "second\n");
+        assert!(!space.repo().join("gen/gone").exists());
+        // What merges is merged, whatever the rules say.
+        let text = space.read("text");
+        assert!(text.contains("ONE") && text.contains("EIGHT"), "{text}");
+        let settled = space.task("second")["settled"].clone();
+        let told: Vec<_> = settled.as_array().expect("a list").iter().collect();
+        let of = |key: &str| told.iter().map(|one| one[key].clone()).collect::<Vec<_>>();
+        assert_eq!(of("path"), ["gen/gone", "gen/kept", "gen/new", "news"]);
+        assert_eq!(of("kind"), ["modify-delete", "content", "add-add", "content"]);
+        assert_eq!(of("by"), ["ours", "ours", "theirs", "union"]);
+        assert!(told.iter().all(|one| one["with"] == serde_json::json!(["first"])), "{settled}");
+        tips.push(space.git(&["rev-parse", "main"]));
+        // A part of the patch is on no branch.
+        space.todone(&["clean"]).code(0).says("1 patch that was not merged is nowhere else");
+    }
+    assert_eq!(tips[0], tips[1]);
+}
+
+#[test]
+fn a_conflict_that_a_rule_does_not_cover_stays_whole() {
+    let both = r#"
+[[merge_rule]]
+paths = ["news", "gen"]
+strategy = "union"
+[[task]]
+id = "first"
+run = "FIRST"
+[[task]]
+id = "second"
+run = "SECOND"
+"#;
+    let cases = [
+        // One path has no rule.
+        ("echo 1 >> news; echo 1 >> text", "echo 2 >> news; echo 2 >> text", 2),
+        // There are no lines of both.
+        ("echo 1 > gen/gone", "rm gen/gone", 1),
+        ("printf '1\\\\0' > news", "printf '2\\\\0' > news", 1),
+        // A rename is more than one path's matter.
+        ("git mv gen/kept gen/here", "git mv gen/kept gen/there", 3),
+    ];
+    for (first, second, files) in cases {
+        let space = ruled(&both.replace("FIRST", first).replace("SECOND", second));
+        space.run(&[]).code(4);
+        let told = space.task("second")["conflicts"].clone();
+        assert_eq!(told.as_array().map(Vec::len), Some(files), "{told}");
+        assert_eq!(space.task("second")["settled"], serde_json::json!([]));
+    }
+}

@@ -71,6 +71,7 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         schedule: Schedule::default(),
         on_failure: OnFailure::default(),
         on_conflict: OnConflict::default(),
+        merge_rules: Vec::new(),
         gates: Vec::new(),
         isolation: Isolation::default(),
         sandbox: Default::default(),
