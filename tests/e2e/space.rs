@@ -152,6 +152,8 @@ impl Space {
     #[track_caller]
     pub fn git_in(&self, dir: &Path, args: &[&str]) -> String {
         let mut command = self.command("git");
+        // A commit would start maintenance that goes on behind it, and would be taken for todone's.
+        command.args(["-c", "maintenance.auto=false", "-c", "gc.auto=0"]);
         command.current_dir(dir).args(args);
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), "Ada");
