@@ -3,6 +3,8 @@
 //! Knows no slot but its place, and runs nothing.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::agent::{self, Assignment, Launch};
@@ -65,7 +67,7 @@ pub(super) fn brief(
     returned::give(job.returned.as_ref(), &world.dir, &scratch, &mut launch);
     let scratch = Scratch(scratch);
     // What it has to say of itself it writes there.
-    std::fs::create_dir_all(&scratch.0).map_err(|source| Error::Io {
+    folder(&scratch.0).map_err(|source| Error::Io {
         doing: "making",
         path: scratch.0.clone(),
         source,
@@ -78,8 +80,13 @@ pub(super) fn brief(
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fault = |source| Error::Io { doing: "writing", path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(fault)?;
+    if let Some(parent) = path.parent() {
+        folder(parent).map_err(fault)?;
     }
     std::fs::write(path, bytes).map_err(fault)
+}
+
+/// Makes a directory that nobody else can look into: prompts and results may hold what is secret.
+fn folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
