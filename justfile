@@ -20,6 +20,11 @@ test *words:
 test-plumbing:
     TODONE_PLUMBING=1 cargo test --locked
 
+# Merging with the real Mergiraf, installed below target/ (minutes the first time)
+mergiraf:
+    cargo install --locked mergiraf --version 0.20.0 --root target/mergiraf
+    PATH="$PWD/target/mergiraf/bin:$PATH" cargo test --locked --test e2e mergiraf
+
 # How fast it is, as ratios to other ways in the same run (minutes)
 bench:
     cargo bench --locked --bench merge

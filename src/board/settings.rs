@@ -16,7 +16,7 @@ use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
 use crate::model::{
     Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, MergeRule, OnOverlap, Retry, Sandbox,
-    Sandboxing, Schedule,
+    Sandboxing, Schedule, Strategy,
 };
 
 /// The value of `[vars]`, overridden by what the caller set.
@@ -233,13 +233,35 @@ fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
             (None, None) => c.sink.hinted(
                 value.span(),
                 "a merge rule says nothing of how its paths are merged",
-                "add `strategy = \"union\"`, `\"ours\"` or `\"theirs\"`".to_owned(),
+                "add `strategy = \"union\"`, `\"ours\"`, `\"theirs\"`, `\"driver\"` or `\"mergiraf\"`"
+                    .to_owned(),
             ),
             _ => {}
         }
-        if let Some(strategy) = view.choice("strategy") {
-            rules.push(MergeRule { paths: view.texts("paths", &c.vars), strategy });
+        let Some(strategy) = view.choice("strategy") else { continue };
+        let driver = view.find("driver");
+        match (strategy, &driver) {
+            (Strategy::Driver, None) => c.sink.hinted(
+                value.span(),
+                "a merge rule names no driver",
+                "add `driver = \"NAME\"`, as in `git config merge.NAME.driver`".to_owned(),
+            ),
+            (Strategy::Driver, Some(_)) | (_, None) => {}
+            (_, Some(driver)) => c.sink.hinted(
+                driver.value.span(),
+                "only a rule with `strategy = \"driver\"` has a `driver`",
+                "take it out, or change the strategy".to_owned(),
+            ),
         }
+        let name = view.words("driver").into_iter().next();
+        if let Some((span, name)) = &name
+            && !name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+        {
+            let message = format!("no attribute can name the merge driver {}", quote(name));
+            c.sink.hinted(span.clone(), message, "take letters, digits and `-`".to_owned());
+        }
+        let driver = name.map(|(_, name)| name.to_owned());
+        rules.push(MergeRule { paths: view.texts("paths", &c.vars), strategy, driver });
     }
     rules
 }

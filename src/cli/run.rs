@@ -177,6 +177,12 @@ pub(super) fn lacks(lacking: &run::Lacking, verb: &str) -> Failure {
         run::Lacking::BranchName { .. } | run::Lacking::BranchClash { .. } => {
             failure.hint("name another one: `--into BRANCH`, or `into` in the board")
         }
+        run::Lacking::Driver { name } => failure
+            .hint(format!("set it up: git config merge.{name}.driver 'COMMAND %O %A %B %P'"))
+            .hint("or take another `strategy` for the paths of that rule"),
+        run::Lacking::Mergiraf => failure
+            .hint("install it: cargo install --locked mergiraf")
+            .hint("or take another `strategy` for the paths of that rule"),
         run::Lacking::BranchAhead { name, .. } => failure
             .hint(format!("start from it: --base {name}"))
             .hint("or land on another branch: --into BRANCH"),

@@ -7,6 +7,7 @@
 //! forces the first.
 
 mod brought;
+mod driver;
 mod error;
 mod guard;
 mod health;
@@ -22,6 +23,7 @@ mod three_way;
 mod tidy;
 mod witness;
 
+pub use driver::Driver;
 pub use error::Error;
 pub use guard::{guard_env, output};
 pub use health::{Lock, free_space, reflinks, version};

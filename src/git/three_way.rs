@@ -2,9 +2,13 @@
 //!
 //! Knows nothing of tasks; a conflict is told in git's words.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use crate::model::{Entry, Mode, Oid, RepoPath};
 use crate::process::Call;
 
+use super::driver::{self, Driver};
 use super::guard::{self, failed};
 use super::scratch::{Scratch, io, make_dir, promisors, skeleton, write};
 use super::{CommitData, Error, Identity, Quarantine, Repo};
@@ -14,6 +18,8 @@ use super::{CommitData, Error, Identity, Quarantine, Repo};
 pub struct ThreeWay {
     scratch: Scratch,
     drivers: bool,
+    /// Whether one of them is a program of the user's.
+    programs: bool,
 }
 
 /// A merge that git could not finish: the tree with markers, the sides, and what it said. git may
@@ -29,6 +35,8 @@ pub struct RawConflict {
     pub kind: String,
     /// git's message.
     pub message: String,
+    /// What a merge driver said that failed here.
+    pub note: Option<String>,
 }
 
 /// One side of a conflicting path.
@@ -64,22 +72,19 @@ const SETTINGS: &str = "\tbare = false
 
 impl ThreeWay {
     /// Prepares merges for runs that start at this tree: its attributes decide, whatever the checkout
-    /// or the merged trees hold.
+    /// or the merged trees hold. Drivers that they name are those of the user's configuration.
     pub fn new(repo: &Repo, attributes_of: Oid) -> Result<Self, Error> {
         let scratch = Scratch::new(repo)?;
         let git = scratch.path().join("git");
         skeleton(&git, repo.format(), &format!("{SETTINGS}{}", promisors(repo)?))?;
         let tree = scratch.path().join("tree");
         make_dir(&tree)?;
-        let mut drivers = false;
-        let mut told = |bytes: &[u8]| {
-            drivers |= bytes.windows(5).any(|window| window == b"merge");
-        };
+        let mut attributes = Vec::new();
         let info = repo.common_dir().join("info/attributes");
         match std::fs::read(&info) {
             Ok(bytes) => {
-                told(&bytes);
                 write(&git.join("info/attributes"), &bytes)?;
+                attributes.extend(bytes);
             }
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
             Err(fault) => return Err(io("reading", &info)(fault)),
@@ -87,12 +92,58 @@ impl ThreeWay {
         let mut objects = repo.objects()?;
         for (path, entry) in objects.files_named(attributes_of, b".gitattributes")? {
             let bytes = objects.blob(entry.oid)?;
-            told(&bytes);
             let file = tree.join(path.to_path());
             make_dir(file.parent().unwrap_or(&tree))?;
             write(&file, &bytes)?;
+            attributes.extend(bytes);
         }
-        Ok(Self { scratch, drivers })
+        let says = |word: &[u8]| attributes.windows(word.len()).any(|window| window == word);
+        let (mut made, drivers) =
+            (Self { scratch, drivers: false, programs: false }, says(b"merge"));
+        if drivers {
+            let mut used = Driver::configured(repo)?;
+            used.retain(|driver| says(driver.name.as_bytes()));
+            made.drive(repo, &used, attributes_of, driver::PATIENCE)?;
+        }
+        Ok(Self { drivers, ..made })
+    }
+
+    /// Sets up drivers, with what their commands name of this tree.
+    fn drive(
+        &mut self,
+        repo: &Repo,
+        drivers: &[Driver],
+        tree: Oid,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        if drivers.is_empty() {
+            return Ok(());
+        }
+        self.programs = true;
+        make_dir(&self.told())?;
+        let mut settings = format!("{SETTINGS}{}", promisors(repo)?);
+        let mut objects = repo.objects()?;
+        for driver in drivers {
+            settings.push_str(&driver.lines(&self.told(), patience));
+            driver.bring(&mut objects, tree, &self.scratch.path().join("tree"))?;
+        }
+        skeleton(&self.scratch.path().join("git"), repo.format(), &settings)
+    }
+
+    fn told(&self) -> PathBuf {
+        self.scratch.path().join("told")
+    }
+
+    /// Prepares merges in which this driver merges every file, whatever any attribute says. What its
+    /// command names is that of the tree.
+    pub fn by_driver(repo: &Repo, driver: Driver, tree: Oid) -> Result<Self, Error> {
+        let empty = repo.objects()?.empty_tree();
+        let mut made = Self::new(repo, empty)?;
+        made.drive(repo, std::slice::from_ref(&driver), tree, driver::PATIENCE)?;
+        // No other attribute file stands above this one.
+        let line = format!("* merge={}\n", driver.name);
+        write(&made.scratch.path().join("git/info/attributes"), line.as_bytes())?;
+        Ok(Self { drivers: true, ..made })
     }
 
     /// Prepares merges in which both sides' lines stay wherever the two meet, whatever any attribute says.
@@ -180,10 +231,17 @@ impl ThreeWay {
         for (key, value) in quarantine.env() {
             call = call.env(key, value);
         }
+        if self.programs {
+            for (key, (name, _)) in driver::SIDES.iter().zip(sides) {
+                call = call.env(key, name);
+            }
+            call = call.deadline(10 * driver::PATIENCE);
+        }
         let call = call.arg("-c").arg(format!("merge.conflictStyle={style}"));
         let call = call.args(["merge-tree", "--write-tree", "-z", sides[0].0, sides[1].0]);
         let shown = call.shown();
         let said = call.run()?;
+        let failures = if self.programs { driver::failures(&self.told())? } else { Vec::new() };
         let mut records = said.stdout.split(|byte| *byte == 0);
         // Status 1 means a conflict, but also much else: only with a tree is it one.
         let tree = records.next().and_then(|hex| Oid::from_hex(hex.trim_ascii()).ok());
@@ -195,7 +253,13 @@ impl ThreeWay {
                     command: shown.clone(),
                     what: String::from_utf8_lossy(&said.stdout).into_owned(),
                 };
-                let (stages, conflicts) = parse(&rest).ok_or_else(odd)?;
+                let (stages, mut conflicts) = parse(&rest).ok_or_else(odd)?;
+                for failure in failures {
+                    let here = |one: &&mut RawConflict| one.paths.contains(&failure.path);
+                    conflicts.iter_mut().filter(here).for_each(|one| {
+                        one.note = Some(failure.note.clone());
+                    });
+                }
                 Ok(Err((tree, stages, conflicts)))
             }
             _ => Err(failed(&shown, &said)),
@@ -246,7 +310,7 @@ fn parse(records: &[&[u8]]) -> Option<(Vec<Stage>, Vec<RawConflict>)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         let kind = text(records.next()?);
         let message = text(records.next()?);
-        conflicts.push(RawConflict { paths, kind, message });
+        conflicts.push(RawConflict { paths, kind, message, note: None });
     }
     Some((stages, conflicts))
 }
@@ -312,6 +376,29 @@ mod tests {
         let (_, stages, said) = clash.expect_err("a conflict");
         assert_eq!(stages[0].path, RepoPath::from("new/b"));
         assert_eq!(said[0].kind, "CONFLICT (directory rename suggested)");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_driver_that_does_not_end_is_ended() {
+        let (_dir, repo) = fixture(&[]);
+        let mut quarantine = repo.quarantine().expect("a quarantine");
+        let empty = quarantine.objects().empty_tree();
+        let base = with(&mut quarantine, empty, "a", "1\n");
+        let ours = with(&mut quarantine, base, "a", "ours\n");
+        let theirs = with(&mut quarantine, base, "a", "theirs\n");
+        let command = "echo begun; sleep 86400".to_owned();
+        let driver = Driver { name: "slow".to_owned(), command, recursive: None };
+        let mut three_way = ThreeWay::by_driver(&repo, driver.clone(), empty).expect("a merge");
+        let patience = Duration::from_secs(1);
+        three_way.drive(&repo, &[driver], empty, patience).expect("set up");
+        let clash = three_way.merge(&mut quarantine, base, ours, theirs).expect("git ran");
+        let (_, _, said) = clash.expect_err("a conflict");
+        let notes: Vec<_> = said.iter().filter_map(|one| one.note.as_deref()).collect();
+        assert!(
+            notes.contains(&"merge driver `slow` was ended with status 124: begun"),
+            "{said:?}"
+        );
     }
 
     #[test]

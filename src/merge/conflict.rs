@@ -125,7 +125,8 @@ fn file(
     let message: Vec<&str> = about.iter().map(|one| one.message.as_str()).collect();
     let [base, ours, theirs] = sides;
     let message = message.join("\n");
-    Ok(ConflictFile { path, kind, with, foreign, base, ours, theirs, hunks, capped, message })
+    let note = about.iter().find_map(|one| one.note.clone());
+    Ok(ConflictFile { path, kind, with, foreign, base, ours, theirs, hunks, capped, message, note })
 }
 
 /// Where the sides differ. git saw a conflict where our steps may not: then all of it is one.

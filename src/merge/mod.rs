@@ -22,8 +22,10 @@ mod queue;
 mod settle;
 mod splice;
 
-use crate::git::{Error, Identity, Repo, ThreeWay};
-use crate::model::{Conflict, MergeStyle, Oid, Patch, Settled, TaskId};
+use std::collections::BTreeMap;
+
+use crate::git::{Driver, Error, Identity, Repo, ThreeWay};
+use crate::model::{Conflict, MergeRule, MergeStyle, Oid, Patch, Settled, Strategy, TaskId};
 
 pub use settle::Rules;
 
@@ -92,6 +94,8 @@ pub struct Merger<'r> {
     three_way: Option<ThreeWay>,
     /// Made when the first rule needs it.
     union: Option<ThreeWay>,
+    /// Those that merge by a driver, by its name; or why there is none.
+    drivers: BTreeMap<String, Result<ThreeWay, String>>,
 }
 
 impl<'r> Merger<'r> {
@@ -104,8 +108,9 @@ impl<'r> Merger<'r> {
         style: MergeStyle,
         both_ways: bool,
     ) -> Result<Self, Error> {
-        let (rules, three_way, union) = (Rules::default(), None, None);
-        Ok(Self { repo, base_tree, committer, style, both_ways, rules, three_way, union })
+        let (rules, drivers) = (Rules::default(), BTreeMap::new());
+        let (three_way, union) = (None, None);
+        Ok(Self { repo, base_tree, committer, style, both_ways, rules, three_way, union, drivers })
     }
 
     /// The same with rules that settle conflicts.
@@ -143,5 +148,29 @@ impl<'r> Merger<'r> {
             None => ThreeWay::union(self.repo)?,
         };
         Ok(self.union.insert(made))
+    }
+
+    /// The merge by the driver of a rule; else why there is none.
+    fn driver(&mut self, rule: &MergeRule) -> Result<Result<&ThreeWay, String>, Error> {
+        let name = match (rule.strategy, &rule.driver) {
+            (Strategy::Driver, Some(name)) => name.as_str(),
+            _ => Strategy::Mergiraf.word(),
+        };
+        let key = format!("{} {name}", rule.strategy.word());
+        if !self.drivers.contains_key(&key) {
+            let (name, tree) = (name.to_owned(), self.base_tree);
+            let driver = if rule.strategy == Strategy::Driver {
+                Driver::configured(self.repo)?.into_iter().find(|driver| driver.name == name)
+            } else {
+                let (name, command) = (name.clone(), settle::MERGIRAF.to_owned());
+                Some(Driver { name, command, recursive: None })
+            };
+            let made = match driver {
+                Some(driver) => Ok(ThreeWay::by_driver(self.repo, driver, tree)?),
+                None => Err(format!("your git configuration has no merge driver `{name}`")),
+            };
+            self.drivers.insert(key.clone(), made);
+        }
+        Ok(self.drivers[&key].as_ref().map_err(Clone::clone))
     }
 }

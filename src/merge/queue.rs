@@ -50,12 +50,12 @@ pub(super) fn integrate(
             Ok(tree) => Ok(tree),
             Err(clash) => {
                 let place = conflict::Place { base, onto: tip.commit, tip: tip.tree };
-                let told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
+                let mut told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
                 let whole = match crossed {
                     true => Whole::Here(&clash),
                     false => Whole::Of([base, tip.tree, step.patch.tree]),
                 };
-                match settle::settle(merger, &mut quarantine, &told, &clash, whole)? {
+                match settle::settle(merger, &mut quarantine, &mut told, &clash, whole)? {
                     Some((tree, by)) => {
                         settled.extend(by.into_iter().map(|one| (step.task.clone(), one)));
                         Ok(tree)

@@ -7,33 +7,43 @@ use std::sync::Arc;
 
 use crate::git::{Clash, Error, Quarantine};
 use crate::model::{
-    Change, Conflict, ConflictFile, ConflictKind, Entry, Oid, RepoPath, Settled, Strategy,
+    Change, Conflict, ConflictFile, ConflictKind, Entry, MergeRule, Oid, RepoPath, Settled,
+    Strategy,
 };
 
 use super::Merger;
 
-type Which = dyn Fn(&RepoPath) -> Option<Strategy> + Send + Sync;
+type Which = dyn Fn(&RepoPath) -> Option<usize> + Send + Sync;
 
-/// Which paths have a rule.
+/// The rules, and which paths have one.
 #[derive(Clone, Default)]
-pub struct Rules(Option<Arc<Which>>);
+pub struct Rules {
+    all: Vec<MergeRule>,
+    which: Option<Arc<Which>>,
+}
 
 impl Rules {
-    /// The rule of each path is what `which` says.
-    pub fn new(which: impl Fn(&RepoPath) -> Option<Strategy> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(which)))
+    /// These; which of them a path has is what `which` says.
+    pub fn new(
+        all: Vec<MergeRule>,
+        which: impl Fn(&RepoPath) -> Option<usize> + Send + Sync + 'static,
+    ) -> Self {
+        Self { all, which: Some(Arc::new(which)) }
     }
 
-    fn of(&self, path: &RepoPath) -> Option<Strategy> {
-        self.0.as_ref().and_then(|which| which(path))
+    fn of(&self, path: &RepoPath) -> Option<&MergeRule> {
+        self.which.as_ref().and_then(|which| which(path)).map(|place| &self.all[place])
     }
 }
 
 impl fmt::Debug for Rules {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Rules").field("any", &self.0.is_some()).finish()
+        to.debug_struct("Rules").field("all", &self.all).finish_non_exhaustive()
     }
 }
+
+/// How Mergiraf is called as a merge driver.
+pub const MERGIRAF: &str = "mergiraf merge --git %O %A %B -s %S -x %X -y %Y -p %P -l %L";
 
 /// Where the rest of a merged tree comes from.
 pub(super) enum Whole<'a> {
@@ -43,11 +53,12 @@ pub(super) enum Whole<'a> {
     Of([Oid; 3]),
 }
 
-/// The merged tree with every conflict decided by its rule; none: one of them has none that fits.
+/// The merged tree with every conflict decided by its rule; none: one of them has none that fits. What
+/// went wrong with a program is noted in `told`.
 pub(super) fn settle(
     merger: &mut Merger,
     quarantine: &mut Quarantine,
-    told: &Conflict,
+    told: &mut Conflict,
     clash: &Clash,
     whole: Whole,
 ) -> Result<Option<(Oid, Vec<Settled>)>, Error> {
@@ -56,17 +67,29 @@ pub(super) fn settle(
     if clash.2.iter().any(|one| one.kind.contains("distinct")) {
         return Ok(None);
     }
-    for file in &told.files {
-        let Some(by) = merger.rules.of(&file.path).filter(|_| at_one_path(file.kind)) else {
-            return Ok(None);
-        };
+    // Before any program is started for some of them.
+    if !told
+        .files
+        .iter()
+        .all(|file| merger.rules.of(&file.path).is_some() && at_one_path(file.kind))
+    {
+        return Ok(None);
+    }
+    for file in &mut told.files {
+        let rule = merger.rules.of(&file.path).expect("BUG: it was looked at").clone();
+        let by = rule.strategy;
         let new = match by {
             Strategy::Ours => file.ours,
             Strategy::Theirs => file.theirs,
-            Strategy::Union => match both(merger, quarantine, file)? {
-                Some(both) => Some(both),
-                None => return Ok(None),
-            },
+            Strategy::Union | Strategy::Driver | Strategy::Mergiraf => {
+                match of_three(merger, quarantine, file, &rule)? {
+                    Ok(made) => Some(made),
+                    Err(note) => {
+                        file.note = note.or(file.note.take());
+                        return Ok(None);
+                    }
+                }
+            }
         };
         changes.push(Change { path: file.path.clone(), old: None, new });
         let (path, kind, with) = (file.path.clone(), file.kind, file.with.clone());
@@ -98,14 +121,18 @@ fn at_one_path(kind: ConflictKind) -> bool {
     }
 }
 
-/// The lines of both; none: they are not two texts.
-fn both(
+/// What a program or the lines of both make of the file; else what went wrong, if that is more than
+/// that they are not two texts.
+fn of_three(
     merger: &mut Merger,
     quarantine: &mut Quarantine,
     file: &ConflictFile,
-) -> Result<Option<Entry>, Error> {
-    if !matches!(file.kind, ConflictKind::Content | ConflictKind::AddAdd) {
-        return Ok(None);
+    rule: &MergeRule,
+) -> Result<Result<Entry, Option<String>>, Error> {
+    let kind = file.kind;
+    let texts = matches!(kind, ConflictKind::Content | ConflictKind::AddAdd);
+    if !texts && (rule.strategy == Strategy::Union || kind != ConflictKind::Binary) {
+        return Ok(Err(None));
     }
     let objects = quarantine.objects();
     let mut alone = |side: Option<Entry>| {
@@ -113,8 +140,15 @@ fn both(
         objects.edit(empty, &[Change { path: file.path.clone(), old: None, new: side }])
     };
     let [base, ours, theirs] = [alone(file.base)?, alone(file.ours)?, alone(file.theirs)?];
-    match merger.union()?.merge(quarantine, base, ours, theirs)? {
-        Ok(tree) => quarantine.objects().leaf(tree, &file.path),
-        Err(_) => Ok(None),
+    let three_way = match rule.strategy {
+        Strategy::Union => merger.union()?,
+        _ => match merger.driver(rule)? {
+            Ok(made) => made,
+            Err(lacking) => return Ok(Err(Some(lacking))),
+        },
+    };
+    match three_way.merge(quarantine, base, ours, theirs)? {
+        Ok(tree) => Ok(quarantine.objects().leaf(tree, &file.path)?.ok_or(None)),
+        Err((_, _, said)) => Ok(Err(said.into_iter().find_map(|one| one.note))),
     }
 }

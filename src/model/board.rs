@@ -272,6 +272,9 @@ pub struct MergeRule {
     pub paths: Vec<String>,
     /// How.
     pub strategy: Strategy,
+    /// The merge driver of the user's configuration, for [`Strategy::Driver`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
 }
 
 /// What is taken of a file that can't be merged (`strategy`).
@@ -284,6 +287,10 @@ pub enum Strategy {
     Ours,
     /// The whole file as the patch has it.
     Theirs,
+    /// What a merge driver of the user's git configuration makes of the three.
+    Driver,
+    /// What Mergiraf makes of the three, a merge driver that reads the syntax of the file.
+    Mergiraf,
 }
 
 impl Strategy {
@@ -293,6 +300,8 @@ impl Strategy {
             Self::Union => "union",
             Self::Ours => "ours",
             Self::Theirs => "theirs",
+            Self::Driver => "driver",
+            Self::Mergiraf => "mergiraf",
         }
     }
 }

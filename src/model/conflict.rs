@@ -55,6 +55,9 @@ pub struct ConflictFile {
     pub capped: bool,
     /// git's own words for it.
     pub message: String,
+    /// What went wrong with the program that was to merge it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A conflict in one file that a rule of the board settled.

@@ -102,6 +102,8 @@ fn ours_name(file: &ConflictFile) -> String {
 pub(super) fn plain_words(task: &TaskId, file: &ConflictFile) -> String {
     let (ours, theirs) = (ours_name(file), format!("`{task}`"));
     match file.kind {
+        // Where a program was to merge it, nobody knows whether the lines would have met.
+        ConflictKind::Content if file.note.is_some() => "both changed it".to_owned(),
         ConflictKind::Content => "both changed the same lines".to_owned(),
         ConflictKind::AddAdd => "both added this file, each with other content".to_owned(),
         ConflictKind::ModifyDelete => match (&file.ours, &file.theirs) {
@@ -141,6 +143,9 @@ fn explain_file(
 ) {
     let head = look.ink(Ink::Head, &file.path.to_string());
     lines.push(format!("  {head}: {}", plain_words(task, file)));
+    for said in file.note.iter().flat_map(|note| note.lines()) {
+        lines.push(format!("    {}", escape::cut(&escape::line(said.as_bytes()), WIDEST)));
+    }
     if file.hunks.is_empty() {
         without_hunks(task, file, look, lines);
         return;

@@ -106,10 +106,9 @@ pub fn merger<'w>(world: &'w World, state: &RunState) -> Result<Merger<'w>, GitE
 
 /// The board's rules; of several that name a path the first decides.
 fn rules(board: &Board) -> Rules {
-    let all: Vec<_> =
-        board.merge_rules.iter().map(|rule| (scope_set(&rule.paths), rule.strategy)).collect();
-    Rules::new(move |path| {
-        all.iter().find(|(paths, _)| paths.contains(path.as_bytes())).map(|(_, by)| *by)
+    let all: Vec<_> = board.merge_rules.iter().map(|rule| scope_set(&rule.paths)).collect();
+    Rules::new(board.merge_rules.clone(), move |path| {
+        all.iter().position(|paths| paths.contains(path.as_bytes()))
     })
 }
 

@@ -3,8 +3,10 @@
 //! Knows trees and paths; runs nothing.
 
 use crate::board::scope_set;
-use crate::git::{Head, Objects, Repo, merge_bases};
-use crate::model::{Board, ForeachSource, LandMoved, LandPolicy, Oid, RepoPath, Task, Work};
+use crate::git::{Driver, Head, Objects, Repo, merge_bases};
+use crate::model::{
+    Board, ForeachSource, LandMoved, LandPolicy, MergeRule, Oid, RepoPath, Strategy, Task, Work,
+};
 
 use super::Error;
 use super::land::is_ancestor;
@@ -52,6 +54,15 @@ pub enum Lacking {
         /// The branch.
         rev: String,
     },
+    /// A merge driver that a rule names and git's configuration has not.
+    #[error("a merge rule names the merge driver `{name}`, which your git configuration lacks")]
+    Driver {
+        /// Its name.
+        name: String,
+    },
+    /// A rule that needs Mergiraf where it is not installed.
+    #[error("a merge rule needs `mergiraf`, which is not installed")]
+    Mergiraf,
     /// The branch to land on has commits that the base lacks.
     #[error("the branch to land on, `{name}`, holds commits that {base} lacks")]
     BranchAhead {
@@ -102,6 +113,9 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
     }
     let base = repo.commit(&board.base)?;
     if let Some(lacking) = branch(repo, board, base)? {
+        return Ok(Err(lacking));
+    }
+    if let Some(lacking) = mergers(repo, board)? {
         return Ok(Err(lacking));
     }
     let mut objects = repo.objects()?;
@@ -172,6 +186,23 @@ fn branch(repo: &Repo, board: &Board, base: Oid) -> Result<Option<Lacking>, Erro
         let other = other.trim_start_matches("refs/heads/").to_owned();
         Lacking::BranchClash { name: name.clone(), other }
     }))
+}
+
+/// What a merge rule needs and is not there.
+fn mergers(repo: &Repo, board: &Board) -> Result<Option<Lacking>, Error> {
+    let by = |strategy| move |rule: &&MergeRule| rule.strategy == strategy;
+    let mut named = board.merge_rules.iter().filter(by(Strategy::Driver)).peekable();
+    if named.peek().is_some() {
+        let known = Driver::configured(repo)?;
+        let lacks = |name: &&String| !known.iter().any(|driver| driver.name == **name);
+        if let Some(name) = named.filter_map(|rule| rule.driver.as_ref()).find(lacks) {
+            return Ok(Some(Lacking::Driver { name: name.clone() }));
+        }
+    }
+    let there = |dir: std::path::PathBuf| dir.join("mergiraf").is_file();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let needed = board.merge_rules.iter().any(|rule| rule.strategy == Strategy::Mergiraf);
+    Ok((needed && !std::env::split_paths(&path).any(there)).then_some(Lacking::Mergiraf))
 }
 
 /// The program of a task that the checkout has, `copy` does not bring and the base lacks.

@@ -160,6 +160,7 @@ fn file(path: impl Into<RepoPath>, kind: ConflictKind, with: &[&str]) -> Conflic
         ours: entry(71),
         theirs: entry(72),
         hunks: Vec::new(),
+        note: None,
         capped: false,
         message: String::new(),
     }

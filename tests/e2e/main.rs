@@ -10,6 +10,7 @@ mod coding;
 mod conflicts;
 mod culprits;
 mod doctor;
+mod drivers;
 mod dropping;
 mod everyday;
 mod exit_codes;

@@ -210,6 +210,9 @@ fn of_conflict(conflict: &Conflict) -> Markup {
     html! {
         @for file in &conflict.files {
             p { code { (file.path) } ": " (ticks(&conflict::plain_words(&conflict.task, file))) }
+            @if let Some(note) = &file.note {
+                p { (ticks(&escape::line(note.as_bytes()))) }
+            }
             @if !file.message.trim().is_empty() && file.hunks.is_empty() {
                 p.soft { "git says: " (escape::line(file.message.trim().as_bytes())) }
             }
