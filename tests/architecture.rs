@@ -46,6 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("git2", &["git"]),
     ("gix_ignore", &["git"]),
     ("indicatif", &["report"]),
+    ("jsonschema", &["board"]),
     ("landlock", &["executor"]),
     ("maud", &["report", "serve"]),
     ("miette", &["board"]),

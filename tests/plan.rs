@@ -38,6 +38,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         retry: Retry::default(),
         priority: 0,
         changes: Changes::Optional,
+        expect: None,
         copy: Vec::new(),
         setup: None,
         clean: Clean::Keep,

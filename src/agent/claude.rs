@@ -10,6 +10,7 @@ use crate::model::{Permissions, Profile, Trouble};
 
 use super::json::{at, count, list, number, plus, subject, text};
 use super::listen::{Step, Transcript};
+use super::shape::of_object;
 use super::{Adapter, Asked, Assignment, Start, allowed, parsed, program, trouble};
 
 /// Tools that change files.
@@ -53,6 +54,9 @@ impl Adapter for Claude {
         }
         if let Some(system) = &profile.system {
             argv.extend(["--append-system-prompt".into(), system.into()]);
+        }
+        if let Some(schema) = assignment.task.expect.as_ref().filter(|schema| of_object(schema)) {
+            argv.extend(["--json-schema".into(), schema.to_string().into()]);
         }
         Start {
             argv,
@@ -174,7 +178,10 @@ fn result(so_far: &mut Transcript, line: &Value) {
         let on = denial.get("tool_input").map(subject).unwrap_or_default();
         so_far.refuses(format!("{tool} {on}").trim());
     }
-    let answer = text(line, &["result"]);
+    // What it answered to a schema stands apart from its words.
+    let shaped = line.get("structured_output").filter(|shaped| !shaped.is_null());
+    let shaped = shaped.map(Value::to_string);
+    let answer = shaped.as_deref().or_else(|| text(line, &["result"]));
     let failed = line.get("is_error").and_then(Value::as_bool) != Some(false);
     // `subtype` is "success" also when the service failed, so it alone says nothing.
     let good = text(line, &["subtype"]) == Some("success");

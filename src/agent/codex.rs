@@ -8,12 +8,13 @@ use crate::model::{Permissions, Profile};
 
 use super::json::{at, count, list, text};
 use super::listen::{Step, Transcript};
+use super::shape::is_strict;
 use super::{Adapter, Asked, Assignment, Start, parsed, program, trouble, with_system};
 
 pub(super) struct Codex;
 
 impl Adapter for Codex {
-    fn start(&self, profile: &Profile, _: &Assignment<'_>, prompt: &Asked) -> Start {
+    fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start {
         let mut argv = program(profile);
         // It runs any command in a sandbox of its own, so there are no single ones to allow.
         let sandbox = match profile.permissions {
@@ -32,8 +33,14 @@ impl Adapter for Codex {
         if let Some(model) = &profile.model {
             argv.extend(["-m".into(), model.into()]);
         }
+        let mut files = Vec::new();
+        if let Some(schema) = assignment.task.expect.as_ref().filter(|schema| is_strict(schema)) {
+            let file = assignment.scratch.join("schema.json");
+            argv.extend(["--output-schema".into(), file.clone().into()]);
+            files.push((file, schema.to_string().into_bytes()));
+        }
         argv.push("-".into());
-        Start { argv, input: Some(with_system(profile, prompt)), ..Start::default() }
+        Start { argv, input: Some(with_system(profile, prompt)), files, ..Start::default() }
     }
 
     fn speaks(&self) -> bool {

@@ -14,6 +14,7 @@
 //! | `trouble.rs` | what troubles an agent, read out of its words |
 //! | `result.rs` | the file in which a plain program may say what it used |
 //! | `json.rs` | questions to a JSON value |
+//! | `shape.rs` | which JSON Schemas the models' services take |
 //! | `values.rs` | the variables and files that every task gets |
 //! | `handed.rs` | what needed tasks hand over |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
@@ -35,6 +36,7 @@ mod listen;
 mod opencode;
 mod qwen;
 mod result;
+mod shape;
 mod trouble;
 mod values;
 

@@ -47,6 +47,7 @@ fn case(work: Work) -> Case {
         retry: Retry::default(),
         priority: 0,
         changes: Changes::Optional,
+        expect: None,
         copy: Vec::new(),
         setup: None,
         clean: Clean::Keep,

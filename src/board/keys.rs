@@ -209,7 +209,12 @@ const CONTEXT: &Section = &Section::new(
 );
 const EXPECT: &Section = &Section::new(
     "expect",
-    &[key("json_schema", Any, "none", "the schema of its structured output: a table or a file")],
+    &[key(
+        "json_schema",
+        Any,
+        REQUIRED,
+        "the schema that it must meet: a table, or a file relative to the board's folder",
+    )],
 );
 const HANDOFF: &Section = &Section::new(
     "handoff",
@@ -255,7 +260,7 @@ const TASK_KEYS: &[Key] = &[
     key("patch", Later(&Filled), "none", "a patch file that is the work"),
     key("review", Flag, "false", "whether its patch waits until a person has approved it"),
     key("context", Later(&Table(CONTEXT)), "none", "what its agent is shown"),
-    key("expect", Later(&Table(EXPECT)), "none", "what its output must be"),
+    key("expect", Table(EXPECT), "none", "what its structured output must be"),
     key("publish", Later(&Many(&Word)), "none", "topics that its output goes to"),
     key("subscribe", Later(&Many(&Word)), "none", "topics that it hears"),
     key("handoff", Later(&Table(HANDOFF)), "none", "how it gets what its needs hand over"),

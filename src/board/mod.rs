@@ -17,6 +17,7 @@
 //! | `fault`, `near` | complaints, their places, and what was probably meant |
 
 mod agents;
+mod answer;
 mod check;
 mod fault;
 mod glob;
@@ -39,6 +40,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use answer::meets;
 pub use fault::{Fault, Faults};
 pub use glob::{PathSet, matching, scope_set};
 pub use items::{expand, items_of};

@@ -106,6 +106,7 @@ impl<'d> Decoder<'d, '_> {
         first_word(view.value("shell"), self.c);
         let mut seen = std::collections::BTreeSet::new();
         let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
+        let expect = self.expect(view);
         let sandbox = super::settings::sandbox(view, self.c)
             .or_else(|| profile.and_then(|profile| profile.sandbox.clone()))
             .unwrap_or_else(|| self.sandbox.clone());
@@ -129,6 +130,7 @@ impl<'d> Decoder<'d, '_> {
             retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),
             priority: view.value("priority").and_then(super::value::integer).unwrap_or_default(),
             changes: view.choice("changes").unwrap_or_default(),
+            expect,
             copy: view.texts("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
             setup: script(view, "setup").map(|run| {
                 let more = table(view, "setup");

@@ -13,7 +13,7 @@ use super::value::{View, elements, filled_texts};
 use crate::model::{ProfileKind, Prompt, Work};
 
 /// Keys that would do nothing for commits that exist already.
-const NOT_WITH_BRANCH: &[&str] = &["foreach", "verify", "outputs", "changes"];
+const NOT_WITH_BRANCH: &[&str] = &["foreach", "verify", "outputs", "changes", "expect"];
 
 impl Decoder<'_, '_> {
     /// What a task does.
@@ -157,7 +157,7 @@ impl Decoder<'_, '_> {
         let found = view.value(way)?;
         let span = found.span();
         let said = match way {
-            "prompt_file" => self.file(&view.text(way, &self.c.vars)?, &span)?,
+            "prompt_file" => self.file(&view.text(way, &self.c.vars)?, &span, way)?,
             _ => found.get_ref().as_str()?.to_owned(),
         };
         let filled = fill(&said, &self.c.vars, IN_PROMPT).into_owned();
@@ -186,7 +186,7 @@ impl Decoder<'_, '_> {
         Some(filled)
     }
 
-    fn file(&mut self, name: &str, span: &Span) -> Option<String> {
+    pub(super) fn file(&mut self, name: &str, span: &Span, key: &str) -> Option<String> {
         if name.trim().is_empty() {
             return None;
         }
@@ -197,7 +197,7 @@ impl Decoder<'_, '_> {
             Ok(text) => Some(text.clone()),
             Err(fault) => {
                 let message = format!("can't read {}: {fault}", quote(name));
-                let hint = "`prompt_file` is relative to the folder of the board".to_owned();
+                let hint = format!("`{key}` is relative to the folder of the board");
                 self.c.sink.hinted(span.clone(), message, hint);
                 None
             }

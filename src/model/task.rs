@@ -54,6 +54,9 @@ pub struct Task {
     pub priority: i64,
     /// Whether a patch is expected.
     pub changes: Changes,
+    /// The JSON Schema that its structured output must meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<serde_json::Value>,
     /// Untracked paths of the checkout that are copied into the worktree.
     pub copy: Vec<Copy>,
     /// What is run once in a slot before its first task.

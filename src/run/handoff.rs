@@ -3,13 +3,15 @@
 //! Knows neither prompts nor environments; how a value reaches a command is the agent room's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::agent::{self, Handed};
+use crate::board;
 use crate::event::{RunState, UnitState};
 use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Work};
 
 use super::slot::{OUTPUT_CAP, World};
-use super::worker::Output;
+use super::worker::{Job, Output};
 use super::{Error, secrets::Secrets};
 
 fn units<'s>(state: &'s RunState, need: &TaskId) -> impl Iterator<Item = &'s UnitState> {
@@ -103,7 +105,8 @@ pub fn diff(world: &World, patches: &[(Oid, Oid)]) -> Result<Vec<u8>, Error> {
 
 /// Who needs what a task prints.
 pub fn wanted(board: &Board, id: &TaskId) -> Output {
-    if !board.tasks.iter().any(|task| task.needs.contains(id)) {
+    let expected = board.task(id).is_some_and(|task| task.expect.is_some());
+    if !expected && !board.tasks.iter().any(|task| task.needs.contains(id)) {
         return Output::Unused;
     }
     let items = board.tasks.iter().any(|task| {
@@ -123,14 +126,18 @@ pub fn asks(board: &Board, id: &TaskId) -> Option<TaskId> {
 }
 
 /// The structured output of an attempt: what it wrote, which is kept, or else what it said. The error
-/// says why it is none that can be taken. `said` is what it printed, `asked` who can't do without it.
+/// says why it is none that can be taken. `said` is what it printed.
 pub fn structured(
-    scratch: &std::path::Path,
-    most: u64,
+    job: &Job,
+    scratch: &Path,
     secrets: &Secrets,
     said: Option<&[u8]>,
-    asked: Option<&TaskId>,
 ) -> Result<Option<String>, String> {
+    let most = job.output.cap();
+    let meets = |json: &str| match &job.task.expect {
+        Some(schema) => board::meets(schema, json),
+        None => Ok(()),
+    };
     if let Some(bytes) = agent::written(scratch, most)? {
         if bytes.len() as u64 > most {
             return Err(format!("TODONE_OUTPUT holds more than {} MiB", most >> 20));
@@ -143,14 +150,17 @@ pub fn structured(
         let text = String::from_utf8(bytes).map_err(|_| "TODONE_OUTPUT is no UTF-8".to_owned())?;
         let json =
             agent::as_json(&text).map_err(|why| format!("TODONE_OUTPUT is no JSON: {why}"))?;
+        meets(json)?;
         return Ok(Some(json.to_owned()));
     }
-    let Some(asked) = asked else { return Ok(None) };
+    let who = match (&job.task.expect, &job.asked) {
+        (Some(_), _) => "`expect` asks for JSON".to_owned(),
+        (None, Some(asked)) => format!("`{asked}` asks for its JSON"),
+        (None, None) => return Ok(None),
+    };
     let said = String::from_utf8_lossy(said.unwrap_or_default());
     match agent::json_in(&said) {
-        Some(_) => Ok(None),
-        None => Err(format!(
-            "`{asked}` asks for its JSON: it wrote none to TODONE_OUTPUT, and what it said is none"
-        )),
+        Some(json) => meets(json).map(|()| None),
+        None => Err(format!("{who}: it wrote none to TODONE_OUTPUT, and what it said is none")),
     }
 }

@@ -47,7 +47,8 @@ pub enum Output {
 }
 
 impl Output {
-    fn cap(self) -> u64 {
+    /// The most of it that is kept, in bytes.
+    pub fn cap(self) -> u64 {
         if self == Self::Items { ITEMS_CAP } else { OUTPUT_CAP }
     }
 }
@@ -276,8 +277,7 @@ async fn in_slot(
     }
     let mut json = None;
     if failure.is_none() {
-        let (most, asked) = (job.output.cap(), job.asked.as_ref());
-        match handoff::structured(&scratch.0, most, &world.secrets, printed.as_deref(), asked) {
+        match handoff::structured(&job, &scratch.0, &world.secrets, printed.as_deref()) {
             Ok(found) => json = found,
             Err(reason) => failure = Some(Failure::Answer { reason }),
         }

@@ -243,3 +243,101 @@ fn a_model_sees_where_a_value_ends_and_no_more_than_it_can_read() {
     assert!(seen.contains("[cut: all of it, 288893 bytes, is in /"), "{}", seen.len());
     assert!(seen.len() < 80_000, "{}", seen.len());
 }
+
+#[test]
+fn an_answer_must_meet_the_schema_or_is_tried_again_told_what_is_wrong() {
+    let space = Space::new(&[("x", "")]);
+    let shape = r#"{"type": "array", "items": {"type": "string"}}"#;
+    std::fs::write(space.path("shape.json"), shape).expect("written");
+    // The agent says what is next in its list of answers, and keeps what it was asked.
+    space.board(
+        r#"
+[agent.tell]
+retry = 4
+command = ["sh", "-c", """
+cp "$TODONE_PROMPT_FILE" "$TODONE_BOARD_DIR/asked.$TODONE_TASK.$TODONE_ATTEMPT"
+case $TODONE_ATTEMPT in
+  1) echo 'no list at all' ;;
+  2) echo '[1, "b.rs"]' > "$TODONE_OUTPUT" ;;
+  3) echo '{}' ;;
+  *) echo 'Here it is:'; echo '```json'; echo '["a.rs"]'; echo '```' ;;
+esac
+"""]
+[[task]]
+id = "scout"
+agent = "tell"
+prompt = "List the files."
+expect = { json_schema = { type = "array", minItems = 1, items = { type = "string", pattern = "[.]rs$" } } }
+[[task]]
+id = "file"
+agent = "tell"
+prompt = "List them."
+expect = { json_schema = "shape.json" }
+[[task]]
+id = "never"
+run = "echo '{}'"
+retry = 2
+expect.json_schema = { type = "array" }
+[[task]]
+id = "each"
+needs = ["scout"]
+run = 'printf "%s" "$TODONE_NEEDS_SCOUT_JSON" > got'
+"#,
+    );
+    let ran = space.run(&[]).code(1);
+    ran.says("never").says("wrong answer: {} is not of type \"array\"");
+    assert_eq!(space.task("scout")["attempts"].as_u64(), Some(4));
+    assert_eq!(space.task("file")["attempts"].as_u64(), Some(4));
+    assert_eq!(space.task("never")["attempts"].as_u64(), Some(2));
+    let asked = |n: u32| saved(&space, &format!("asked.scout.{n}"));
+    assert!(asked(2).contains("wrong answer: `expect` asks for JSON"), "{}", asked(2));
+    assert!(asked(3).contains("wrong answer: at /0: 1 is not of type \"string\""), "{}", asked(3));
+    assert!(asked(4).contains("wrong answer: {} is not of type \"array\""), "{}", asked(4));
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let got = space.git(&["show", &format!("refs/todone/{run}/attempt/each/1:got")]);
+    assert_eq!(got, "[\"a.rs\"]");
+}
+
+#[test]
+fn a_schema_reaches_the_agents_that_have_a_flag_for_it_if_their_service_takes_it() {
+    const CLOSED: &str = r#"{ type = "object", required = ["files"], additionalProperties = false, properties.files = { type = "array", items = { type = "string" } } }"#;
+    const OPEN: &str = r#"{ type = "object", required = ["files"] }"#;
+    const LIST: &str = r#"{ type = "array" }"#;
+    let space = Space::new(&[("x", "")]);
+    let seen = space.path("seen");
+    let env = format!("env = {{ REPLAY_SEEN = {seen:?} }}");
+    let (claude, codex) =
+        (replay("-", &["claude-structured:0"]), replay("-", &["codex-structured:0"]));
+    let task = |id: &str, agent: &str, schema: &str| {
+        format!(
+            "[[task]]\nid = {id:?}\nagent = {agent:?}\nprompt = \"List.\"\nexpect = {{ json_schema = {schema} }}\n"
+        )
+    };
+    let reads = "[[task]]\nid = \"got\"\nneeds = [\"one\", \"two\"]\n\
+                 run = 'echo \"$TODONE_NEEDS_ONE_JSON$TODONE_NEEDS_TWO_JSON\" > got'\n";
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\n{claude}\n{env}\n[agent.b]\nkind = \"codex\"\n{codex}\n{env}\n\
+         {}{}{}{}{}{reads}",
+        task("one", "a", CLOSED),
+        task("two", "b", CLOSED),
+        task("open", "b", OPEN),
+        task("list", "a", LIST),
+        task("lists", "b", LIST),
+    ));
+    space.run(&[]).code(1);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let got = space.git(&["show", &format!("refs/todone/{run}/attempt/got/1:got")]);
+    assert_eq!(got, "{\"files\":[\"a.rs\"]}{\"files\": []}");
+    let seen = |task: &str| saved(&space, &format!("seen.{task}.1"));
+    let schema = "--json-schema\n{\"additionalProperties\":false,\"properties\":{\"files\":";
+    assert!(seen("one").contains(schema), "{}", seen("one"));
+    assert!(seen("two").contains("--output-schema\n/"), "{}", seen("two"));
+    for without in ["open", "list", "lists"] {
+        assert!(!seen(without).contains("-schema\n"), "{}", seen(without));
+    }
+    assert_eq!(space.status_of("open"), "unchanged");
+    space
+        .todone(&["show", "list"])
+        .code(0)
+        .says("wrong answer: {\"files\":[\"a.rs\"]} is not of type");
+}

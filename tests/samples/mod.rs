@@ -42,6 +42,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         retry: Retry::default(),
         priority: 0,
         changes: Changes::default(),
+        expect: None,
         copy: Vec::new(),
         setup: None,
         clean: Clean::default(),
