@@ -91,6 +91,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("cache", machine::cache),
     ("watcher", machine::watcher),
     ("sandbox", machine::sandbox),
+    ("processes", machine::processes),
     ("store", memory::store),
     ("runs", memory::runs),
     ("worktrees", leftovers::slots),

@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::cgroup;
 use super::wire::{self, Frames, Order, Report};
 use super::{CommandSpec, Executor, Exit, How, Running, Stop, Update};
 
@@ -199,10 +200,11 @@ async fn follow(
     }
     supervisor.release().await;
     // The first process died with its supervisor; this ends those of its group that did not. Those
-    // that left the group are out of reach.
+    // that left the group are out of reach, unless the supervisor had a control group.
     if let Some(group) = group {
         let _ = kill_process_group(group, Signal::KILL);
     }
+    cgroup::end_orphans();
     only(How::Lost, begun.elapsed())
 }
 

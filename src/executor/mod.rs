@@ -11,8 +11,9 @@
 //! no processes after its end. Outside this promise are processes that todone may not signal (of
 //! another user, as under `sudo`): after [`How`] is told the supervisor goes on holding the lock until
 //! they are gone. On Linux the supervisor adopts every orphan, so neither a session of its own nor a
-//! double fork hides a process. On macOS, which has no such adoption and no parent-death signal, only
-//! the command's process group is ended: a process that left the group stays.
+//! double fork hides a process; where the system delegates control groups, also what a killed supervisor
+//! left is found and ended. On macOS, which has no such adoption and no parent-death signal, only the
+//! command's process group is ended: a process that left the group stays.
 //!
 //! | file | is |
 //! |---|---|
@@ -22,6 +23,7 @@
 //! | `link` | the supervisor's end of the pipes to todone |
 //! | `launch` | the launcher: becomes the command |
 //! | `confine` | what the command may write: Landlock, bubblewrap |
+//! | `cgroup` | a control group for each supervisor, where the system delegates one |
 //! | `tree` | the command's processes, and how all of them are ended |
 //! | `capture` | what it printed: log, last lines, tail |
 //! | `capped` | a log file that keeps its head and its tail |
@@ -31,6 +33,7 @@
 
 mod capped;
 mod capture;
+mod cgroup;
 mod claim;
 mod confine;
 mod launch;
@@ -46,6 +49,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cgroup::groups;
 pub use claim::{Claim, Claims, Hold, Refusal, Want};
 pub use confine::{Confine, Walls, at_home};
 pub use launch::launch;

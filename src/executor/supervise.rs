@@ -17,6 +17,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::Pid;
 
 use super::capture::{Capture, Stream};
+use super::cgroup::Group;
 use super::launch::REFUSED;
 use super::link::{Control, Reports};
 use super::tree::Tree;
@@ -45,10 +46,12 @@ pub fn supervise() -> ExitCode {
     let (Ok(mut control), Ok(mut reports)) = (Control::own(), Reports::own()) else {
         return ExitCode::FAILURE;
     };
+    let mut group = Group::make();
     loop {
         let ready = match control.command() {
             Ok(Some(command)) => {
                 reports.begin();
+                group = group.and_then(Group::enter);
                 Watch::start(command, &control)
             }
             Ok(None) => return ExitCode::SUCCESS,
@@ -57,7 +60,7 @@ pub fn supervise() -> ExitCode {
         match ready {
             Ok(mut watch) => {
                 watch.run(&mut control, &mut reports);
-                if !watch.end(&mut reports) {
+                if !watch.end(&mut reports, group.as_mut()) {
                     return ExitCode::SUCCESS;
                 }
             }
@@ -326,10 +329,10 @@ impl Watch {
     }
 
     /// Ends everything and says how it ended. False: this supervisor can't take another command.
-    fn end(mut self, reports: &mut Reports) -> bool {
+    fn end(mut self, reports: &mut Reports, mut group: Option<&mut Group>) -> bool {
         self.input = None;
         let limit = if self.orphaned { None } else { Some(PATIENCE) };
-        let gone = self.tree.end(limit);
+        let gone = self.tree.end(limit, group.as_deref_mut());
         self.rest();
         let took = self.begun.elapsed();
         if let Some(line) = self.capture.newest() {
@@ -360,7 +363,7 @@ impl Watch {
             lingers: !gone,
         });
         if !gone {
-            self.tree.end(None);
+            self.tree.end(None, group);
         }
         gone && !self.orphaned
     }

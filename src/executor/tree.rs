@@ -15,6 +15,7 @@ use rustix::process::{
 };
 
 use super::How;
+use super::cgroup::Group;
 
 /// How long what is found alive is hunted without a pause.
 const HASTE: Duration = Duration::from_secs(2);
@@ -96,7 +97,7 @@ impl Tree {
 
     /// Kills everything until nothing is left; false: not within the limit. A process of another user
     /// can't be killed, nor one that hangs in the kernel.
-    pub(super) fn end(&mut self, limit: Option<Duration>) -> bool {
+    pub(super) fn end(&mut self, limit: Option<Duration>, mut all: Option<&mut Group>) -> bool {
         let begun = Instant::now();
         let mut pause = Duration::from_micros(250);
         if !self.reaped {
@@ -118,6 +119,9 @@ impl Tree {
             // As long as somebody runs, haste: whoever runs may be starting somebody else.
             #[cfg(target_os = "linux")]
             if kill_descendants() && begun.elapsed() < HASTE {
+                if let Some(all) = all.take() {
+                    all.kill();
+                }
                 continue;
             }
             sleep(pause);

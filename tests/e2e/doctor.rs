@@ -25,7 +25,7 @@ fn a_sound_repository_is_healthy() {
         .iter()
         .map(|one| one["check"].as_str().expect("a name"))
         .collect();
-    let all = "git repository cache watcher sandbox store worktrees leftovers locks";
+    let all = "git repository cache watcher sandbox processes store worktrees leftovers locks";
     for check in all.split(' ') {
         assert!(checks.contains(check), "{page:#}");
     }

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use todone::executor::{CommandSpec, FileLock, How, Stop};
+#[cfg(target_os = "linux")]
+use {
+    rustix::process::{Pid, Signal, kill_process},
+    todone::executor::Update,
+};
 
 use crate::bench::{Bench, LONG, PROGRAM, Pipe, run, start};
 
@@ -168,6 +173,51 @@ fn a_command_does_not_outlive_its_supervisor() {
     supervisor.wait().expect("it is over");
     assert!(pipe.ends_within(SOON), "it survived its supervisor");
     assert!(is_free(&bench.path("lock")));
+}
+
+/// Who started a process.
+#[cfg(target_os = "linux")]
+fn parent(pid: u32) -> Pid {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("its parent");
+    Pid::from_raw(line.trim().parse().expect("a number")).expect("a process")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_escaped_from_a_killed_supervisor_is_found_by_its_control_group() {
+    if let Err(why) = todone::executor::groups() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    for kind in
+        kit().filter(|kind| matches!(*kind, "session" | "daemon" | "bare" | "deaf" | "storm"))
+    {
+        // todone lives and hears of it.
+        let bench = Bench::new();
+        let (command, mut pipe) = escape(&bench, kind, "stay");
+        let mut running = start(command);
+        pipe.wait_until_up();
+        let Some(Update::Started { pid }) = running.updates.recv().await else {
+            panic!("{kind}: the start is told first")
+        };
+        kill_process(parent(pid), Signal::KILL).expect("it runs");
+        let exit = running.exit.await.expect("it says how it ended");
+        assert_eq!(exit.how, How::Lost, "{kind}");
+        assert!(pipe.ends_within(SOON), "{kind}: survived its supervisor");
+
+        // todone dies too; the next command of anybody finds what is left.
+        let bench = Bench::new();
+        let (command, mut pipe) = escape(&bench, kind, "stay");
+        let mut todone = Todone::start(&command);
+        pipe.wait_until_up();
+        let supervisor = todone.supervisor.as_mut().expect("it was started");
+        supervisor.kill().expect("it runs");
+        supervisor.wait().expect("it is over");
+        let (exit, _) = run(Bench::new().command(&["true"])).await;
+        assert_eq!(exit.how, How::Code(0), "{kind}");
+        assert!(pipe.ends_within(SOON), "{kind}: survived both");
+    }
 }
 
 #[test]

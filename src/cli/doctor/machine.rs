@@ -4,7 +4,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::wiring;
-use crate::executor::Walls;
+use crate::executor::{self, Walls};
 use crate::git::{self, Head, Unwatched};
 use crate::model::Sandbox;
 use crate::report::{shown, size};
@@ -127,6 +127,24 @@ pub(super) fn sandbox(_: &Site, told: &mut Told) -> Result<(), Failure> {
         };
         let help = format!("{instead}; `require_sandbox = true` in a board makes that an error");
         told.note(format!("\"{word}\" can't be had: {how}"), Some(help));
+    }
+    Ok(())
+}
+
+/// How what a task leaves behind is ended.
+pub(super) fn processes(_: &Site, told: &mut Told) -> Result<(), Failure> {
+    if !cfg!(target_os = "linux") {
+        told.note(
+            "what a task starts is ended by its process group: what leaves that group stays",
+            None,
+        );
+        return Ok(());
+    }
+    match executor::groups() {
+        Ok(()) => told.ok("all that a task starts is ended, by control groups too"),
+        Err(why) => told.ok(format!(
+            "all that a task starts is ended, unless its supervisor is killed at the same time ({why})"
+        )),
     }
     Ok(())
 }
