@@ -123,6 +123,7 @@ fn every_kind() -> Vec<EventKind> {
             sandbox: Default::default(),
             built_on: Vec::new(),
             from: Some(oid(5)),
+            session: Some("s".to_owned()),
         },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {

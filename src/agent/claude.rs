@@ -58,6 +58,9 @@ impl Adapter for Claude {
         if let Some(schema) = assignment.task.expect.as_ref().filter(|schema| of_object(schema)) {
             argv.extend(["--json-schema".into(), schema.to_string().into()]);
         }
+        if let Some(session) = &prompt.session {
+            argv.extend(["--resume".into(), session.into()]);
+        }
         Start {
             argv,
             input: Some(prompt.text.clone()),
@@ -70,6 +73,14 @@ impl Adapter for Claude {
     }
 
     fn speaks(&self) -> bool {
+        true
+    }
+
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn counts_on(&self) -> bool {
         true
     }
 

@@ -39,11 +39,18 @@ impl Adapter for Codex {
             argv.extend(["--output-schema".into(), file.clone().into()]);
             files.push((file, schema.to_string().into_bytes()));
         }
+        if let Some(session) = &prompt.session {
+            argv.extend(["resume".into(), session.into()]);
+        }
         argv.push("-".into());
         Start { argv, input: Some(with_system(profile, prompt)), files, ..Start::default() }
     }
 
     fn speaks(&self) -> bool {
+        true
+    }
+
+    fn follows(&self) -> bool {
         true
     }
 

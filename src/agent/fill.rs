@@ -91,10 +91,20 @@ fn inserted(assignment: &Assignment<'_>, name: &str, value: &[u8]) -> Vec<u8> {
     if !model {
         return text;
     }
-    // No run of backticks inside may end it.
-    let runs = text.split(|byte| *byte != b'`').map(<[u8]>::len);
-    let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
+    let fence = fence(&text);
     [format!("\n{fence}{name}\n").as_bytes(), &text, format!("\n{fence}\n").as_bytes()].concat()
+}
+
+/// A line that no run of backticks in the text ends.
+fn fence(text: &[u8]) -> String {
+    let runs = text.split(|byte| *byte != b'`').map(<[u8]>::len);
+    "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
+}
+
+/// A text that somebody else made, between lines that tell where it begins and ends.
+pub fn fenced(name: &str, text: &str) -> String {
+    let fence = fence(text.as_bytes());
+    format!("{fence}{name}\n{}\n{fence}", text.trim_end())
 }
 
 /// Where a text of at most so many bytes ends, not within a character.

@@ -24,12 +24,19 @@ impl Adapter for Gemini {
         if let Some(model) = &profile.model {
             argv.extend(["-m".into(), model.into()]);
         }
+        if let Some(session) = &prompt.session {
+            argv.extend(["--resume".into(), session.into()]);
+        }
         let (word, input) = argument(with_system(profile, prompt));
         argv.extend(["-p".into(), word]);
         Start { argv, input, ..Start::default() }
     }
 
     fn speaks(&self) -> bool {
+        true
+    }
+
+    fn follows(&self) -> bool {
         true
     }
 

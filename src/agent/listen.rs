@@ -231,6 +231,7 @@ impl Listener {
             turns: so_far.turns,
             estimated: None,
             cumulative: self.adapter.counts_on(),
+            cumulative_turns: false,
         };
         Heard { failure, text: so_far.text, usage, refused: so_far.refused }
     }

@@ -47,6 +47,7 @@ use std::path::{Path, PathBuf};
 use crate::model::{Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work};
 
 pub use environment::{base_env, no_push};
+pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
 pub use listen::{Ended, Heard, Listener, Step, Transcript};
 pub use result::Result as ResultFile;
@@ -81,6 +82,8 @@ pub struct Assignment<'a> {
     pub short: bool,
     /// Added to the prompt, such as what went wrong the time before.
     pub note: Option<&'a str>,
+    /// The conversation that goes on: the prompt is the note alone, since the rest was said there.
+    pub session: Option<&'a str>,
 }
 
 /// How to start it.
@@ -118,7 +121,12 @@ pub trait Adapter: Sync {
         None
     }
 
-    /// Whether its numbers are those of the whole conversation when one goes on.
+    /// Whether a conversation of an earlier attempt can go on.
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// Whether tokens and dollars are those of the whole conversation when one goes on.
     fn counts_on(&self) -> bool {
         false
     }
@@ -136,6 +144,8 @@ pub struct Asked {
     pub text: Vec<u8>,
     /// The file that holds the same text.
     pub file: PathBuf,
+    /// The conversation that it goes on.
+    pub session: Option<String>,
 }
 
 /// What an adapter decides.
@@ -169,6 +179,11 @@ fn adapter(kind: &ProfileKind) -> Option<&'static dyn Adapter> {
 /// Somebody who listens to an agent of this kind; none: its exit status is all there is.
 pub fn listener(kind: &ProfileKind) -> Option<Listener> {
     adapter(kind).filter(|adapter| adapter.speaks()).map(Listener::new)
+}
+
+/// Whether an agent of this kind can go on with the conversation of an earlier attempt.
+pub fn follows(kind: &ProfileKind) -> bool {
+    adapter(kind).is_some_and(Adapter::follows)
 }
 
 /// How this attempt is started.
@@ -225,9 +240,10 @@ fn allowed(profile: &Profile, assignment: &Assignment<'_>) -> Vec<String> {
     all
 }
 
-/// The prompt of an agent that has no flag for a system prompt: `system` stands before it.
+/// The prompt of an agent that has no flag for a system prompt: `system` stands before it, where a
+/// conversation begins.
 fn with_system(profile: &Profile, prompt: &Asked) -> Vec<u8> {
-    match &profile.system {
+    match profile.system.as_ref().filter(|_| prompt.session.is_none()) {
         None => prompt.text.clone(),
         Some(system) => [system.trim_end().as_bytes(), b"\n\n", &prompt.text].concat(),
     }

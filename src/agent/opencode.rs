@@ -26,6 +26,9 @@ impl Adapter for Opencode {
         if let Some(model) = &profile.model {
             argv.extend(["-m".into(), model.into()]);
         }
+        if let Some(session) = &prompt.session {
+            argv.extend(["--session".into(), session.into()]);
+        }
         let (word, input) = argument(with_system(profile, prompt));
         argv.push(word);
         let env = vec![
@@ -36,6 +39,10 @@ impl Adapter for Opencode {
     }
 
     fn speaks(&self) -> bool {
+        true
+    }
+
+    fn follows(&self) -> bool {
         true
     }
 

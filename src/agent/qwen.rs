@@ -24,12 +24,23 @@ impl Adapter for Qwen {
         if let Some(system) = &profile.system {
             argv.extend(["--append-system-prompt".into(), system.into()]);
         }
+        if let Some(session) = &prompt.session {
+            argv.extend(["--resume".into(), session.into()]);
+        }
         let (word, input) = argument(prompt.text.clone());
         argv.push(word);
         Start { argv, input, ..Start::default() }
     }
 
     fn speaks(&self) -> bool {
+        true
+    }
+
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn counts_on(&self) -> bool {
         true
     }
 

@@ -116,6 +116,7 @@ impl Result {
             turns: used.turns,
             estimated: None,
             cumulative: used.cumulative,
+            cumulative_turns: used.cumulative,
         };
         Ok(Self { output: form.output, usage, failure })
     }

@@ -112,6 +112,7 @@ impl Case {
             needs: &self.needs,
             short: false,
             note: self.note.as_deref(),
+            session: None,
         })
     }
 

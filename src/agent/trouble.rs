@@ -8,6 +8,16 @@ use crate::model::Trouble;
 /// exact stands above one that is less: a spent quota comes as a rate limit, with other words.
 const WORDS: &[(Trouble, &[&str])] = &[
     (
+        Trouble::Session,
+        &[
+            "no conversation found with session",
+            "no rollout found for thread",
+            "error resuming session",
+            "session not found",
+            "no saved session found",
+        ],
+    ),
+    (
         Trouble::Context,
         &[
             "prompt is too long",
@@ -122,7 +132,7 @@ pub(super) fn of_text(text: &str) -> Option<Trouble> {
 pub(super) fn of(status: Option<u64>, text: &str) -> Trouble {
     let words = of_text(text);
     match (status.and_then(of_status), words) {
-        (_, Some(exact @ (Trouble::Context | Trouble::Quota))) => exact,
+        (_, Some(exact @ (Trouble::Session | Trouble::Context | Trouble::Quota))) => exact,
         (Some(status), _) => status,
         (None, Some(words)) => words,
         (None, None) => Trouble::Other,
@@ -188,6 +198,10 @@ mod tests {
             ("stream disconnected before completion", Some(Trouble::Network)),
             ("Claude AI usage limit reached|1764000000", Some(Trouble::RateLimit)),
             ("Resource has been exhausted (e.g. check quota).", Some(Trouble::RateLimit)),
+            (
+                "Error: thread/resume failed: no rollout found for thread id 1",
+                Some(Trouble::Session),
+            ),
             ("cannot find file 429", None),
             ("", None),
         ] {

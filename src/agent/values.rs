@@ -115,7 +115,10 @@ impl Values {
 
     /// Fills in a prompt, adds the note, and makes a file of it.
     pub(super) fn prompt(&mut self, assignment: &Assignment<'_>, text: &str) -> Asked {
-        let mut text = fill::prompt(assignment, text);
+        let mut text = match assignment.session {
+            Some(_) => Vec::new(),
+            None => fill::prompt(assignment, text),
+        };
         if let Some(note) = assignment.note {
             if !text.is_empty() {
                 text.truncate(text.trim_ascii_end().len());
@@ -127,7 +130,7 @@ impl Values {
         let file = self.file("prompt", text.clone());
         self.set("TODONE_PROMPT_FILE", &file);
         self.set("TODONE_RESULT_FILE", super::result::path(assignment.scratch));
-        Asked { text, file }
+        Asked { text, file, session: assignment.session.map(str::to_owned) }
     }
 
     /// Adds variables; they win over those before.

@@ -205,12 +205,18 @@ fn attempt(
             let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
             let by = if attempt.by_hand { "by hand, " } else { "" };
             writeln!(out, "{by}{how}, {}", report::duration(end.millis))?;
+            if let Some(session) = &attempt.session {
+                let session = report::escape::line(session.as_bytes());
+                writeln!(out, "    goes on in session {session}")?;
+            }
             if let Some(usage) = &end.usage {
                 let model = usage.model.as_deref().unwrap_or("model unknown");
                 let who = format!("{} ({model})", usage.profile);
                 let who = report::escape::line(who.as_bytes());
                 writeln!(out, "    agent {who}: {}", report::usage(usage))?;
-                if let Some(session) = &usage.session {
+                let other =
+                    usage.session.as_ref().filter(|own| attempt.session.as_ref() != Some(*own));
+                if let Some(session) = other {
                     writeln!(out, "    session {}", report::escape::line(session.as_bytes()))?;
                 }
             }

@@ -43,6 +43,7 @@ impl UnitState {
             sandbox: Default::default(),
             built_on,
             from: None,
+            session: None,
             started: at.saturating_sub(end.millis),
             ended: Some((at, end.clone())),
             salvaged: None,

@@ -118,6 +118,9 @@ pub enum EventKind {
         /// The commit of what an earlier attempt left, which this one goes on from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Oid>,
+        /// The agent's own name of the conversation that goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
     },
     /// An attempt ended; its snapshot, if there is one, has its ref already.
     AttemptEnded {

@@ -110,6 +110,8 @@ pub struct AttemptState {
     pub built_on: Vec<(TaskId, Oid)>,
     /// The commit of what an earlier attempt left, which this one went on from.
     pub from: Option<Oid>,
+    /// The conversation of an earlier attempt that this one went on with.
+    pub session: Option<String>,
     /// When it began.
     pub started: u64,
     /// When it ended, and how; none: it runs, or nobody saw its end.

@@ -252,6 +252,7 @@ impl RunState {
                 sandbox,
                 built_on,
                 from,
+                session,
             } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
@@ -271,6 +272,7 @@ impl RunState {
                     sandbox: *sandbox,
                     built_on: built_on.clone(),
                     from: *from,
+                    session: session.clone(),
                     started: event.at,
                     ended: None,
                     salvaged: None,

@@ -129,10 +129,13 @@ pub struct Usage {
     pub estimated: Option<f64>,
     /// How often the model was asked.
     pub turns: Option<u64>,
-    /// Whether the numbers are those of the whole conversation, earlier attempts included. Never so in
-    /// an event.
+    /// Whether tokens and dollars are those of the whole conversation, earlier attempts included. Never
+    /// so in an event.
     #[serde(skip)]
     pub cumulative: bool,
+    /// Whether the turns are too.
+    #[serde(skip)]
+    pub cumulative_turns: bool,
 }
 
 impl Usage {
@@ -167,9 +170,11 @@ impl Usage {
             less(&mut self.cache_read, part.cache_read);
             less(&mut self.cache_write, part.cache_write);
             less(&mut self.usd, part.usd);
-            less(&mut self.turns, part.turns);
+            if self.cumulative_turns {
+                less(&mut self.turns, part.turns);
+            }
         }
-        self.cumulative = false;
+        (self.cumulative, self.cumulative_turns) = (false, false);
     }
 }
 
@@ -201,13 +206,15 @@ pub enum Trouble {
     NoResult,
     /// It was told to stop.
     Stopped,
+    /// The conversation that it was to go on with is not there any more.
+    Session,
     /// Something else, in its own words.
     Other,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RateLimit,
         Self::Overloaded,
         Self::Server,
@@ -220,6 +227,7 @@ impl Trouble {
         Self::Bound,
         Self::NoResult,
         Self::Stopped,
+        Self::Session,
         Self::Other,
     ];
 
@@ -238,6 +246,7 @@ impl Trouble {
             Self::Bound => "bound",
             Self::NoResult => "no-result",
             Self::Stopped => "stopped",
+            Self::Session => "session",
             Self::Other => "other",
         }
     }
@@ -282,6 +291,7 @@ impl fmt::Display for Trouble {
             Self::Bound => "a bound was reached",
             Self::NoResult => "no result",
             Self::Stopped => "it was stopped",
+            Self::Session => "its session is gone",
             Self::Other => "the agent failed",
         })
     }
@@ -297,6 +307,17 @@ mod tests {
         let mut whole = Usage { output: Some(9), ..part(100, Some(1.0)) };
         whole.since([part(30, Some(0.25)), part(50, None)].iter());
         assert_eq!((whole.input, whole.output, whole.usd), (Some(20), Some(9), Some(0.75)));
+        // Turns are mostly those of the attempt alone.
+        let turns = |turns, cumulative_turns| Usage {
+            turns: Some(turns),
+            cumulative_turns,
+            ..Usage::default()
+        };
+        for (whole, left) in [(false, 5), (true, 3)] {
+            let mut counted = turns(5, whole);
+            counted.since([turns(2, false)].iter());
+            assert_eq!(counted.turns, Some(left));
+        }
         let mut anew = part(10, None);
         anew.since([part(30, Some(0.25))].iter());
         assert_eq!((anew.input, anew.usd), (Some(10), None));

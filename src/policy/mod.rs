@@ -7,14 +7,17 @@
 //! | `mod.rs` | whether a task is tried again |
 //! | `choice.rs` | which profile and model tries it |
 //! | `health.rs` | when an account may be asked again, and whether at all |
+//! | `session.rs` | whether the next attempt goes on in the conversation of the last |
 
 mod choice;
 mod health;
+mod session;
 
 use crate::model::{Failure, Retry, Trouble};
 
 pub use choice::{Tried, choose};
 pub use health::{Gate, Health};
+pub use session::goes_on;
 
 /// What to do after an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
             Trouble::Context => like(&|kind| kind == Trouble::Context) == 1 || others,
             Trouble::Model | Trouble::Auth | Trouble::Quota => others,
             Trouble::Permission | Trouble::Bound => false,
+            // The next one begins a conversation of its own.
+            Trouble::Session => true,
             _ => own < retry.attempts as usize,
         },
         _ => own < retry.attempts as usize,

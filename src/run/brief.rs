@@ -12,7 +12,7 @@ use crate::model::Failure;
 
 use super::slot::{Place, World};
 use super::worker::Job;
-use super::{Error, returned};
+use super::{Error, follow, returned};
 
 /// Files of values that are handed over, gone when the attempt is over.
 pub(super) struct Scratch(pub(super) PathBuf);
@@ -45,9 +45,11 @@ pub(super) fn brief(
     world: &World,
     job: &Job,
     place: &Place,
+    session: Option<&str>,
     given: Vec<(OsString, OsString)>,
 ) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
+    let note = follow::note(job, session.is_some(), &world.dir, &scratch);
     let mut launch = agent::launch(&Assignment {
         run: &world.run,
         task: &job.task,
@@ -61,9 +63,11 @@ pub(super) fn brief(
         scratch: &scratch,
         needs: &job.needs,
         short: job.short,
-        note: job.note.as_deref(),
+        note: note.as_deref(),
+        session,
     });
     launch.env.extend(given);
+    follow::give(job.before.as_ref(), &world.dir, &scratch, &mut launch);
     returned::give(job.returned.as_ref(), &world.dir, &scratch, &mut launch);
     let scratch = Scratch(scratch);
     // What it has to say of itself it writes there.

@@ -259,6 +259,7 @@ impl Dispatcher {
                 isolation,
                 built_on,
                 from,
+                session,
                 leftover,
                 go,
             }) => {
@@ -279,6 +280,7 @@ impl Dispatcher {
                     sandbox,
                     built_on,
                     from,
+                    session,
                 };
                 self.journal.record(started)?;
                 // A worker that is gone has told its end already.

@@ -99,6 +99,7 @@ async fn command(
         copy: task.copy.iter().map(|copy| copy.from.clone()).collect(),
         setup: task.setup.clone(),
         label: "foreach".to_owned(),
+        near: None,
     };
     let Ready { mut lease, seat, .. } = match world.ready(wish, halt).await? {
         Ok(ready) => ready,

@@ -134,7 +134,7 @@ pub async fn start(
     // A person's own: it shares what the person has.
     let (purpose, isolation) = (Purpose::Mending, Isolation::Worktree);
     let sandbox = Default::default();
-    let wish = Wish { purpose, isolation, sandbox, base, clean, copy, setup, label };
+    let wish = Wish { purpose, isolation, sandbox, base, clean, copy, setup, label, near: None };
     let setup = match &wish.setup {
         None => SetUp::Before,
         Some(setup) => {

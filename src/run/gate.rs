@@ -300,6 +300,7 @@ impl Gates {
             copy: copy.into_iter().map(|copy| copy.from).collect(),
             setup: setup(&self.board),
             label: "gate".to_owned(),
+            near: None,
         };
         let Ready { mut lease, seat, .. } = match self.world.ready(wish, &self.halt).await? {
             Ok(ready) => ready,

@@ -215,6 +215,7 @@ impl World {
             sandbox: Default::default(),
             built_on: Vec::new(),
             from: None,
+            session: None,
         });
         self.busy.live.insert(task.clone());
         self.running.push((task, attempt));

@@ -116,6 +116,8 @@ pub struct Wish {
     pub setup: Option<Setup>,
     /// Its dirty mark.
     pub label: String,
+    /// The worktree that it would best be.
+    pub near: Option<PathBuf>,
 }
 
 /// A slot that is ready.
@@ -246,7 +248,10 @@ impl World {
             // What `setup` installs for one, or a copy brings, must make nothing of another's green.
             let key = serde_json::json!([setup, wish.copy]).to_string();
             let pool = world.pool.isolated(wish.isolation).suited(key, world.run.to_string());
-            let mut lease = pool.lease(wish.purpose, PATIENCE)?;
+            let mut lease = match &wish.near {
+                Some(near) => pool.lease_near(near, wish.purpose, PATIENCE)?,
+                None => pool.lease(wish.purpose, PATIENCE)?,
+            };
             let how = world.snapshot("todone: found in a slot that nobody gave back\n".into(), 0);
             let leftover = lease.salvage(&how, &Names::keep)?;
             let seat = world.seats.take().map_err(|source| Error::Io {

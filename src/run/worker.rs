@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Handed, Heard, Launch, ResultFile};
+use crate::agent::{self, Handed, Heard, Launch};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Outcome, Patch, Profile, RepoPath,
-    Task, TaskId, Trespass, Trouble, Unit, Usage, Verdict, Work,
+    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Outcome, Patch, Profile, Task, TaskId,
+    Trespass, Unit, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -25,7 +25,9 @@ use super::admit::{marks, refused};
 use super::brief::{brief, given};
 use super::ear::{self, Ear};
 use super::existing::existing;
+use super::follow::{self, Before};
 use super::handoff;
+use super::said::{Said, failed};
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
 };
@@ -84,6 +86,8 @@ pub struct Job {
     pub output: Output,
     /// The message of the commit that holds what it changed.
     pub message: String,
+    /// What the attempt before left, of an agent's task.
+    pub before: Option<Before>,
     /// What is added to the prompt.
     pub note: Option<String>,
     /// Why it runs again though its last attempt succeeded.
@@ -115,6 +119,8 @@ pub enum Tell {
         built_on: Vec<(TaskId, Oid)>,
         /// The commit of what an earlier attempt left, if it goes on from that.
         from: Option<Oid>,
+        /// The conversation that goes on.
+        session: Option<String>,
         /// What was found in the slot: run label and commit.
         leftover: Option<(String, Option<Oid>)>,
         /// Answered when the start is recorded.
@@ -156,7 +162,7 @@ pub async fn attempt(
 
 async fn in_slot(
     world: World,
-    job: Job,
+    mut job: Job,
     tell: mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
 ) -> Result<Option<AttemptEnd>, Error> {
@@ -175,6 +181,7 @@ async fn in_slot(
         copy: job.task.copy.iter().map(|copy| copy.from.clone()).collect(),
         setup: job.task.setup.clone(),
         label: names.label(&job.unit.id, job.attempt),
+        near: job.before.as_ref().map(|before| before.worktree.clone()),
     };
     let ready = match world.ready(wish, &halt).await? {
         Ok(ready) => ready,
@@ -185,6 +192,7 @@ async fn in_slot(
         }
     };
     let Ready { lease, seat, notes, leftover } = ready;
+    let session = follow::take_up(&mut job, lease.worktree());
     let (go, gone) = oneshot::channel();
     let told = tell.send(Tell::Ready {
         task: job.unit.id.clone(),
@@ -195,6 +203,7 @@ async fn in_slot(
         isolation: job.task.isolation,
         built_on: job.built_on.clone(),
         from: job.from,
+        session: session.clone(),
         leftover: leftover.map(|left| (left.label, left.commit)),
         go,
     });
@@ -221,7 +230,7 @@ async fn in_slot(
     let job = with_patches(&world, job).await?;
     let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
-    let (launch, scratch) = brief(&world, &job, &place, given)?;
+    let (launch, scratch) = brief(&world, &job, &place, session.as_deref(), given)?;
     if let Some(confine) = &mut place.confine {
         // Where an agent writes its result.
         confine.writable.push(scratch.0.clone());
@@ -233,7 +242,7 @@ async fn in_slot(
         _ => None,
     };
     brink::reach("task.ended");
-    let said = Said::of(heard, result);
+    let said = Said::of(heard, result).of_session(session.is_some());
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
         let mut ended = end(&job, Some(Failure::Interrupted), None, notes, &exit);
@@ -329,7 +338,7 @@ async fn in_slot(
 
 /// The same job with the diffs of the patches that it asks for.
 async fn with_patches(world: &World, mut job: Job) -> Result<Job, Error> {
-    if job.patches.is_empty() {
+    if job.patches.is_empty() && job.before.is_none() {
         return Ok(job);
     }
     let world = world.clone();
@@ -337,6 +346,11 @@ async fn with_patches(world: &World, mut job: Job) -> Result<Job, Error> {
         for (need, patches) in &job.patches {
             let diff = handoff::diff(&world, patches)?;
             job.needs.entry(need.clone()).or_default().patch = Some(diff);
+        }
+        if let Some(before) = &mut job.before
+            && let (Some(commit), None) = (before.commit, job.from)
+        {
+            before.diff = Some(handoff::diff(&world, &[(before.base, commit)])?);
         }
         Ok(job)
     })
@@ -355,6 +369,7 @@ pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>)
         isolation: job.task.isolation,
         built_on: job.built_on.clone(),
         from: job.from,
+        session: None,
         leftover: None,
         go,
     });
@@ -421,31 +436,6 @@ async fn run_command(
     Ok((exit, heard))
 }
 
-/// What an agent told of its attempt.
-#[derive(Default)]
-struct Said {
-    /// Whether it speaks, so that its exit status alone decides nothing.
-    speaks: bool,
-    failure: Option<Failure>,
-    output: Option<String>,
-    usage: Option<Usage>,
-    refused: Vec<String>,
-}
-
-impl Said {
-    fn of(heard: Option<Heard>, result: Option<ResultFile>) -> Self {
-        match (heard, result) {
-            (Some(Heard { failure, text, usage, refused }), _) => {
-                Self { speaks: true, failure, output: Some(text), usage: Some(usage), refused }
-            }
-            (None, Some(ResultFile { output, usage, failure })) => {
-                Self { failure, output, usage: Some(usage), ..Self::default() }
-            }
-            (None, None) => Self::default(),
-        }
-    }
-}
-
 fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
     let task = task.clone();
     // Nobody listens any more: then nobody needs it.
@@ -500,42 +490,6 @@ pub(super) async fn run_verify(
         How::Stopped => Err(Stopped),
         _ => Ok(verify::verdict(&exit)),
     }
-}
-
-/// Why the attempt failed, before `verify` is asked.
-fn failed(
-    exit: &Exit,
-    said: &Said,
-    patch: &Patch,
-    incomplete: Vec<(RepoPath, String)>,
-) -> Option<Failure> {
-    let ended = match &exit.how {
-        How::Code(0) => None,
-        How::Code(code) => Some(Failure::Exit { code: *code }),
-        How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
-        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
-        How::Timeout => Some(Failure::Timeout),
-        How::Idle => Some(Failure::Idle),
-        How::Stopped => Some(Failure::Interrupted),
-        How::Lost => Some(Failure::Lost),
-    };
-    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
-    let ended = match by_itself {
-        true if said.speaks => said.failure.clone(),
-        true => said.failure.clone().or(ended),
-        false => ended,
-    };
-    if !incomplete.is_empty() {
-        return Some(Failure::Incomplete { paths: incomplete });
-    }
-    if ended.is_some() {
-        return ended;
-    }
-    if patch.changes.is_empty() && !said.refused.is_empty() {
-        let message = format!("it was refused {}", said.refused.join(", "));
-        return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
-    }
-    None
 }
 
 fn end(

@@ -145,6 +145,7 @@ impl Log {
             sandbox: Default::default(),
             built_on: Vec::new(),
             from: None,
+            session: None,
         });
     }
 

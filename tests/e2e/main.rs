@@ -30,6 +30,7 @@ mod resuming;
 mod reviewing;
 mod sandbox;
 mod secrets;
+mod sessions;
 mod space;
 mod stopping;
 mod store;

@@ -149,6 +149,30 @@ impl Pool {
         Err(Error::SlotBusy { slot: inner.dir.clone() })
     }
 
+    /// The slot with this worktree, if it is free and fits, else what [`Pool::lease`] gives.
+    pub fn lease_near(
+        &self,
+        worktree: &Path,
+        purpose: Purpose,
+        patience: Duration,
+    ) -> Result<Lease, Error> {
+        let kind = Sort { purpose, isolation: self.isolation };
+        let name = worktree.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        if let Some((sort, number)) = name.and_then(Sort::parse)
+            && sort == kind
+        {
+            let site = Site { dir: self.inner.dir.join(kind.slot(number)) };
+            if site.tree() == worktree
+                && site.dir.exists()
+                && let Some(held) = self.inner.hold(&site, patience)?
+                && site.read_state()?.key.is_none_or(|there| there == self.sort.key)
+            {
+                return self.taken(kind, number, site, held);
+            }
+        }
+        self.lease(purpose, patience)
+    }
+
     /// One of these slots of another key, to be made ready as if it were new.
     fn convert(&self, others: &[(u32, Site)], kind: Sort) -> Result<Option<Lease>, Error> {
         for (number, site) in others {

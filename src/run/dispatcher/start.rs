@@ -10,25 +10,20 @@ use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Progress};
 use crate::model::{GateScope, Profile, Schedule, Task, TaskId};
-use crate::policy;
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
+use crate::run::follow;
 use crate::run::gate::{Gates, Known, Said, Tip};
 use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
-use crate::run::returned;
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::worker::{Job, Tell, attempt};
 
 use super::ask::Ask;
 use super::{Dispatcher, Message, task_of};
-
-/// What an agent is told that goes on from a snapshot.
-const LAID: &str =
-    "The working directory holds what the last attempt had done when it was interrupted.";
 
 impl Dispatcher {
     /// Starts what the jobs, locks and limits allow, best first.
@@ -88,21 +83,7 @@ impl Dispatcher {
         let task = self.task_of(&id).clone();
         let state = self.journal.state();
         let unit = &state.units[&id];
-        let last = unit.last_end().and_then(|end| Some((end.failure.as_ref()?, &end.tail)));
-        let failed = last.and_then(|(failure, tail)| policy::advice(failure, tail));
-        let returned = unit.returned.as_ref().map(|outcome| returned::note(state, outcome));
-        let declined = unit
-            .declined()
-            .map(|text| format!("A reviewer refused what an earlier attempt made:\n{text}"));
-        let laid = unit.from.map(|_| LAID.to_owned());
-        let notes: Vec<String> = failed
-            .or(returned.filter(|note| !note.is_empty()))
-            .into_iter()
-            .chain(declined)
-            .chain(laid)
-            .chain(unit.note.clone())
-            .collect();
-        let note = (!notes.is_empty()).then(|| notes.join("\n\n"));
+        let before = profile.as_ref().and_then(|profile| follow::before(state, unit, profile));
         let eager = self.is_early(&task);
         let job = Job {
             board: self.board.clone(),
@@ -117,7 +98,8 @@ impl Dispatcher {
             output: handoff::wanted(&self.board, &task.id),
             asked: handoff::asks(&self.board, &task.id),
             message: Texts::of(state, &self.world.identity).message(state, unit),
-            note,
+            before,
+            note: unit.note.clone(),
             returned: unit.returned.clone(),
             epoch: state.epoch,
             locks: self.locks.files(&id),

@@ -85,6 +85,7 @@ pub(super) async fn verify(
         from: None,
         output: Output::Unused,
         message: message.to_owned(),
+        before: None,
         note: None,
         returned: None,
         epoch: state.epoch,
@@ -112,6 +113,7 @@ pub(super) async fn verify(
         setup: job.task.setup.clone(),
         // No attempt's: what it changes is nobody's work.
         label: "verify".to_owned(),
+        near: None,
     };
     let Ready { lease, seat, .. } = match world.ready(wish, halt).await? {
         Ok(ready) => ready,
@@ -121,7 +123,7 @@ pub(super) async fn verify(
     let mut place = Place::of(&lease, &seat).fenced(world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let verdict = {
-        let (launch, _scratch) = brief(world, &job, &place, given)?;
+        let (launch, _scratch) = brief(world, &job, &place, None, given)?;
         // Nobody watches its lines; they are in its log.
         let (tell, _) = mpsc::unbounded_channel();
         run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await

@@ -1,0 +1,83 @@
+//! What an agent told of its attempt, and what that and its end come to.
+//!
+//! Knows no process and no worktree: an exit and a patch come in.
+
+use crate::agent::{Heard, ResultFile};
+use crate::executor::{Exit, How};
+use crate::model::{Failure, Patch, RepoPath, Trouble, Usage};
+
+/// What an agent told of its attempt.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Whether it speaks, so that its exit status alone decides nothing.
+    pub speaks: bool,
+    /// How it failed.
+    pub failure: Option<Failure>,
+    /// What it hands on.
+    pub output: Option<String>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What it was refused.
+    pub refused: Vec<String>,
+}
+
+impl Said {
+    /// What it told while it worked, or wrote down at its end.
+    pub fn of(heard: Option<Heard>, result: Option<ResultFile>) -> Self {
+        match (heard, result) {
+            (Some(Heard { failure, text, usage, refused }), _) => {
+                Self { speaks: true, failure, output: Some(text), usage: Some(usage), refused }
+            }
+            (None, Some(ResultFile { output, usage, failure })) => {
+                Self { failure, output, usage: Some(usage), ..Self::default() }
+            }
+            (None, None) => Self::default(),
+        }
+    }
+
+    /// Only who was to go on with a conversation can have lost it.
+    pub fn of_session(mut self, went_on: bool) -> Self {
+        if let Some(Failure::Agent { kind: kind @ Trouble::Session, .. }) = &mut self.failure
+            && !went_on
+        {
+            *kind = Trouble::Other;
+        }
+        self
+    }
+}
+
+/// Why the attempt failed, before `verify` is asked.
+pub fn failed(
+    exit: &Exit,
+    said: &Said,
+    patch: &Patch,
+    incomplete: Vec<(RepoPath, String)>,
+) -> Option<Failure> {
+    let ended = match &exit.how {
+        How::Code(0) => None,
+        How::Code(code) => Some(Failure::Exit { code: *code }),
+        How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
+        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
+        How::Timeout => Some(Failure::Timeout),
+        How::Idle => Some(Failure::Idle),
+        How::Stopped => Some(Failure::Interrupted),
+        How::Lost => Some(Failure::Lost),
+    };
+    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
+    let ended = match by_itself {
+        true if said.speaks => said.failure.clone(),
+        true => said.failure.clone().or(ended),
+        false => ended,
+    };
+    if !incomplete.is_empty() {
+        return Some(Failure::Incomplete { paths: incomplete });
+    }
+    if ended.is_some() {
+        return ended;
+    }
+    if patch.changes.is_empty() && !said.refused.is_empty() {
+        let message = format!("it was refused {}", said.refused.join(", "));
+        return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
+    }
+    None
+}
