@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use crate::model::Sandbox;
 
@@ -46,6 +47,7 @@ pub fn launch() -> ExitCode {
     if parent.as_deref().map(OsStr::new) != Some(&supervisor) {
         return ExitCode::from(REFUSED);
     }
+    hear_interrupts();
     let argv = match confined(&fence, argv) {
         Ok(argv) => argv,
         Err(why) => return refuse(&nonce, &format!("its sandbox can't be put on: {why}")),
@@ -63,6 +65,14 @@ pub fn launch() -> ExitCode {
     };
     let text = format!("`{}` can't be started: {why}", program.to_string_lossy());
     refuse(&nonce, &text)
+}
+
+/// Lets the command hear the signal by which it is asked to end. Whoever starts todone in the background
+/// of a script has it ignored, all processes inherit that, and a shell can't even trap it then. A
+/// signal that is caught is set back by exec, and to catch one takes no `unsafe`.
+fn hear_interrupts() {
+    // Without it the command is killed when its grace is over.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default());
 }
 
 /// Tells the supervisor why the command can't be started.

@@ -3,11 +3,12 @@
 //! Knows nothing of what escapes.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use todone::executor::{Executor as _, FileLock, How, Local, Stop};
 
-use crate::bench::{Bench, LONG, Pipe, hear, run, start};
+use crate::bench::{Bench, LONG, PROGRAM, Pipe, hear, run, start};
 
 #[tokio::test]
 async fn by_itself() {
@@ -130,6 +131,25 @@ async fn not_so_gently_when_the_grace_is_over() {
     let exit = running.exit.await.expect("it says how it ended");
     assert_eq!(exit.how, How::Stopped);
     assert!(exit.took >= Duration::from_millis(300), "{:?}", exit.took);
+}
+
+#[tokio::test]
+async fn gently_also_where_interrupts_are_ignored() {
+    let bench = Bench::new();
+    let program = bench.path("todone");
+    // By a process of its own: a program that somebody has open for writing can't be started, and
+    // what another test forks right now would hold it open.
+    let script =
+        "printf '#!/bin/sh\\ntrap \"\" INT\\nexec %s \"$@\"\\n' \"$1\" > \"$2\"; chmod 755 \"$2\"";
+    let made = Command::new("sh").args(["-c", script, "sh", PROGRAM]).arg(&program).status();
+    assert!(made.expect("sh runs").success());
+    let command =
+        bench.script("trap 'echo bye; exit 3' INT; echo up; while :; do sleep 0.02; done");
+    let mut running = Local::new(program).start(command);
+    hear(&mut running, "up").await;
+    running.stop.send(Stop::Gently).expect("it runs");
+    let exit = running.exit.await.expect("it says how it ended");
+    assert_eq!((exit.how, exit.tail.as_slice()), (How::Stopped, &b"up\nbye\n"[..]));
 }
 
 #[tokio::test]
