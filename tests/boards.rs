@@ -167,6 +167,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("task", "agent", "agent = 'b'"),
     ("task", "prompt", "prompt = 'p'"),
     ("task", "prompt_file", "prompt_file = 'prompts/plain.md'"),
+    ("task", "prompt_template", "prompt_template = 'prompts/frame.md'"),
     ("task", "run", "run = 'true'"),
     ("task", "command", "command = ['true']"),
     ("task", "shell", "shell = ['bash', '-c']"),
@@ -209,8 +210,10 @@ fn with(place: &str, key: &str, line: &str) -> String {
     let id = if place == "task" && key == "id" { "" } else { "id = 't'" };
     let agentless = ["run", "command", "branch", "patch"].contains(&key);
     let agent = if place == "task" && (agentless || key == "agent") { "" } else { "agent = 'a'" };
-    let tasks =
-        format!("[[task]]\n{id}\n{agent}\n{}\n[[task]]\nid = 's'\nrun = 'true'\n", at("task"));
+    let tasks = format!(
+        "[[task]]\n{id}\n{agent}\n{}\n[[task]]\nid = 's'\nrun = 'true'\npublish = 'news'\n",
+        at("task")
+    );
     let tasks = if place == "board" && key == "task" { "" } else { &tasks };
     format!(
         "defaults.prompt = 'q'\n{}\n[agent.a]\n{command}\n{}\n[agent.b]\ncommand = ['true']\n{tasks}",

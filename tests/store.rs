@@ -124,6 +124,8 @@ fn every_kind() -> Vec<EventKind> {
             built_on: Vec::new(),
             from: Some(oid(5)),
             session: Some("s".to_owned()),
+            heard: vec![(id("scout"), 2)],
+            trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {

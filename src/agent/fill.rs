@@ -2,7 +2,7 @@
 //!
 //! Knows no shell: a script is never filled.
 
-use super::Assignment;
+use super::{Assignment, frame};
 use crate::model::{ForeachSource, RepoPath};
 
 /// The most of one value that a model is told in its prompt; it can read the rest in the file.
@@ -16,16 +16,21 @@ pub(super) fn placeholder(text: &str) -> Option<&str> {
     (!inside.contains(['{', '}'])).then_some(inside.trim())
 }
 
-/// The text with its placeholders filled in, once: what a value says is not read again. A
-/// placeholder with another name stays as it is.
+/// A prompt with its placeholders filled in, once: what a value says is not read again. A placeholder
+/// with another name stays as it is.
 pub(super) fn prompt(assignment: &Assignment<'_>, text: &str) -> Vec<u8> {
+    each(text, |name| value(assignment, name))
+}
+
+/// The text with those of its placeholders filled in, once, that have a value.
+pub(super) fn each(text: &str, value: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
         out.extend_from_slice(&rest.as_bytes()[..open]);
         rest = &rest[open..];
         let filled = rest.find("}}").and_then(|close| {
-            let value = value(assignment, placeholder(&rest[..close + 2])?)?;
+            let value = value(placeholder(&rest[..close + 2])?)?;
             Some((close + 2, value))
         });
         match filled {
@@ -44,7 +49,8 @@ pub(super) fn prompt(assignment: &Assignment<'_>, text: &str) -> Vec<u8> {
     out
 }
 
-fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
+/// What the task itself is called and works on.
+pub(super) fn of_task(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
     let items = assignment.unit.items.as_deref();
     match name {
         "items" => Some(items?.iter().map(RepoPath::as_bytes).collect::<Vec<_>>().join(&b'\n')),
@@ -53,6 +59,17 @@ fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
             _ => None,
         },
         "task" => Some(assignment.unit.id.as_str().as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
+    if let Some(topic) = name.strip_prefix("topics.") {
+        let messages = assignment.around.topics.get(topic)?;
+        return Some(frame::said(assignment, topic, messages));
+    }
+    match name {
+        "items" | "item" | "task" => of_task(assignment, name),
         _ => {
             let (id, part) = name.strip_prefix("needs.")?.rsplit_once('.')?;
             let handed = assignment.needs.iter().find(|(need, _)| need.as_str() == id);
@@ -64,7 +81,10 @@ fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
                 _ => return None,
             };
             match value {
-                Some(value) => Some(inserted(assignment, &format!("needs.{id}.{part}"), value)),
+                Some(value) => {
+                    let name = format!("needs.{id}.{part}");
+                    Some(inserted(assignment, &name, value, &name))
+                }
                 // A need that printed nothing worth keeping has an empty output.
                 None => assignment.task.needs.iter().any(|n| n.as_str() == id).then(Vec::new),
             }
@@ -73,8 +93,14 @@ fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// A value that another task made, as it stands in a prompt. It may be as long as a tool's output, and
-/// say anything: what is too long for a model is cut, and a model sees where it begins and ends.
-fn inserted(assignment: &Assignment<'_>, name: &str, value: &[u8]) -> Vec<u8> {
+/// say anything: what is too long for a model is cut, and a model sees where it begins and ends. `file`
+/// is what holds all of it.
+pub(super) fn inserted(
+    assignment: &Assignment<'_>,
+    name: &str,
+    value: &[u8],
+    file: &str,
+) -> Vec<u8> {
     let model = assignment.profile.is_some_and(|profile| profile.kind.is_llm());
     let most = match (assignment.short, model) {
         (true, _) => MOST_SHORT,
@@ -83,7 +109,7 @@ fn inserted(assignment: &Assignment<'_>, name: &str, value: &[u8]) -> Vec<u8> {
     };
     let mut text = value[..cut(value, most)].to_vec();
     if text.len() < value.len() {
-        let file = assignment.scratch.join(name);
+        let file = assignment.scratch.join(file);
         let size = value.len();
         let said = format!("\n[cut: all of it, {size} bytes, is in {}]", file.display());
         text.extend_from_slice(said.as_bytes());
@@ -96,7 +122,7 @@ fn inserted(assignment: &Assignment<'_>, name: &str, value: &[u8]) -> Vec<u8> {
 }
 
 /// A line that no run of backticks in the text ends.
-fn fence(text: &[u8]) -> String {
+pub(super) fn fence(text: &[u8]) -> String {
     let runs = text.split(|byte| *byte != b'`').map(<[u8]>::len);
     "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
 }

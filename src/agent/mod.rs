@@ -17,18 +17,22 @@
 //! | `shape.rs` | which JSON Schemas the models' services take |
 //! | `values.rs` | the variables and files that every task gets |
 //! | `handed.rs` | what needed tasks hand over |
+//! | `around.rs` | what a task is told beside its own words |
+//! | `frame.rs` | the prompt: what is asked, in a frame that a team can write itself |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
 //! | `environment.rs` | what a task inherits from the caller |
 //!
 //! To add one: write a file with a type that implements [`Adapter`], and give it a row in `adapter`.
 
 mod aider;
+mod around;
 mod claude;
 mod codex;
 mod command;
 mod copilot;
 mod environment;
 mod fill;
+mod frame;
 mod gemini;
 mod handed;
 mod json;
@@ -46,6 +50,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work};
 
+pub use around::{Around, Message, Shown};
 pub use environment::{base_env, no_push};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
@@ -78,6 +83,8 @@ pub struct Assignment<'a> {
     pub scratch: &'a Path,
     /// What each needed task hands over.
     pub needs: &'a BTreeMap<TaskId, Handed>,
+    /// What else it is told.
+    pub around: &'a Around,
     /// Whether it is to be told less, since it had too much to read before.
     pub short: bool,
     /// Added to the prompt, such as what went wrong the time before.
@@ -97,6 +104,8 @@ pub struct Launch {
     pub input: Option<Vec<u8>>,
     /// Files to be written before the start, with absolute paths below the scratch directory.
     pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// What an agent is asked.
+    pub prompt: Option<Vec<u8>>,
 }
 
 /// How one kind of agent is talked to.
@@ -189,6 +198,7 @@ pub fn follows(kind: &ProfileKind) -> bool {
 /// How this attempt is started.
 pub fn launch(assignment: &Assignment<'_>) -> Launch {
     let mut values = values::Values::of(assignment);
+    let mut question = None;
     let mut start = match &assignment.task.work {
         Work::Branch { .. } => unreachable!("BUG: nothing is run for commits that exist"),
         Work::Run { script } => {
@@ -204,8 +214,10 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
             let adapter = adapter.unwrap_or_else(|| {
                 unreachable!("BUG: a run refuses agent `{name}`, whose kind it does not know")
             });
-            let asked = values.prompt(assignment, &prompt.text);
-            adapter.start(profile, assignment, &asked)
+            let asked = values.prompt(assignment, prompt);
+            let start = adapter.start(profile, assignment, &asked);
+            question = Some(asked.text);
+            start
         }
     };
     if let Some(profile) = assignment.profile {
@@ -214,7 +226,7 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
     values.more(std::mem::take(&mut start.env), std::mem::take(&mut start.files));
     values.all_of(&assignment.task.env);
     let (env, files) = values.into_parts();
-    Launch { argv: start.argv, env, input: start.input, files }
+    Launch { argv: start.argv, env, input: start.input, files, prompt: question }
 }
 
 /// The program of an agent with the arguments that the user gives it: by default its kind's name.

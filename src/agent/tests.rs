@@ -19,6 +19,7 @@ struct Case {
     unit: Unit,
     profile: Option<Profile>,
     needs: BTreeMap<TaskId, Handed>,
+    around: Around,
     note: Option<String>,
 }
 
@@ -47,6 +48,9 @@ fn case(work: Work) -> Case {
         retry: Retry::default(),
         priority: 0,
         changes: Changes::Optional,
+        context: Vec::new(),
+        publish: Vec::new(),
+        subscribe: Vec::new(),
         expect: None,
         copy: Vec::new(),
         setup: None,
@@ -58,7 +62,14 @@ fn case(work: Work) -> Case {
         on_reject: Default::default(),
     };
     let unit = Unit { id: id("convert"), task: id("convert"), items: None };
-    Case { task, unit, profile: None, needs: BTreeMap::new(), note: None }
+    Case {
+        task,
+        unit,
+        profile: None,
+        needs: BTreeMap::new(),
+        around: Around::default(),
+        note: None,
+    }
 }
 
 fn run(script: &str) -> Case {
@@ -70,7 +81,7 @@ fn command(argv: &[&str]) -> Case {
 }
 
 fn agent(argv: &[&str], text: &str) -> Case {
-    let prompt = Prompt { text: text.to_owned() };
+    let prompt = Prompt { text: text.to_owned(), template: None };
     let mut case = case(Work::Agent { profile: "helper".into(), prompt });
     let mut profile = Profile::new("helper", ProfileKind::Command);
     profile.command = argv.iter().map(|word| (*word).to_owned()).collect();
@@ -110,6 +121,7 @@ impl Case {
             worktree: scratch,
             scratch,
             needs: &self.needs,
+            around: &self.around,
             short: false,
             note: self.note.as_deref(),
             session: None,

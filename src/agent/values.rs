@@ -13,6 +13,9 @@
 //! | `TODONE_NEEDS_<ID>_OUTPUT_FILE` | a file with the same |
 //! | `TODONE_NEEDS_<ID>_JSON`, `…_JSON_FILE` | its structured output, if it has some |
 //! | `TODONE_NEEDS_<ID>_PATCH`, `…_PATCH_FILE` | what it changed, if the task names one of the two |
+//! | `TODONE_TOPIC_<NAME>`, `…_FILE` | what was published on a topic that it hears, as a JSON list |
+//! | `TODONE_CONTEXT_FILE` | a file with the paths that `context` names, each followed by NUL |
+//! | `TRACEPARENT` | its place in the trace of the run |
 //! | `TODONE_OUTPUT` | where the task may write structured output of its own |
 //! | `TODONE_PROMPT_FILE` | a file with the prompt |
 //! | `TODONE_RESULT_FILE` | where an agent with a command of its own may say what it used |
@@ -29,7 +32,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use super::{Asked, Assignment, fill};
+use super::{Asked, Assignment, around, frame};
+use crate::model::{Prompt, TaskId};
 
 /// The longest value that is passed as a variable.
 pub const MOST_INLINE: usize = 32 * 1024;
@@ -71,6 +75,7 @@ impl Values {
         values.set("TODONE_OUTPUT", super::handed::path(assignment.scratch));
         values.items(assignment);
         values.needs(assignment);
+        values.around(assignment);
         values
     }
 
@@ -113,20 +118,34 @@ impl Values {
         }
     }
 
-    /// Fills in a prompt, adds the note, and makes a file of it.
-    pub(super) fn prompt(&mut self, assignment: &Assignment<'_>, text: &str) -> Asked {
-        let mut text = match assignment.session {
-            Some(_) => Vec::new(),
-            None => fill::prompt(assignment, text),
-        };
-        if let Some(note) = assignment.note {
-            if !text.is_empty() {
-                text.truncate(text.trim_ascii_end().len());
-                text.extend_from_slice(b"\n\n");
-            }
-            text.extend_from_slice(note.trim_end().as_bytes());
-            text.push(b'\n');
+    /// What topics brought, and the files that belong to the task.
+    fn around(&mut self, assignment: &Assignment<'_>) {
+        if let Some(trace) = &assignment.around.trace {
+            self.set("TRACEPARENT", trace);
         }
+        for (topic, messages) in &assignment.around.topics {
+            let list = around::as_list(messages).into_bytes();
+            let name = format!("TODONE_TOPIC_{}", TaskId::in_env(topic));
+            if fits(&list) {
+                self.set(&name, OsString::from_vec(list.clone()));
+            }
+            let file = self.file(&format!("topic.{topic}"), list);
+            self.set(format!("{name}_FILE"), file);
+        }
+        if !assignment.task.context.is_empty() {
+            let mut list = Vec::new();
+            for shown in &assignment.around.files {
+                list.extend_from_slice(shown.path.as_bytes());
+                list.push(0);
+            }
+            let file = self.file("context", list);
+            self.set("TODONE_CONTEXT_FILE", file);
+        }
+    }
+
+    /// Puts a prompt into its frame, and makes a file of it.
+    pub(super) fn prompt(&mut self, assignment: &Assignment<'_>, prompt: &Prompt) -> Asked {
+        let text = frame::prompt(assignment, prompt);
         let file = self.file("prompt", text.clone());
         self.set("TODONE_PROMPT_FILE", &file);
         self.set("TODONE_RESULT_FILE", super::result::path(assignment.scratch));

@@ -16,6 +16,8 @@ pub(super) struct Head<'t> {
     pub(super) needs: Vec<(Span, &'t str)>,
     /// Whether it is split into shares.
     pub(super) foreach: bool,
+    /// The topics that it publishes on, and those that it hears.
+    pub(super) topics: [Vec<(Span, &'t str)>; 2],
 }
 
 /// Complains of ids, needs and circles.
@@ -23,6 +25,34 @@ pub(super) fn check(heads: &[Head<'_>], c: &mut Checker<'_>) {
     let known = ids(heads, c);
     let edges = needs(heads, &known, c);
     circles(heads, &edges, c);
+    topics(heads, c);
+}
+
+/// Complains of topics that can't be called so, and of those that nobody else publishes on.
+fn topics(heads: &[Head<'_>], c: &mut Checker<'_>) {
+    let mut known: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+    for (number, head) in heads.iter().enumerate() {
+        for (span, name) in &head.topics[0] {
+            if let Err(fault) = TaskId::for_board(name)
+                && !name.trim().is_empty()
+            {
+                let message = format!("bad name of a topic {}: {fault}", quote(name));
+                c.sink.fault(span.clone(), message);
+            }
+            known.entry(name).or_default().insert(number);
+        }
+    }
+    for (number, head) in heads.iter().enumerate() {
+        for (span, name) in &head.topics[1] {
+            let others = known.get(name).is_some_and(|by| by.iter().any(|task| *task != number));
+            if others || name.trim().is_empty() {
+                continue;
+            }
+            let hint = c.near.ask(name, known.keys().copied().filter(|known| known != name));
+            let hint = hint.unwrap_or_else(|| "another task must `publish` it".to_owned());
+            c.sink.hinted(span.clone(), format!("nobody publishes {}", quote(name)), hint);
+        }
+    }
 }
 
 /// Every id with the first task that has it.

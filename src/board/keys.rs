@@ -20,8 +20,21 @@ use Shape::{
 pub(super) const IN_ARGV: &[&str] = &["items", "item", "task"];
 /// The names that an element of an agent's argv may hold.
 const IN_AGENT_ARGV: &[&str] = &["prompt", "items", "item", "task"];
-/// The names that a prompt may hold (and those of `needs`).
-pub(super) const IN_PROMPT: &[&str] = &["items", "item", "task", "needs"];
+/// The names that a prompt may hold (those of `needs` and `topics` with a dot).
+pub(super) const IN_PROMPT: &[&str] = &["items", "item", "task", "needs", "topics"];
+/// The names that a template of prompts may hold.
+pub(super) const IN_TEMPLATE: &[&str] = &[
+    "prompt",
+    "task",
+    "description",
+    "items",
+    "item",
+    "rules",
+    "context",
+    "topics",
+    "before",
+    "answer",
+];
 /// The names that a commit's message may hold.
 const IN_MESSAGE: &[&str] = &["task", "description", "run", "board"];
 
@@ -205,7 +218,7 @@ const CACHE: &Section = &Section::new(
 );
 const CONTEXT: &Section = &Section::new(
     "context",
-    &[key("files", Many(&Glob), "none", "files that are shown to the agent")],
+    &[key("files", ManyFilling(&Glob, NO_GLOB), REQUIRED, "the files of the repository")],
 );
 const EXPECT: &Section = &Section::new(
     "expect",
@@ -233,6 +246,7 @@ const TASK_KEYS: &[Key] = &[
     key("needs", Many(&Word), "none", "the tasks whose merged patches it starts from").or(&["dependencies", "depends_on"]),
     key("agent", Either(&[Word, Later(&Filling(&Word, "name at least one agent"))]), "none", "the agent profile that does it").or(&["agent_type"]),
     key("prompt", Template(IN_PROMPT), "the description", "what the agent is asked"),
+    key("prompt_template", Filled, "none", "a file with what stands around prompts, relative to the board's folder; `{{ prompt }}` in it is the prompt"),
     key("prompt_file", Filled, "none", "the file that holds the prompt, relative to the board's folder"),
     key("run", Script, "none", "a shell script, without an agent; items are `\"$@\"`"),
     key("command", Filling(&Arg(IN_ARGV), NO_WORDS), "none", "program and arguments, without a shell and an agent"),
@@ -259,10 +273,10 @@ const TASK_KEYS: &[Key] = &[
     key("branch", Filled, "none", "a branch, or any revision, whose commits are the work; nothing is run"),
     key("patch", Later(&Filled), "none", "a patch file that is the work"),
     key("review", Flag, "false", "whether its patch waits until a person has approved it"),
-    key("context", Later(&Table(CONTEXT)), "none", "what its agent is shown"),
+    key("context", Table(CONTEXT), "none", "what it is shown"),
     key("expect", Table(EXPECT), "none", "what its structured output must be"),
-    key("publish", Later(&Many(&Word)), "none", "topics that its output goes to"),
-    key("subscribe", Later(&Many(&Word)), "none", "topics that it hears"),
+    key("publish", Many(&Word), "none", "topics on which others hear its output"),
+    key("subscribe", Many(&Word), "none", "topics that it hears: what was published before it began"),
     key("handoff", Later(&Table(HANDOFF)), "none", "how it gets what its needs hand over"),
     key("on_conflict", ON_CONFLICT, "the board's", "what happens if its patch can't be merged"),
     key("on_reject", ON_REJECT, "the board's", "what happens if a gate rejects it"),

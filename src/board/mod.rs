@@ -177,6 +177,7 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
             id: view.words("id").into_iter().next(),
             needs: view.words("needs"),
             foreach: view.find("foreach").is_some(),
+            topics: ["publish", "subscribe"].map(|key| view.words(key)),
         });
         locks.extend(view.words("locks").into_iter().map(|(_, name)| name));
     }

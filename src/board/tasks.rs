@@ -75,7 +75,8 @@ impl<'d> Decoder<'d, '_> {
             (None, Some(_)) => Shares::Broken,
             (None, None) => Shares::None,
         };
-        let context = Context { needs: &needs, shares };
+        let heard = topics(view, "subscribe");
+        let context = Context { needs: &needs, topics: &heard, shares };
         // With two ways there is no telling which was meant, so neither is looked into.
         let work = if one { self.work(view, place, &context) } else { None };
         let profile = match &work {
@@ -107,6 +108,7 @@ impl<'d> Decoder<'d, '_> {
         let mut seen = std::collections::BTreeSet::new();
         let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
         let expect = self.expect(view);
+        let context = table(view, "context");
         let sandbox = super::settings::sandbox(view, self.c)
             .or_else(|| profile.and_then(|profile| profile.sandbox.clone()))
             .unwrap_or_else(|| self.sandbox.clone());
@@ -130,6 +132,9 @@ impl<'d> Decoder<'d, '_> {
             retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),
             priority: view.value("priority").and_then(super::value::integer).unwrap_or_default(),
             changes: view.choice("changes").unwrap_or_default(),
+            context: context.map(|context| context.texts("files", &vars)).unwrap_or_default(),
+            publish: topics(view, "publish"),
+            subscribe: topics(view, "subscribe"),
             expect,
             copy: view.texts("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
             setup: script(view, "setup").map(|run| {
@@ -279,6 +284,7 @@ impl<'d> Decoder<'d, '_> {
 /// What the names in a task's strings are held against.
 pub(super) struct Context<'n> {
     pub(super) needs: &'n [(Span, &'n str)],
+    pub(super) topics: &'n [String],
     pub(super) shares: Shares,
 }
 
@@ -291,6 +297,17 @@ pub(super) enum Shares {
     Of(usize),
     /// Its `foreach` is at fault: nothing more is said of it.
     Broken,
+}
+
+/// Names of topics, each once.
+fn topics(view: &View<'_, '_>, key: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (_, name) in view.words(key) {
+        if !all.iter().any(|known| known == name) {
+            all.push(name.to_owned());
+        }
+    }
+    all
 }
 
 /// A script that is written as such or as a table with `run`.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The names that are todone's own. What else stands between braces belongs to somebody else.
-const OURS: &[&str] = &["task", "item", "items", "needs", "vars", "run", "prompt"];
+const OURS: &[&str] = &["task", "item", "items", "needs", "topics", "vars", "run", "prompt"];
 
 /// A `{{ name }}` in a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl<'t> Hole<'t> {
     /// Whether it is one of todone's names.
     pub(super) fn ours(&self) -> bool {
         let dotted = self.name.contains('.');
-        OURS.contains(&self.head()) && dotted == matches!(self.head(), "needs" | "vars")
+        OURS.contains(&self.head()) && dotted == matches!(self.head(), "needs" | "topics" | "vars")
     }
 
     /// The name behind `vars.`.
@@ -125,6 +125,10 @@ pub(super) fn in_script(hole: &Hole<'_>, place: Place) -> String {
             "`$TODONE_ITEMS_FILE` names a file with the items of a share".to_owned()
         }
         ("vars", _) => format!("`${}` holds it", var_env(hole.var().unwrap_or_default())),
+        ("topics", _) => {
+            let name = var_env(hole.name.strip_prefix("topics.").unwrap_or_default());
+            format!("`${}_FILE` names a file with it", name.replacen("VAR", "TOPIC", 1))
+        }
         ("needs", _) => {
             let task = hole.need().map_or(hole.name, |(task, _)| task);
             let name = var_env(task).replacen("TODONE_VAR", "TODONE_NEEDS", 1);

@@ -22,7 +22,7 @@ type Vars = BTreeMap<String, String>;
 
 /// The names that are filled in when a task starts or is committed.
 const LATER_NAMES: &[&str] =
-    &["prompt", "items", "item", "task", "needs", "description", "run", "board"];
+    &["prompt", "items", "item", "task", "needs", "topics", "description", "run", "board"];
 
 /// A table, or a task over `[defaults]`.
 pub(super) struct View<'t, 'i> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::fault::{Span, quote};
-use super::keys::IN_PROMPT;
+use super::keys::{IN_PROMPT, IN_TEMPLATE};
 use super::settings::first_word;
 use super::tasks::{Context, Decoder, Shares, WAYS};
 use super::template::{Hole, fill, holes};
@@ -13,7 +13,8 @@ use super::value::{View, elements, filled_texts};
 use crate::model::{ProfileKind, Prompt, Work};
 
 /// Keys that would do nothing for commits that exist already.
-const NOT_WITH_BRANCH: &[&str] = &["foreach", "verify", "outputs", "changes", "expect"];
+const NOT_WITH_BRANCH: &[&str] =
+    &["foreach", "verify", "outputs", "changes", "context", "publish", "subscribe", "expect"];
 
 impl Decoder<'_, '_> {
     /// What a task does.
@@ -111,7 +112,28 @@ impl Decoder<'_, '_> {
             self.in_context(word, &agent_place, context);
         }
         self.c.sink.name_since(before, &format!("the command of agent {}", quote(&name)));
-        Some(Work::Agent { profile: name, prompt: Prompt { text } })
+        let template = self.template(view);
+        Some(Work::Agent { profile: name, prompt: Prompt { text, template } })
+    }
+
+    /// What stands around the prompt.
+    fn template(&mut self, view: &View<'_, '_>) -> Option<String> {
+        let span = view.value("prompt_template")?.span();
+        let name = view.text("prompt_template", &self.c.vars)?;
+        let text = self.file(&name, &span, "prompt_template")?;
+        let names: Vec<&str> = holes(&text).iter().map(|hole| hole.name).collect();
+        if !names.contains(&"prompt") {
+            let message = format!("{} has no `{{{{ prompt }}}}`", quote(&name));
+            let hint = "it stands where the prompt of the task is to be".to_owned();
+            self.c.sink.hinted(span.clone(), message, hint);
+        }
+        for name in names.iter().filter(|name| !name.contains('.') && !IN_TEMPLATE.contains(name)) {
+            if let Some(near) = self.c.near.ask(name, IN_TEMPLATE.iter().copied()) {
+                let message = format!("`{{{{ {name} }}}}` is no name of a template");
+                self.c.sink.hinted(span.clone(), message, near);
+            }
+        }
+        Some(fill(&text, &self.c.vars, IN_TEMPLATE).into_owned())
     }
 
     /// The agent that is named, the first of several; complains of those that there are not.
@@ -230,6 +252,17 @@ impl Decoder<'_, '_> {
     /// The same, and of needs that the task has not.
     fn prompt_names(&mut self, text: &str, span: &Span, context: &Context<'_>) {
         self.in_context(text, span, context);
+        for hole in holes(text).iter().filter(|hole| hole.head() == "topics" && hole.ours()) {
+            let topic = hole.name.strip_prefix("topics.").unwrap_or_default();
+            if !context.topics.iter().any(|known| known == topic) {
+                let place = self.c.inside(span, &text[hole.range.clone()]);
+                let near = self.c.near.ask(topic, context.topics.iter().map(String::as_str));
+                let hint = near.unwrap_or_else(|| format!("add {} to `subscribe`", quote(topic)));
+                let message =
+                    format!("{}: the task does not hear {}", quote(&hole.shown()), quote(topic));
+                self.c.sink.hinted(place, message, hint);
+            }
+        }
         for hole in holes(text).iter().filter(|hole| hole.head() == "needs" && hole.ours()) {
             let place = self.c.inside(span, &text[hole.range.clone()]);
             self.need(hole, &quote(&hole.shown()), place, context);

@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 use crate::event::{AttemptState, RunState, UnitState, UnitStatus};
+use crate::git::Repo;
 use crate::model::{Isolation, Outcome, Sandbox, TaskId, Work};
 use crate::report;
 use crate::run::{Names, select};
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Only the directory in which the task runs now, or in which it is being mended
     #[arg(long, conflicts_with = "json")]
     path: bool,
+    /// Only what the agent was asked, in the last attempt
+    #[arg(long, conflicts_with_all = ["json", "path"])]
+    prompt: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -35,6 +39,9 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
     let pick = select(&state, &args.tasks)?;
     if args.path {
         return path(&state, &pick.units);
+    }
+    if args.prompt {
+        return prompt(&repo, &state, &pick.units);
     }
     let mut out = anstream::stdout();
     if args.json {
@@ -83,6 +90,35 @@ fn path(state: &RunState, units: &[TaskId]) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(path.as_os_str().as_bytes())?;
     out.write_all(b"\n")?;
+    Ok(0)
+}
+
+/// Prints what the agent of the one task that is meant was asked, and nothing else.
+fn prompt(repo: &Repo, state: &RunState, units: &[TaskId]) -> Result<u8, Failure> {
+    let [id] = units else {
+        return Err(Failure::usage("--prompt takes one task"));
+    };
+    let unit = state.units.get(id);
+    let task = unit.and_then(|unit| state.board.task(&unit.unit.task));
+    if task.is_some_and(|task| !matches!(task.work, Work::Agent { .. })) {
+        let message = format!("`{id}` has no prompt: no agent does it");
+        let hint = format!("see what it does: todone show {id} -r {}", state.run);
+        return Err(Failure::usage(message).hint(hint));
+    }
+    let last = unit.and_then(|unit| unit.attempts.iter().rfind(|attempt| !attempt.by_hand));
+    let text = last.and_then(|attempt| {
+        let names = Names::of(&state.run);
+        let dir = repo.state_dir().join("runs").join(state.run.as_str());
+        std::fs::read(dir.join(names.prompt(id, attempt.number))).ok()
+    });
+    let Some(text) = text else {
+        return Err(Failure::usage(format!("the agent of `{id}` was not asked yet")));
+    };
+    let text = String::from_utf8_lossy(&text);
+    let mut out = anstream::stdout();
+    for line in text.lines() {
+        writeln!(out, "{}", report::escape::line(line.as_bytes()))?;
+    }
     Ok(0)
 }
 
@@ -249,6 +285,11 @@ fn attempt(
                 }
             }
         }
+    }
+    if !attempt.heard.is_empty() {
+        let heard: Vec<String> =
+            attempt.heard.iter().map(|(id, number)| format!("{id} (attempt {number})")).collect();
+        writeln!(out, "    heard {}", heard.join(", "))?;
     }
     writeln!(out, "    log: todone logs {id} -r {}", names.run())?;
     Ok(())

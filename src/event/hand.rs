@@ -44,6 +44,8 @@ impl UnitState {
             built_on,
             from: None,
             session: None,
+            heard: Vec::new(),
+            trace: None,
             started: at.saturating_sub(end.millis),
             ended: Some((at, end.clone())),
             salvaged: None,

@@ -121,6 +121,12 @@ pub enum EventKind {
         /// The agent's own name of the conversation that goes on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<String>,
+        /// The units, with the attempt of each, whose output it gets by the topics that it hears.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        heard: Vec<(TaskId, u32)>,
+        /// Its place in the trace of the run, as `TRACEPARENT` holds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
     },
     /// An attempt ended; its snapshot, if there is one, has its ref already.
     AttemptEnded {

@@ -112,6 +112,10 @@ pub struct AttemptState {
     pub from: Option<Oid>,
     /// The conversation of an earlier attempt that this one went on with.
     pub session: Option<String>,
+    /// The units and attempts that it heard on its topics.
+    pub heard: Vec<(TaskId, u32)>,
+    /// Its place in the trace of the run.
+    pub trace: Option<String>,
     /// When it began.
     pub started: u64,
     /// When it ended, and how; none: it runs, or nobody saw its end.

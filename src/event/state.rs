@@ -253,6 +253,8 @@ impl RunState {
                 built_on,
                 from,
                 session,
+                heard,
+                trace,
             } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
@@ -273,6 +275,8 @@ impl RunState {
                     built_on: built_on.clone(),
                     from: *from,
                     session: session.clone(),
+                    heard: heard.clone(),
+                    trace: trace.clone(),
                     started: event.at,
                     ended: None,
                     salvaged: None,

@@ -127,8 +127,13 @@ impl TaskId {
 
     /// The name in upper case with `_` for every other character, as environment variables have it.
     pub fn env_name(&self) -> String {
+        Self::in_env(&self.0)
+    }
+
+    /// The same of any name.
+    pub fn in_env(name: &str) -> String {
         let fold = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        self.0.chars().map(fold).collect()
+        name.chars().map(fold).collect()
     }
 }
 

@@ -172,6 +172,11 @@ pub enum Note {
         /// What is kept, in bytes.
         most: u64,
     },
+    /// No file of the tree that it started from matches its `context`.
+    NoContext {
+        /// The globs.
+        globs: Vec<String>,
+    },
     /// The file in which an agent says what it used can't be read.
     BadResult {
         /// Why.

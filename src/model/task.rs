@@ -54,6 +54,15 @@ pub struct Task {
     pub priority: i64,
     /// Whether a patch is expected.
     pub changes: Changes,
+    /// Globs of the files of the repository that it is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<String>,
+    /// The topics on which others get its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
+    /// The topics that it hears.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribe: Vec<String>,
     /// The JSON Schema that its structured output must meet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<serde_json::Value>,
@@ -111,9 +120,13 @@ pub enum Work {
 /// What an agent is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
-    /// The text, with `{{ items }}`, `{{ item }}`, `{{ task }}` and `{{ needs.<id>.output }}`;
+    /// The text, with `{{ items }}`, `{{ item }}`, `{{ task }}`, `{{ needs.<id>.output }}` and
+    /// `{{ topics.<name> }}`;
     /// empty if the task has none.
     pub text: String,
+    /// What stands around it: the text of the template; none: the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// A command that must succeed.

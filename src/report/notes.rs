@@ -40,6 +40,10 @@ pub fn note(note: &Note) -> String {
         Note::OutputCut { most } => {
             format!("it printed more than the {} KiB that are handed over", most >> 10)
         }
+        Note::NoContext { globs } => {
+            let globs = escape::line(globs.join("`, `").as_bytes());
+            format!("`context`: no file matches `{globs}`")
+        }
         Note::BadResult { reason } => {
             format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
         }

@@ -62,6 +62,7 @@ pub(super) fn brief(
         worktree: &place.worktree,
         scratch: &scratch,
         needs: &job.needs,
+        around: &job.around,
         short: job.short,
         note: note.as_deref(),
         session,
@@ -78,6 +79,12 @@ pub(super) fn brief(
     })?;
     for (path, bytes) in &launch.files {
         write(path, bytes)?;
+    }
+    if let Some(prompt) = &launch.prompt {
+        // Kept for people, and a person may see no secret in it.
+        let finder = world.secrets.finder();
+        let text = finder.map_or_else(|| prompt.clone(), |finder| finder.replaced(prompt));
+        write(&world.dir.join(world.names().prompt(&job.unit.id, job.attempt)), &text)?;
     }
     Ok((launch, scratch))
 }

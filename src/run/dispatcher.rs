@@ -23,6 +23,7 @@ use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
+use super::trace::{self, Trace};
 use super::waiting::Waiting;
 use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
@@ -71,6 +72,7 @@ struct Dispatcher {
     /// Who does a unit that has a worker.
     asked: BTreeMap<TaskId, Profile>,
     health: Health,
+    trace: Trace,
     fault: Option<Error>,
     /// Whether something happened after which the schedule must be asked again.
     stale: bool,
@@ -91,6 +93,7 @@ pub async fn drive(
     let places = places.map(|(place, task)| (task.id.clone(), place)).collect();
     let repo = &world.repo;
     let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
+    let trace = Trace::of(journal.state(), world.variable(trace::VARIABLE));
     let mut own = Dispatcher {
         locks: Locks::new(world.claims.clone(), world.run.clone(), here),
         waiting: Waiting::new(&world.dir),
@@ -105,6 +108,7 @@ pub async fn drive(
         places,
         asked: BTreeMap::new(),
         health: ask::health(journal.state()),
+        trace,
         journal,
         fault: None,
         stale: true,
@@ -260,6 +264,8 @@ impl Dispatcher {
                 built_on,
                 from,
                 session,
+                heard,
+                trace,
                 leftover,
                 go,
             }) => {
@@ -281,6 +287,8 @@ impl Dispatcher {
                     built_on,
                     from,
                     session,
+                    heard,
+                    trace,
                 };
                 self.journal.record(started)?;
                 // A worker that is gone has told its end already.

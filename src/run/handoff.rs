@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::agent::{self, Handed};
+use crate::agent::{self, Around, Handed};
 use crate::board;
 use crate::event::{RunState, UnitState};
 use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Work};
 
 use super::slot::{OUTPUT_CAP, World};
 use super::worker::{Job, Output};
-use super::{Error, secrets::Secrets};
+use super::{Error, secrets::Secrets, topics};
 
 fn units<'s>(state: &'s RunState, need: &TaskId) -> impl Iterator<Item = &'s UnitState> {
     let units = state.expanded.get(need).map_or(&[][..], Vec::as_slice);
@@ -55,13 +55,8 @@ fn of(state: &RunState, need: &TaskId) -> Handed {
     all
 }
 
-/// The patches that the task asks for, by name in its prompt, or by the variable's name in its script,
-/// command or environment: base and commit of each share's.
-pub fn patches(
-    state: &RunState,
-    task: &Task,
-    profile: Option<&Profile>,
-) -> BTreeMap<TaskId, Vec<(Oid, Oid)>> {
+/// The texts in which a task may name what it takes of another.
+fn texts<'t>(task: &'t Task, profile: Option<&'t Profile>) -> Vec<&'t str> {
     let mut texts: Vec<&str> = task.env.values().map(String::as_str).collect();
     texts.extend(task.verify.iter().map(|check| check.run.as_str()));
     texts.extend(profile.iter().flat_map(|profile| &profile.command).map(String::as_str));
@@ -71,13 +66,62 @@ pub fn patches(
         Work::Agent { prompt, .. } => texts.push(&prompt.text),
         Work::Branch { .. } => {}
     }
-    let asked = |need: &&TaskId| {
-        let names = [
-            format!("{{{{ needs.{need}.patch }}}}"),
-            format!("TODONE_NEEDS_{}_PATCH", need.env_name()),
-        ];
-        texts.iter().any(|text| names.iter().any(|name| text.contains(name)))
+    texts
+}
+
+/// Whether a text names a part of what a task hands over: in a prompt, or as a variable.
+fn names(texts: &[&str], need: &TaskId, part: &str) -> bool {
+    let names = [
+        format!("{{{{ needs.{need}.{part} }}}}"),
+        format!("TODONE_NEEDS_{}_{}", need.env_name(), part.to_ascii_uppercase()),
+    ];
+    texts.iter().any(|text| names.iter().any(|name| text.contains(name)))
+}
+
+/// What else a task is told.
+pub fn around(state: &RunState, task: &Task, heard: &[(TaskId, u32)]) -> Around {
+    let board = &state.board;
+    let from = ForeachSource::From(task.id.clone());
+    let reads = |other: &&Task| {
+        if !other.needs.contains(&task.id) {
+            return false;
+        }
+        let profile = match &other.work {
+            Work::Agent { profile, .. } => board.agents.get(profile),
+            _ => None,
+        };
+        let texts = texts(other, profile);
+        other.foreach.as_ref().is_some_and(|foreach| foreach.source == from)
+            || names(&texts, &task.id, "output")
+            || names(&texts, &task.id, "json")
     };
+    let about = task.description.as_ref().filter(|about| match &task.work {
+        Work::Agent { prompt, .. } => prompt.text.trim() != about.trim(),
+        _ => true,
+    });
+    Around {
+        about: about.cloned(),
+        protect: board.protect.clone(),
+        gates: board.gates.iter().map(|gate| gate.run.clone()).collect(),
+        readers: board.tasks.iter().filter(reads).map(|other| other.id.clone()).collect(),
+        heard: board.tasks.iter().any(|other| {
+            other.id != task.id && other.subscribe.iter().any(|name| task.publish.contains(name))
+        }),
+        wants_json: asks(board, &task.id).is_some(),
+        topics: topics::messages(state, task, heard),
+        ..Around::default()
+    }
+}
+
+/// The patches that the task asks for, by name in its prompt, or by the variable's name in its script,
+/// command or environment: base and commit of each share's.
+pub fn patches(
+    state: &RunState,
+    task: &Task,
+    profile: Option<&Profile>,
+) -> BTreeMap<TaskId, Vec<(Oid, Oid)>> {
+    let texts = texts(task, profile);
+    let asked = |need: &&TaskId| names(&texts, need, "patch");
     let of = |need: &TaskId| {
         let patches = units(state, need).filter_map(UnitState::patch);
         patches.map(|patch| (patch.base, patch.commit)).collect()
@@ -105,8 +149,8 @@ pub fn diff(world: &World, patches: &[(Oid, Oid)]) -> Result<Vec<u8>, Error> {
 
 /// Who needs what a task prints.
 pub fn wanted(board: &Board, id: &TaskId) -> Output {
-    let expected = board.task(id).is_some_and(|task| task.expect.is_some());
-    if !expected && !board.tasks.iter().any(|task| task.needs.contains(id)) {
+    let own = |task: &Task| task.expect.is_some() || !task.publish.is_empty();
+    if !board.task(id).is_some_and(own) && !board.tasks.iter().any(|task| task.needs.contains(id)) {
         return Output::Unused;
     }
     let items = board.tasks.iter().any(|task| {

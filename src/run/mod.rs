@@ -8,6 +8,7 @@ mod admit;
 mod apart;
 mod base;
 mod brief;
+mod context;
 mod create;
 mod culprit;
 mod dispatcher;
@@ -39,6 +40,8 @@ mod select;
 #[cfg(test)]
 mod simulated;
 mod slot;
+mod topics;
+mod trace;
 mod traces;
 mod trespass;
 mod trials;

@@ -120,6 +120,11 @@ impl Names {
         Path::new("logs").join(format!("{task}.{attempt}.out"))
     }
 
+    /// What the agent of an attempt was asked, relative to the run's folder.
+    pub fn prompt(&self, task: &TaskId, attempt: u32) -> PathBuf {
+        Path::new("logs").join(format!("{task}.{attempt}.prompt"))
+    }
+
     /// The log of the verify command of an attempt, relative to the run's folder.
     pub fn verify_log(&self, task: &TaskId, attempt: u32) -> PathBuf {
         Path::new("logs").join(format!("{task}.{attempt}.verify.log"))

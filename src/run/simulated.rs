@@ -216,6 +216,8 @@ impl World {
             built_on: Vec::new(),
             from: None,
             session: None,
+            heard: Vec::new(),
+            trace: None,
         });
         self.busy.live.insert(task.clone());
         self.running.push((task, attempt));

@@ -3,7 +3,7 @@
 //! Knows no task states and records no event.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -229,6 +229,12 @@ impl World {
     /// The names of this run.
     pub fn names(&self) -> Names {
         Names::of(&self.run)
+    }
+
+    /// A variable that tasks inherit.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        let found = self.env.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_os_str())
     }
 
     /// How the commit of a snapshot is written. The same for equal content, so that runs compare.

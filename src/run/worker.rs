@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Handed, Heard, Launch};
+use crate::agent::{self, Around, Handed, Heard, Launch};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
@@ -23,6 +23,7 @@ use crate::verify;
 use super::Error;
 use super::admit::{marks, refused};
 use super::brief::{brief, given};
+use super::context::complete;
 use super::ear::{self, Ear};
 use super::existing::existing;
 use super::follow::{self, Before};
@@ -78,6 +79,10 @@ pub struct Job {
     pub needs: BTreeMap<TaskId, Handed>,
     /// The patches that it asks for, base and commit of each share's.
     pub patches: BTreeMap<TaskId, Vec<(Oid, Oid)>>,
+    /// The units and attempts that it hears on its topics.
+    pub heard: Vec<(TaskId, u32)>,
+    /// What else it is told; the files of the repository come later.
+    pub around: Around,
     /// Whether it had too much to read before.
     pub short: bool,
     /// The task that asks for its structured output.
@@ -121,6 +126,10 @@ pub enum Tell {
         from: Option<Oid>,
         /// The conversation that goes on.
         session: Option<String>,
+        /// The units and attempts that it hears on its topics.
+        heard: Vec<(TaskId, u32)>,
+        /// Its place in the trace of the run.
+        trace: Option<String>,
         /// What was found in the slot: run label and commit.
         leftover: Option<(String, Option<Oid>)>,
         /// Answered when the start is recorded.
@@ -204,6 +213,8 @@ async fn in_slot(
         built_on: job.built_on.clone(),
         from: job.from,
         session: session.clone(),
+        heard: job.heard.clone(),
+        trace: job.around.trace.clone(),
         leftover: leftover.map(|left| (left.label, left.commit)),
         go,
     });
@@ -227,7 +238,7 @@ async fn in_slot(
             .await?
         }
     };
-    let job = with_patches(&world, job).await?;
+    let (job, unseen) = complete(&world, job).await?;
     let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let (launch, scratch) = brief(&world, &job, &place, session.as_deref(), given)?;
@@ -237,6 +248,7 @@ async fn in_slot(
     }
     let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
     let mut notes = notes;
+    notes.extend(unseen);
     let result = match (&job.profile, &heard) {
         (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets, &mut notes),
         _ => None,
@@ -336,27 +348,6 @@ async fn in_slot(
     Ok(Some(ended))
 }
 
-/// The same job with the diffs of the patches that it asks for.
-async fn with_patches(world: &World, mut job: Job) -> Result<Job, Error> {
-    if job.patches.is_empty() && job.before.is_none() {
-        return Ok(job);
-    }
-    let world = world.clone();
-    blocking(move || {
-        for (need, patches) in &job.patches {
-            let diff = handoff::diff(&world, patches)?;
-            job.needs.entry(need.clone()).or_default().patch = Some(diff);
-        }
-        if let Some(before) = &mut job.before
-            && let (Some(commit), None) = (before.commit, job.from)
-        {
-            before.diff = Some(handoff::diff(&world, &[(before.base, commit)])?);
-        }
-        Ok(job)
-    })
-    .await
-}
-
 /// Tells the start of an attempt that has no slot; whether it was recorded.
 pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>) -> bool {
     let (go, gone) = oneshot::channel();
@@ -370,6 +361,8 @@ pub(super) async fn begin_nowhere(job: &Job, tell: &mpsc::UnboundedSender<Tell>)
         built_on: job.built_on.clone(),
         from: job.from,
         session: None,
+        heard: job.heard.clone(),
+        trace: job.around.trace.clone(),
         leftover: None,
         go,
     });

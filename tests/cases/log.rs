@@ -146,6 +146,8 @@ impl Log {
             built_on: Vec::new(),
             from: None,
             session: None,
+            heard: Vec::new(),
+            trace: None,
         });
     }
 

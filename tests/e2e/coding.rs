@@ -126,7 +126,8 @@ fn flags_prompt_and_system_text_reach_the_agent() {
         claude.lines().collect::<Vec<_>>().join(" "),
         "-p --allowedTools Bash(cargo fmt) Bash(cargo fmt:*) Bash(test -f made) Bash(test -f made:*) \
          --permission-mode acceptEdits --output-format stream-json --verbose --model opus \
-         --append-system-prompt Be brief. stdin: Do it."
+         --append-system-prompt Be brief. stdin: Do it.  About this task, `t`: \
+         - When you are done, this must succeed in your directory: `test -f made`"
     );
     let agent = format!(
         "{}\nsystem = \"Be brief.\"\npermissions = \"read\"\nenv = {{ REPLAY_SEEN = {seen:?} }}",

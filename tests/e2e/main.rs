@@ -24,6 +24,7 @@ mod looking;
 mod merging;
 mod money;
 mod order;
+mod prompts;
 mod recovery;
 mod repositories;
 mod resuming;

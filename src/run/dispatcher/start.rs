@@ -20,6 +20,7 @@ use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
 use crate::run::schedule;
 use crate::run::slot::blocking;
+use crate::run::topics;
 use crate::run::worker::{Job, Tell, attempt};
 
 use super::ask::Ask;
@@ -85,14 +86,20 @@ impl Dispatcher {
         let unit = &state.units[&id];
         let before = profile.as_ref().and_then(|profile| follow::before(state, unit, profile));
         let eager = self.is_early(&task);
+        let heard = topics::heard(state, &task, unit.wave);
+        let mut around = handoff::around(state, &task, &heard);
+        let number = state.next_attempt(&id);
+        around.trace = Some(self.trace.place(&id, number));
         let job = Job {
             board: self.board.clone(),
             unit: unit.unit.clone(),
-            attempt: state.next_attempt(&id),
+            attempt: number,
             base: state.tip,
             built_on: Vec::new(),
             from: unit.from,
             needs: handoff::handed(state, &task),
+            heard,
+            around,
             short: Self::had_too_much(unit),
             patches: handoff::patches(state, &task, profile.as_ref()),
             output: handoff::wanted(&self.board, &task.id),

@@ -70,6 +70,8 @@ pub(super) async fn verify(
     let board = state.board.clone();
     let mut job = Job {
         needs: handoff::handed(state, &task),
+        heard: Vec::new(),
+        around: Default::default(),
         short: false,
         patches: handoff::patches(state, &task, None),
         asked: None,
