@@ -12,8 +12,8 @@ use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
     AttemptEnd, ConflictKind, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask,
-    RepoPath, RunId, Sandbox, Settled, Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit,
-    Verdict,
+    Remade, RepoPath, RunId, Sandbox, Settled, Shift, SkipReason, Strategy, Thing, Trespass, Trial,
+    Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -86,7 +86,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Rebuilt => 27,
         EventKind::Trespassed(_) => 28,
         EventKind::Sandboxed { .. } => 29,
-        EventKind::Unknown => 30,
+        EventKind::Remade(_) => 30,
+        EventKind::Unknown => 31,
     }
 }
 
@@ -108,6 +109,15 @@ fn every_kind() -> Vec<EventKind> {
         created("every"),
         EventKind::Owned { pid: 77, version: "0.1.0".to_owned() },
         EventKind::WaveStarted { wave: 0, base: oid(1) },
+        EventKind::Remade(Remade {
+            script: "make lock".to_owned(),
+            paths: vec!["lock".to_owned()],
+            tree: oid(4),
+            changes: Vec::new(),
+            failure: Some("no".to_owned()),
+            log: PathBuf::from("logs/regenerate.1.log"),
+            millis: 5,
+        }),
         EventKind::Expanded {
             task: id("api"),
             units: vec![Unit { id: id("api.0"), task: id("api"), items }],
@@ -232,7 +242,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..31).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..32).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

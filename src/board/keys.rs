@@ -88,7 +88,8 @@ const MERGE_RULE: &Section = &Section::new(
     "merge_rule",
     &[
         key("paths", Many(&Glob), REQUIRED, "the paths that the rule is for"),
-        key("regenerate", Later(&Script), "none", "the shell script that makes these files anew"),
+        key("regenerate", Script, "none", "the shell script that makes these files anew in the merged tree, wherever both sides changed them"),
+        key("timeout", Duration, "`10m`", "how long that script may take"),
         key("strategy", Choice(&["union", "ours", "theirs", "driver", "mergiraf"], &[]), "none", "what is taken of a file that can't be merged: where the two meet the lines of both, the whole file as it is at the tip or as the patch has it, or what a merge driver or Mergiraf makes of the three"),
         key("driver", Word, "none", "with `strategy = \"driver\"`: the merge driver of your git configuration, `merge.NAME.driver`"),
     ],

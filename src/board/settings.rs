@@ -233,12 +233,23 @@ fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
             (None, None) => c.sink.hinted(
                 value.span(),
                 "a merge rule says nothing of how its paths are merged",
-                "add `strategy = \"union\"`, `\"ours\"`, `\"theirs\"`, `\"driver\"` or `\"mergiraf\"`"
+                "add `strategy = \"union\"`, `\"ours\"`, `\"theirs\"`, `\"driver\"` or `\"mergiraf\"`, \
+                 or `regenerate = \"COMMAND\"`"
                     .to_owned(),
             ),
             _ => {}
         }
-        let Some(strategy) = view.choice("strategy") else { continue };
+        let regenerate = view.raw("regenerate");
+        if let Some(script) = view.value("regenerate") {
+            no_vars(script.get_ref().as_str().unwrap_or_default(), script.span(), c);
+        }
+        let timeout = view.duration("timeout", &c.vars);
+        if let (Some(value), None) = (view.value("timeout"), &regenerate) {
+            let message = "only a rule with `regenerate` has a `timeout`";
+            c.sink.hinted(value.span(), message, "take it out".to_owned());
+        }
+        let given = regenerate.is_some().then_some(Strategy::Regenerate);
+        let Some(strategy) = given.or_else(|| view.choice("strategy")) else { continue };
         let driver = view.find("driver");
         match (strategy, &driver) {
             (Strategy::Driver, None) => c.sink.hinted(
@@ -261,7 +272,8 @@ fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
             c.sink.hinted(span.clone(), message, "take letters, digits and `-`".to_owned());
         }
         let driver = name.map(|(_, name)| name.to_owned());
-        rules.push(MergeRule { paths: view.texts("paths", &c.vars), strategy, driver });
+        let paths = view.texts("paths", &c.vars);
+        rules.push(MergeRule { paths, strategy, driver, regenerate, timeout });
     }
     rules
 }
@@ -274,8 +286,8 @@ fn no_vars(script: &str, span: Span, c: &mut Checker<'_>) {
             .take_while(|ch| ch.is_ascii_alphanumeric() || *ch == '_')
             .collect();
         let place = c.inside(&span, &name);
-        let hint = "vars reach tasks; a gate reads what is in the tree".to_owned();
-        c.sink.hinted(place, format!("a gate has no `${name}`"), hint);
+        let hint = "vars reach tasks; this reads what is in the tree".to_owned();
+        c.sink.hinted(place, format!("there is no `${name}` here"), hint);
     }
 }
 

@@ -328,7 +328,7 @@ fn overruled(state: &RunState) -> BTreeSet<Oid> {
     for unit in state.units.values() {
         for settled in &unit.settled {
             match settled.by {
-                Strategy::Union | Strategy::Driver | Strategy::Mergiraf => {}
+                Strategy::Union | Strategy::Driver | Strategy::Mergiraf | Strategy::Regenerate => {}
                 Strategy::Ours => all.extend(patch(&unit.unit.id)),
                 // What it met is a commit of its own, unless all became one.
                 Strategy::Theirs if state.board.land_as == LandAs::Squash => {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Sandbox, Settled, SkipReason,
-    TaskId, Trespass, Unit,
+    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Remade, Sandbox, Settled,
+    SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -158,6 +158,9 @@ pub enum EventKind {
     },
     /// A gate ran.
     GateEnded(GateRun),
+    /// The script of a merge rule ran. What it made has a ref already, and is used again wherever the
+    /// same is asked for.
+    Remade(Remade),
     /// The patches of a wave are merged in memory; the branch will move from `from` to `to`.
     IntegrationPlanned {
         /// The wave.

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{AttemptEnd, Board, GateRun, Oid, Outcome, Plan, RunId, TaskId, Trespass, Unit};
+use crate::model::{
+    AttemptEnd, Board, GateRun, Oid, Outcome, Plan, Remade, RunId, TaskId, Trespass, Unit,
+};
 
 use super::again::Rebuild;
 use super::parts::{
@@ -78,6 +80,8 @@ pub struct RunState {
     pub former: Vec<(TaskId, Oid)>,
     /// The gates that ran, in order.
     pub gates: Vec<GateRun>,
+    /// The scripts of merge rules that ran, in order.
+    pub remade: Vec<Remade>,
     /// How landing stands.
     pub land: LandState,
     /// Whether it landed and that was not taken back, though more may have been merged since.
@@ -162,6 +166,7 @@ impl RunState {
             merged: Vec::new(),
             former: Vec::new(),
             gates: Vec::new(),
+            remade: Vec::new(),
             land: LandState::Open,
             has_landed: false,
             rebuild: None,
@@ -300,6 +305,7 @@ impl RunState {
             EventKind::GateEnded(gate) => {
                 self.gate_ended(gate);
             }
+            EventKind::Remade(made) => self.remade.push(made.clone()),
             EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again, settled } => {
                 if self.tip != *from {
                     return Err(format!("the tip is {}, not {from}", self.tip));

@@ -65,6 +65,39 @@ fn paths(stages: &[Stage], said: &[RawConflict]) -> BTreeMap<RepoPath, Sides> {
     all
 }
 
+/// A file that both sides changed, without a place where they meet.
+pub(super) fn bare(path: RepoPath, [base, ours, theirs]: Sides) -> ConflictFile {
+    ConflictFile {
+        path,
+        kind: ConflictKind::Content,
+        with: Vec::new(),
+        foreign: Vec::new(),
+        base,
+        ours,
+        theirs,
+        hunks: Vec::new(),
+        capped: false,
+        message: String::new(),
+        note: None,
+    }
+}
+
+/// Names the tasks that these files were changed by before.
+pub(super) fn met(
+    objects: &mut Objects,
+    step: &Step,
+    onto: Oid,
+    files: &mut [ConflictFile],
+    merged: &[(TaskId, Oid)],
+) -> Result<(), Error> {
+    let lineage = Lineage::since(objects, step.patch.base, onto, merged)?;
+    for file in files {
+        let met = lineage.touched(objects, std::slice::from_ref(&file.path))?;
+        (file.with, file.foreign) = lineage.names(&met);
+    }
+    Ok(())
+}
+
 fn is_conflict(one: &RawConflict) -> bool {
     one.kind.starts_with("CONFLICT")
 }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use crate::git::{Driver, Error, Identity, Repo, ThreeWay};
 use crate::model::{Conflict, MergeRule, MergeStyle, Oid, Patch, Settled, Strategy, TaskId};
 
-pub use settle::Rules;
+pub use settle::{Remaker, Rules};
 
 /// One patch to be merged.
 #[derive(Clone, Debug)]
@@ -90,6 +90,7 @@ pub struct Merger<'r> {
     style: MergeStyle,
     both_ways: bool,
     rules: Rules,
+    remaker: Option<Remaker>,
     /// Made when the first patch needs it.
     three_way: Option<ThreeWay>,
     /// Made when the first rule needs it.
@@ -109,13 +110,29 @@ impl<'r> Merger<'r> {
         both_ways: bool,
     ) -> Result<Self, Error> {
         let (rules, drivers) = (Rules::default(), BTreeMap::new());
-        let (three_way, union) = (None, None);
-        Ok(Self { repo, base_tree, committer, style, both_ways, rules, three_way, union, drivers })
+        let (remaker, three_way, union) = (None, None, None);
+        Ok(Self {
+            repo,
+            base_tree,
+            committer,
+            style,
+            both_ways,
+            rules,
+            remaker,
+            three_way,
+            union,
+            drivers,
+        })
     }
 
     /// The same with rules that settle conflicts.
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
+    }
+
+    /// The same with somebody who runs the scripts of rules.
+    pub fn with_remaker(self, remaker: Remaker) -> Self {
+        Self { remaker: Some(remaker), ..self }
     }
 
     /// Merges the steps onto the commit `tip`, one after another; a conflict holds up nothing else.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::git::{Clash, CommitData, Error, Quarantine, merge_bases};
-use crate::model::{MergeStyle, Oid, Patch, RepoPath, TaskId};
+use crate::model::{Conflict, MergeStyle, Oid, Patch, RepoPath, TaskId};
 
 use super::settle::{self, Whole};
 use super::splice::{self, Sides};
@@ -46,8 +46,25 @@ pub(super) fn integrate(
             }
             false => merge(merger, &mut quarantine, base, tip.tree, step)?,
         };
+        let sides = [base, tip.tree, step.patch.tree];
         let whole = match whole {
-            Ok(tree) => Ok(tree),
+            Ok(mut tree) => {
+                let at = (tip.commit, &mut tree);
+                let (mut files, made) =
+                    settle::made_anew(merger, &mut quarantine, step, sides, at)?;
+                if !files.is_empty() {
+                    let objects = quarantine.objects();
+                    conflict::met(objects, step, tip.commit, &mut files, &merged)?;
+                }
+                if made {
+                    let all = settle::as_settled(files);
+                    settled.extend(all.map(|one| (step.task.clone(), one)));
+                    Ok(tree)
+                } else {
+                    let (task, patch) = (step.task.clone(), step.patch.commit);
+                    Err(Conflict { task, patch, onto: tip.commit, files })
+                }
+            }
             Err(clash) => {
                 let place = conflict::Place { base, onto: tip.commit, tip: tip.tree };
                 let mut told = conflict::tell(quarantine.objects(), step, &place, &clash, &merged)?;
@@ -55,7 +72,8 @@ pub(super) fn integrate(
                     true => Whole::Here(&clash),
                     false => Whole::Of([base, tip.tree, step.patch.tree]),
                 };
-                match settle::settle(merger, &mut quarantine, &mut told, &clash, whole)? {
+                let of = (step, sides);
+                match settle::settle(merger, &mut quarantine, &mut told, &clash, whole, of)? {
                     Some((tree, by)) => {
                         settled.extend(by.into_iter().map(|one| (step.task.clone(), one)));
                         Ok(tree)

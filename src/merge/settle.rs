@@ -2,16 +2,17 @@
 //!
 //! Knows no globs: which rule a path has is asked.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::git::{Clash, Error, Quarantine};
+use crate::git::{Clash, CommitData, Error, Quarantine};
 use crate::model::{
     Change, Conflict, ConflictFile, ConflictKind, Entry, MergeRule, Oid, RepoPath, Settled,
     Strategy,
 };
 
-use super::Merger;
+use super::{Merger, Step, conflict};
 
 type Which = dyn Fn(&RepoPath) -> Option<usize> + Send + Sync;
 
@@ -31,8 +32,34 @@ impl Rules {
         Self { all, which: Some(Arc::new(which)) }
     }
 
+    fn place(&self, path: &RepoPath) -> Option<usize> {
+        self.which.as_ref().and_then(|which| which(path))
+    }
+
     fn of(&self, path: &RepoPath) -> Option<&MergeRule> {
-        self.which.as_ref().and_then(|which| which(path)).map(|place| &self.all[place])
+        self.place(path).map(|place| &self.all[place])
+    }
+}
+
+type Remaking = dyn Fn(&MergeRule, Oid, Oid) -> Result<Vec<Change>, String> + Send + Sync;
+
+/// Whoever runs the scripts of rules: told the rule, a commit in the store and its tree, it answers with
+/// what the script changed of the rule's paths, or why nothing of it is to be taken.
+#[derive(Clone)]
+pub struct Remaker(Arc<Remaking>);
+
+impl Remaker {
+    /// One that asks `run`. What it answers about a tree must not change.
+    pub fn new(
+        run: impl Fn(&MergeRule, Oid, Oid) -> Result<Vec<Change>, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(run))
+    }
+}
+
+impl fmt::Debug for Remaker {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Remaker")
     }
 }
 
@@ -61,6 +88,7 @@ pub(super) fn settle(
     told: &mut Conflict,
     clash: &Clash,
     whole: Whole,
+    (step, sides): (&Step, [Oid; 3]),
 ) -> Result<Option<(Oid, Vec<Settled>)>, Error> {
     let (mut changes, mut settled) = (Vec::new(), Vec::new());
     // A file that git moved aside is no longer where its rule would look for it.
@@ -81,6 +109,8 @@ pub(super) fn settle(
         let new = match by {
             Strategy::Ours => file.ours,
             Strategy::Theirs => file.theirs,
+            // So that something stands there when the script runs.
+            Strategy::Regenerate => file.ours.or(file.theirs),
             Strategy::Union | Strategy::Driver | Strategy::Mergiraf => {
                 match of_three(merger, quarantine, file, &rule)? {
                     Ok(made) => Some(made),
@@ -104,7 +134,112 @@ pub(super) fn settle(
             }
         }
     };
-    Ok(Some((quarantine.objects().edit(tree, &changes)?, settled)))
+    let mut tree = quarantine.objects().edit(tree, &changes)?;
+    let mut more = changed_twice(merger, quarantine, step, sides)?;
+    more.retain(|file| told.files.iter().all(|one| one.path != file.path));
+    let all = told.files.iter().chain(&more);
+    let paths: Vec<RepoPath> = all.map(|file| file.path.clone()).collect();
+    match remake(merger, quarantine, told.onto, &mut tree, &paths)? {
+        Ok(()) => {
+            settled.extend(as_settled(more));
+            Ok(Some((tree, settled)))
+        }
+        Err((place, note)) => {
+            let of = |file: &&mut ConflictFile| merger.rules.place(&file.path) == Some(place);
+            told.files.iter_mut().filter(of).for_each(|file| file.note = note.clone());
+            Ok(None)
+        }
+    }
+}
+
+/// Files that both sides changed, each in its way, and that a script is to make anew, though git may
+/// have merged them.
+fn changed_twice(
+    merger: &Merger,
+    quarantine: &mut Quarantine,
+    step: &Step,
+    [base, ours, theirs]: [Oid; 3],
+) -> Result<Vec<ConflictFile>, Error> {
+    let mut files = Vec::new();
+    if merger.rules.all.iter().any(|rule| rule.strategy == Strategy::Regenerate) {
+        for Change { path, .. } in &step.patch.changes {
+            let by = merger.rules.of(path).map(|rule| rule.strategy);
+            if by != Some(Strategy::Regenerate) {
+                continue;
+            }
+            let objects = quarantine.objects();
+            let mut leaf = |tree| objects.leaf(tree, path);
+            let [base, ours, theirs] = [leaf(base)?, leaf(ours)?, leaf(theirs)?];
+            if ours != base && theirs != base && ours != theirs {
+                files.push(conflict::bare(path.clone(), [base, ours, theirs]));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// What a merge without conflicts leaves to scripts: the files, and whether they are made anew in `tree`.
+pub(super) fn made_anew(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    step: &Step,
+    sides: [Oid; 3],
+    (tip, tree): (Oid, &mut Oid),
+) -> Result<(Vec<ConflictFile>, bool), Error> {
+    let mut files = changed_twice(merger, quarantine, step, sides)?;
+    let paths: Vec<RepoPath> = files.iter().map(|file| file.path.clone()).collect();
+    match remake(merger, quarantine, tip, tree, &paths)? {
+        Ok(()) => Ok((files, true)),
+        Err((_, note)) => {
+            files.iter_mut().for_each(|file| file.note = note.clone());
+            Ok((files, false))
+        }
+    }
+}
+
+/// That files were made anew.
+pub(super) fn as_settled(files: Vec<ConflictFile>) -> impl Iterator<Item = Settled> {
+    files.into_iter().map(|ConflictFile { path, kind, with, .. }| Settled {
+        path,
+        kind,
+        with,
+        by: Strategy::Regenerate,
+    })
+}
+
+/// Has the files at these paths made anew by those of the rules that have a script, one after another.
+/// Else the rule whose script did not do it, and why.
+fn remake(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    tip: Oid,
+    tree: &mut Oid,
+    paths: &[RepoPath],
+) -> Result<Result<(), (usize, Option<String>)>, Error> {
+    let places: BTreeSet<usize> =
+        paths.iter().filter_map(|path| merger.rules.place(path)).collect();
+    for place in places {
+        let rule = &merger.rules.all[place];
+        if rule.strategy != Strategy::Regenerate {
+            continue;
+        }
+        let Some(remaker) = merger.remaker.clone() else { return Ok(Err((place, None))) };
+        let commit = quarantine.objects().write_commit(&CommitData {
+            tree: *tree,
+            parents: vec![tip],
+            author: merger.committer.clone(),
+            committer: merger.committer.clone(),
+            time: 1,
+            message: "merged, before files are made anew\n".to_owned(),
+        })?;
+        // Whoever runs the script looks into the user's store.
+        quarantine.keep(&[commit], &[])?;
+        match remaker.0(rule, commit, *tree) {
+            Ok(changes) => *tree = quarantine.objects().edit(*tree, &changes)?,
+            Err(note) => return Ok(Err((place, Some(note)))),
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// What both sides did to one path, which the other paths don't hang on.

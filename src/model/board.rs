@@ -275,6 +275,12 @@ pub struct MergeRule {
     /// The merge driver of the user's configuration, for [`Strategy::Driver`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
+    /// The script that makes the files anew, for [`Strategy::Regenerate`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regenerate: Option<String>,
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// What is taken of a file that can't be merged (`strategy`).
@@ -291,6 +297,8 @@ pub enum Strategy {
     Driver,
     /// What Mergiraf makes of the three, a merge driver that reads the syntax of the file.
     Mergiraf,
+    /// What a script makes of it in the merged tree (`regenerate`).
+    Regenerate,
 }
 
 impl Strategy {
@@ -302,6 +310,7 @@ impl Strategy {
             Self::Theirs => "theirs",
             Self::Driver => "driver",
             Self::Mergiraf => "mergiraf",
+            Self::Regenerate => "regenerate",
         }
     }
 }

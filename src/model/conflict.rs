@@ -2,9 +2,11 @@
 //!
 //! Knows neither how it was found nor how it is shown.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Oid, RepoPath, Strategy, TaskId};
+use super::{Change, Entry, Oid, RepoPath, Strategy, TaskId};
 
 /// What a task's patch met on the integration branch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,27 @@ pub struct Settled {
     pub with: Vec<TaskId>,
     /// How it was settled.
     pub by: Strategy,
+}
+
+/// Files that a script of a rule made anew in a merged tree, or did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remade {
+    /// The script.
+    pub script: String,
+    /// Globs of the paths that are taken of what it made.
+    pub paths: Vec<String>,
+    /// The tree in which it ran.
+    pub tree: Oid,
+    /// What it changed of these paths.
+    pub changes: Vec<Change>,
+    /// Why nothing of it is taken, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Its log, relative to the run's folder.
+    #[serde(with = "super::native")]
+    pub log: PathBuf,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
 }
 
 /// The kind of a conflict.

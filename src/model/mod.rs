@@ -37,7 +37,7 @@ pub use board::{
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
     Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };
-pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Settled, Side};
+pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys};
 pub use oid::{Oid, OidFault};

@@ -45,7 +45,7 @@ impl Live {
             EventKind::Skipped { task, .. } => {
                 self.waiting.remove(task);
             }
-            EventKind::GateEnded(_) => self.gate = None,
+            EventKind::GateEnded(_) | EventKind::Remade(_) => self.gate = None,
             EventKind::Owned { .. } | EventKind::RunEnded { .. } => *self = Self::default(),
             _ => {}
         }

@@ -81,6 +81,17 @@ impl News {
                 self.bad(format!("skipped: {reason}"), text, task, &[])
             }
             EventKind::GateEnded(gate) => self.gate(gate),
+            EventKind::Remade(made) => {
+                let (script, time) = (made.script.trim(), words::duration(made.millis));
+                let script = escape::line(script.lines().next().unwrap_or_default().as_bytes());
+                match &made.failure {
+                    None => vec![step(format!("  made anew  by `{script}` ({time})"))],
+                    Some(_) => {
+                        let text = format!("! not made anew: `{script}` failed ({time})");
+                        vec![item(Weight::Bad, Ink::Bad, text)]
+                    }
+                }
+            }
             EventKind::IntegrationPlanned { outcomes, again, .. } => self.merged(outcomes, again),
             EventKind::Replanned { .. } => vec![begins_again(state)],
             EventKind::Continued { units } => {

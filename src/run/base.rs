@@ -8,7 +8,8 @@ use crate::event::{RunState, UnitStatus};
 use crate::merge::{History, Merged};
 use crate::model::{Oid, SkipReason, TaskId};
 
-use super::integrate::{Texts, merger, step};
+use super::integrate::{Texts, step};
+use super::remake::Remakes;
 use super::{Error, World};
 
 /// The tasks that `task` needs, directly or not.
@@ -59,14 +60,15 @@ impl Built {
     }
 }
 
-/// Merges the patches of these units onto the run's base. Blocks.
+/// Merges the patches of these units onto the run's base. Blocks. `None`: the run was stopped.
 pub fn build(
     world: &World,
     state: &RunState,
     units: &[TaskId],
-) -> Result<Result<Built, SkipReason>, Error> {
+    remakes: &Remakes,
+) -> Result<Option<Result<Built, SkipReason>>, Error> {
     if units.is_empty() {
-        return Ok(Ok(Built::plain(state.base)));
+        return Ok(Some(Ok(Built::plain(state.base))));
     }
     let texts = Texts::of(state, &world.identity);
     let steps: Vec<_> = units
@@ -74,14 +76,18 @@ pub fn build(
         .enumerate()
         .map(|(place, unit)| step(state, &texts, &state.units[unit], place))
         .collect();
-    let merged = merger(world, state)?.integrate(state.base, &steps, &History::default())?;
+    let mut merger = remakes.merger(world, state)?;
+    let merged = merger.integrate(state.base, &steps, &History::default())?;
+    if !remakes.done()? {
+        return Ok(None);
+    }
     let mut tasks = Vec::new();
     for (task, became) in merged.steps {
         match became {
-            Merged::Conflict(_) => return Ok(Err(SkipReason::NeedsConflict { task })),
+            Merged::Conflict(_) => return Ok(Some(Err(SkipReason::NeedsConflict { task }))),
             Merged::Commit(commit) => tasks.push((task, commit)),
             Merged::Nothing => {}
         }
     }
-    Ok(Ok(Built { commit: merged.tip, tasks }))
+    Ok(Some(Ok(Built { commit: merged.tip, tasks })))
 }

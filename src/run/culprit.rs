@@ -14,7 +14,7 @@ use crate::model::{Blame, GateRun, GateScope, Oid, Outcome, TaskId, Trial};
 use crate::verify::{Found, Round, Terms, Try, search};
 
 use super::gate::{Asked, Gates, Known, Tip};
-use super::integrate::merger;
+use super::remake::Remakes;
 use super::slot::blocking;
 use super::{Error, World};
 
@@ -35,6 +35,8 @@ pub struct Case<'c> {
     pub state: &'c Arc<RunState>,
     /// Where gates run.
     pub gates: &'c Gates,
+    /// Who has files made anew.
+    pub remakes: &'c Remakes,
     /// The place of the red one in the board.
     pub gate: usize,
     /// What was before the wave.
@@ -58,10 +60,11 @@ impl Case<'_> {
         };
         let (gate, place, handle) = (red.gate.clone(), self.gate, Handle::current());
         let (world, state, gates) = (self.world.clone(), self.state.clone(), self.gates.clone());
-        let (before, suspects) = (self.before, self.suspects);
+        let (before, suspects, remakes) = (self.before, self.suspects, self.remakes.clone());
         let solved = blocking(move || {
             let mut court = Court {
-                merger: merger(&world, &state)?,
+                merger: remakes.merger(&world, &state)?,
+                remakes: remakes.clone(),
                 world: &world,
                 gates,
                 gate: place,
@@ -79,8 +82,13 @@ impl Case<'_> {
                 Err(Stop::Halted) => return Ok(None),
                 Err(Stop::Fault(fault)) => return Err(fault),
             };
-            let refused = court.sentence(&gate, &found)?;
-            let kept = court.tip(&found.kept)?.tree;
+            let judged = court.sentence(&gate, &found);
+            let judged = judged.and_then(|refused| Ok((refused, court.tip(&found.kept)?.tree)));
+            let (refused, kept) = match judged {
+                Ok(judged) => judged,
+                Err(Stop::Halted) => return Ok(None),
+                Err(Stop::Fault(fault)) => return Err(fault),
+            };
             let green = court.said.get(&kept) == Some(&true);
             Ok(Some((refused, green.then_some(kept))))
         })
@@ -119,6 +127,7 @@ impl<E: Into<Error>> From<E> for Stop {
 struct Court<'c> {
     world: &'c World,
     merger: Merger<'c>,
+    remakes: Remakes,
     gates: Gates,
     gate: usize,
     before: Tip,
@@ -191,7 +200,7 @@ impl Court<'_> {
     }
 
     /// What these patches come to. One that can't be merged without others is left out.
-    fn tip(&mut self, set: &[usize]) -> Result<Tip, Error> {
+    fn tip(&mut self, set: &[usize]) -> Result<Tip, Stop> {
         if set.is_empty() {
             return Ok(self.before);
         }
@@ -207,6 +216,9 @@ impl Court<'_> {
             let steps: Vec<Step> =
                 set.iter().map(|place| self.suspects[*place].step.clone()).collect();
             let merged = self.merger.integrate(self.before.commit, &steps, &History::default())?;
+            if !self.remakes.done()? {
+                return Err(Stop::Halted);
+            }
             Tip { commit: merged.tip, tree: merged.tree }
         };
         self.tips.insert(set.to_vec(), tip);
@@ -214,7 +226,7 @@ impl Court<'_> {
     }
 
     /// What becomes of those that were found.
-    fn sentence(&mut self, gate: &str, found: &Found) -> Result<Vec<(TaskId, Outcome)>, Error> {
+    fn sentence(&mut self, gate: &str, found: &Found) -> Result<Vec<(TaskId, Outcome)>, Stop> {
         let suspects = self.suspects;
         let name = |place: usize| suspects[place].step.task.clone();
         let last = self.last.clone();

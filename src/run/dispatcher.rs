@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
 use crate::model::{
-    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Schedule, SkipReason, Task, TaskId,
+    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Remade, Schedule, SkipReason, Task, TaskId,
 };
 
 use crate::policy::Health;
@@ -43,6 +43,8 @@ enum Message {
     Merged(Result<Option<Merge>, Error>),
     /// A gate ended, or need not run.
     Gated(Box<GateRun>),
+    /// The script of a merge rule ran.
+    Remade(Box<Remade>),
     /// The base was judged; what was said is recorded already.
     BaseGated(Result<(), Error>),
 }
@@ -175,7 +177,7 @@ impl Dispatcher {
             }
             Message::Merged(_) => self.busy.integrating = false,
             Message::BaseGated(_) => self.busy.gating = false,
-            Message::Worker(_) | Message::Based(..) | Message::Gated(_) => {}
+            Message::Worker(_) | Message::Based(..) | Message::Gated(_) | Message::Remade(_) => {}
         }
     }
 
@@ -350,6 +352,7 @@ impl Dispatcher {
                 }
             }
             Message::Gated(run) => self.journal.record(EventKind::GateEnded(*run))?,
+            Message::Remade(made) => self.journal.record(EventKind::Remade(*made))?,
             Message::BaseGated(ended) => {
                 self.busy.gating = false;
                 self.stale = true;

@@ -16,7 +16,9 @@ use crate::board::scope_set;
 use crate::event::{EventKind, Progress, RunState};
 use crate::executor::How;
 use crate::git::Purpose;
-use crate::model::{Board, Clean, Copy, Gate, GateRun, GateScope, Oid, Setup, Trial, Verdict};
+use crate::model::{
+    Board, Clean, Copy, Gate, GateRun, GateScope, Oid, Remade, Setup, Trial, Verdict,
+};
 use crate::verify;
 
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
@@ -29,6 +31,8 @@ pub enum Said {
     Progress(Progress),
     /// A gate ended, or need not run.
     Ran(GateRun),
+    /// The script of a merge rule ran.
+    Remade(Box<Remade>),
 }
 
 /// Where gates run, and who is told.
@@ -89,6 +93,7 @@ pub async fn hear<T>(
             Ok(())
         }
         Said::Ran(run) => journal.record(EventKind::GateEnded(run)),
+        Said::Remade(made) => journal.record(EventKind::Remade(*made)),
     };
     tokio::pin!(work);
     let ended = loop {
@@ -116,6 +121,12 @@ fn common<'b, T: PartialEq>(
 /// What prepares the slots of gates.
 pub fn setup(board: &Board) -> Option<Setup> {
     common(board, |task| task.setup.clone()).flatten()
+}
+
+/// What is copied into the slots of gates.
+pub fn shared_copy(board: &Board) -> Vec<String> {
+    let copy: Vec<Copy> = common(board, |task| task.copy.clone()).unwrap_or_default();
+    copy.into_iter().map(|copy| copy.from).collect()
 }
 
 impl Gates {
@@ -290,14 +301,13 @@ impl Gates {
     /// One gate in a slot of its own. `None`: the run was stopped meanwhile.
     async fn one(self, asked: Asked) -> Result<Option<GateRun>, Error> {
         let gate = &self.board.gates[asked.gate];
-        let copy: Vec<Copy> = common(&self.board, |task| task.copy.clone()).unwrap_or_default();
         let wish = Wish {
             purpose: Purpose::Gate,
             isolation: self.board.isolation,
             sandbox: self.board.sandbox.clone(),
             base: asked.on.commit,
             clean: Clean::Keep,
-            copy: copy.into_iter().map(|copy| copy.from).collect(),
+            copy: shared_copy(&self.board),
             setup: setup(&self.board),
             label: "gate".to_owned(),
             near: None,

@@ -19,6 +19,7 @@ use crate::policy::comes_back;
 use super::Error;
 use super::culprit::{Case, Suspect};
 use super::gate::{Gates, Known, Said, Tip};
+use super::remake::Remakes;
 use super::schedule::need_bad;
 use super::slot::{Halt, World, blocking};
 
@@ -141,6 +142,7 @@ pub async fn integrate(
     halt: watch::Receiver<Halt>,
     say: Arc<dyn Fn(Said) + Send + Sync>,
 ) -> Result<Option<Merge>, Error> {
+    let remakes = Remakes::new(&world, &state, &halt, say.clone());
     let gates = Gates::new(&world, &state, GateScope::Wave { wave }, slots, &halt, say);
     let state = Arc::new(state);
     let before = Tip { commit: state.tip, tree: state.tip_tree };
@@ -148,7 +150,12 @@ pub async fn integrate(
     let mut refused: BTreeMap<TaskId, Outcome> = BTreeMap::new();
     loop {
         let (worker, now, out) = (world.clone(), state.clone(), refused.clone());
-        let (mut merge, suspects) = blocking(move || merge_wave(&worker, &now, wave, &out)).await?;
+        let remaking = remakes.clone();
+        let work = move || merge_wave(&worker, &now, wave, &out, &remaking);
+        let (mut merge, suspects) = blocking(work).await?;
+        if !remakes.done()? {
+            return Ok(None);
+        }
         merge.again = again(&state, &merge.outcomes);
         // A run that begins again comes to trees that its gates have judged before.
         let judged = merge.tree == before.tree || state.is_verified(merge.tree);
@@ -160,7 +167,8 @@ pub async fn integrate(
             return Ok(None);
         };
         let Some((gate, red)) = red else { return Ok(Some(merge)) };
-        let case = Case { world: &world, state: &state, gates: &gates, gate, before, suspects };
+        let (world, state, gates, remakes) = (&world, &state, &gates, &remakes);
+        let case = Case { world, state, gates, remakes, gate, before, suspects };
         // Each turn finds a flake or refuses somebody, so this comes to an end.
         let Some(judgement) = case.solve(red, &mut known).await? else { return Ok(None) };
         refused.extend(judgement);
@@ -190,6 +198,7 @@ fn merge_wave(
     state: &RunState,
     wave: usize,
     refused: &BTreeMap<TaskId, Outcome>,
+    remakes: &Remakes,
 ) -> Result<(Merge, Vec<Suspect>), Error> {
     let mut outcomes: BTreeMap<usize, (TaskId, Outcome)> = BTreeMap::new();
     let mut steps = Vec::new();
@@ -224,7 +233,8 @@ fn merge_wave(
     };
     let mut suspects = Vec::new();
     if !steps.is_empty() {
-        let merged = merger(world, state)?.integrate(state.tip, &steps, &history(state, wave))?;
+        let mut merger = remakes.merger(world, state)?;
+        let merged = merger.integrate(state.tip, &steps, &history(state, wave))?;
         (merge.to, merge.tree, merge.settled) = (merged.tip, merged.tree, merged.settled);
         for ((place, step), (task, became)) in places.into_iter().zip(steps).zip(merged.steps) {
             let outcome = match became {

@@ -10,7 +10,8 @@ use crate::merge::{History, Merged};
 use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome, TaskId};
 
 use super::gate::{Gates, Known, Tip, hear, hearing};
-use super::integrate::{Texts, merger, step};
+use super::integrate::{Texts, step};
+use super::remake::Remakes;
 use super::slot::{Halt, World, blocking};
 use super::{Error, Journal};
 
@@ -236,11 +237,18 @@ async fn moved(
         .map(|(place, (task, _))| step(state, &texts, &state.units[task], place))
         .collect();
     let (worker, copy) = (world.clone(), state.clone());
-    let merged = blocking(move || {
+    let (say, said) = hearing();
+    let remakes = Remakes::new(world, state, halt, say);
+    let remaking = remakes.clone();
+    let work = blocking(move || {
         let history = History::default();
-        Ok(merger(&worker, &copy)?.integrate(onto, &steps, &history)?)
-    })
-    .await?;
+        Ok(remaking.merger(&worker, &copy)?.integrate(onto, &steps, &history)?)
+    });
+    let merged = hear(journal, said, work).await?;
+    if !remakes.done()? {
+        return Ok(Ok(None));
+    }
+    let state = journal.state();
     for (_, became) in &merged.steps {
         if let Merged::Conflict(conflict) = became {
             let conflict = conflict.clone();

@@ -30,6 +30,7 @@ mod preflight;
 mod proof;
 mod rebuild;
 mod recover;
+mod remake;
 mod returned;
 mod review;
 mod said;

@@ -58,6 +58,11 @@ impl Names {
         format!("{}+{task}", self.run)
     }
 
+    /// Keeps what the script of a merge rule made of a tree.
+    pub fn remade(&self, made: Oid) -> String {
+        format!("{}remade/{made}", self.refs())
+    }
+
     /// Keeps what else a task made in a clone of its own: a branch, a tag, a stash.
     pub fn own(&self, task: &TaskId, number: u32, name: &str) -> String {
         format!("{}own/{task}/{number}/{name}", self.refs())
@@ -128,6 +133,11 @@ impl Names {
     /// The log of the verify command of an attempt, relative to the run's folder.
     pub fn verify_log(&self, task: &TaskId, attempt: u32) -> PathBuf {
         Path::new("logs").join(format!("{task}.{attempt}.verify.log"))
+    }
+
+    /// The log of a script of a merge rule, relative to the run's folder.
+    pub fn remake_log(&self, tree: Oid, number: usize) -> PathBuf {
+        Path::new("logs").join(format!("regenerate.{}.{number}.log", tree.short()))
     }
 
     /// The log of a gate, relative to the run's folder.

@@ -12,7 +12,8 @@ use crate::merge::{History, Merged};
 use crate::model::{GateScope, Oid, Outcome, SkipReason, TaskId};
 
 use super::gate::{Gates, Known, Tip, hear, hearing};
-use super::integrate::{Texts, merger, step};
+use super::integrate::{Texts, step};
+use super::remake::Remakes;
 use super::slot::{Halt, blocking};
 use super::{Error, Journal, World};
 
@@ -57,11 +58,17 @@ pub async fn rebuild(
     let branch = state.branch.clone();
     refuse_held(world, &branch)?;
     let worker = world.clone();
-    let (state, built) = blocking(move || {
-        let built = merge(&worker, &state, gone)?;
+    let (say, said) = hearing();
+    let remakes = Remakes::new(world, &state, halt, say);
+    let remaking = remakes.clone();
+    let work = blocking(move || {
+        let built = merge(&worker, &state, gone, &remaking)?;
         Ok((state, built))
-    })
-    .await?;
+    });
+    let (state, built) = hear(journal, said, work).await?;
+    if !remakes.done()? {
+        return Ok(Err(NotRebuilt::Stopped));
+    }
     let Built { to, tree, outcomes } = built;
     if to != state.base && !state.is_verified(tree) {
         let (say, said) = hearing();
@@ -180,7 +187,12 @@ fn candidates<'s>(state: &'s RunState, gone: &BTreeSet<&TaskId>) -> Vec<&'s Unit
 }
 
 /// Merges what remains onto the run's base. Blocks.
-fn merge(world: &World, state: &RunState, gone: Vec<(TaskId, Outcome)>) -> Result<Built, Error> {
+fn merge(
+    world: &World,
+    state: &RunState,
+    gone: Vec<(TaskId, Outcome)>,
+    remakes: &Remakes,
+) -> Result<Built, Error> {
     let texts = Texts::of(state, &world.identity);
     let history = History { merged: [&*state.former, &*state.merged].concat() };
     let mut units = candidates(state, &gone.iter().map(|(id, _)| id).collect());
@@ -191,7 +203,7 @@ fn merge(world: &World, state: &RunState, gone: Vec<(TaskId, Outcome)>) -> Resul
             .enumerate()
             .map(|(place, unit)| step(state, &texts, unit, place))
             .collect();
-        let merged = merger(world, state)?.integrate(state.base, &steps, &history)?;
+        let merged = remakes.merger(world, state)?.integrate(state.base, &steps, &history)?;
         let conflicted = units.iter().zip(&merged.steps);
         let conflicted = conflicted.filter(|(_, (_, said))| matches!(said, Merged::Conflict(_)));
         let tasks = conflicted.map(|(unit, _)| unit.unit.task.clone()).collect();

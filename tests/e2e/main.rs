@@ -26,6 +26,7 @@ mod money;
 mod order;
 mod prompts;
 mod recovery;
+mod regenerate;
 mod repositories;
 mod resuming;
 mod reviewing;

@@ -18,6 +18,7 @@ use crate::run::gate::{Gates, Known, Said, Tip};
 use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
+use crate::run::remake::Remakes;
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::topics;
@@ -137,12 +138,15 @@ impl Dispatcher {
                 (None, Some(state)) => {
                     let builder = world.clone();
                     let wanted = key.clone();
-                    match blocking(move || base::build(&builder, &state, &wanted)).await {
-                        Ok(Ok(built)) => {
+                    let remakes = Remakes::new(&world, &state, &halt, said(&to));
+                    let work = move || base::build(&builder, &state, &wanted, &remakes);
+                    match blocking(work).await {
+                        Ok(None) => return send(Message::Ended(id, Ok(None))),
+                        Ok(Some(Ok(built))) => {
                             send(Message::Based(key, built.clone()));
                             built
                         }
-                        Ok(Err(reason)) => return send(Message::NoBase(id, reason)),
+                        Ok(Some(Err(reason))) => return send(Message::NoBase(id, reason)),
                         Err(fault) => return send(Message::Ended(id, Err(fault))),
                     }
                 }
@@ -199,12 +203,14 @@ impl Dispatcher {
                 (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
                 (None, Some(state)) => {
                     let builder = world.clone();
-                    match blocking(move || base::build(&builder, &state, &key)).await {
-                        Ok(Ok(base)) => Message::Expanded(
+                    let remakes = Remakes::new(&world, &state, &halt, said(&to));
+                    match blocking(move || base::build(&builder, &state, &key, &remakes)).await {
+                        Ok(None) => Message::Expanded(id, Ok(None)),
+                        Ok(Some(Ok(base))) => Message::Expanded(
                             id,
                             expand(world, task, base.commit, outputs, halt).await,
                         ),
-                        Ok(Err(reason)) => Message::NotExpanded(id, reason),
+                        Ok(Some(Err(reason))) => Message::NotExpanded(id, reason),
                         Err(fault) => Message::Expanded(id, Err(fault)),
                     }
                 }
@@ -270,6 +276,7 @@ fn said(to: &mpsc::UnboundedSender<Message>) -> Arc<dyn Fn(Said) + Send + Sync> 
         let _ = to.send(match said {
             Said::Progress(progress) => Message::Worker(Tell::Progress(progress)),
             Said::Ran(run) => Message::Gated(Box::new(run)),
+            Said::Remade(made) => Message::Remade(made),
         });
     })
 }
