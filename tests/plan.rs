@@ -48,6 +48,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        budget: None,
         on_conflict: OnConflict::Report,
         on_reject: OnReject::Report,
     }
@@ -87,6 +88,7 @@ fn board(tasks: Vec<Task>) -> Board {
         agents: BTreeMap::new(),
         tasks,
         unbuilt: Vec::new(),
+        budget: None,
         given: Default::default(),
     }
 }

@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, ConflictKind, Failure, GateRun, GateScope, Note, Outcome, Plan, PlannedTask,
-    Remade, RepoPath, RunId, Sandbox, Settled, Shift, SkipReason, Strategy, Thing, Trespass, Trial,
-    Unit, Verdict,
+    AttemptEnd, Bounds, Budget, ConflictKind, Failure, GateRun, GateScope, Note, Outcome, Plan,
+    PlannedTask, Pot, Remade, RepoPath, RunId, Sandbox, Settled, Share, Shift, SkipReason,
+    Strategy, Thing, Trespass, Trial, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -87,7 +87,9 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Trespassed(_) => 28,
         EventKind::Sandboxed { .. } => 29,
         EventKind::Remade(_) => 30,
-        EventKind::Unknown => 31,
+        EventKind::Budgeted { .. } => 31,
+        EventKind::NotStarted { .. } => 32,
+        EventKind::Unknown => 33,
     }
 }
 
@@ -136,6 +138,10 @@ fn every_kind() -> Vec<EventKind> {
             session: Some("s".to_owned()),
             heard: vec![(id("scout"), 2)],
             trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            share: Some(Share {
+                profile: "a".to_owned(),
+                most: Bounds { usd: Some(7), tokens: None, time: Some(9) },
+            }),
         },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {
@@ -234,6 +240,12 @@ fn every_kind() -> Vec<EventKind> {
             enforced: Sandbox::Write,
             how: "no bwrap".to_owned(),
         },
+        EventKind::Budgeted {
+            pot: Pot::Agent { name: "a".to_owned() },
+            budget: Budget { per_task: Some(3), unknown: true, ..Budget::default() },
+            tasks: vec![id("a")],
+        },
+        EventKind::NotStarted { task: id("a") },
         EventKind::Unknown,
     ]
 }
@@ -242,7 +254,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..32).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..34).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use serde_json::Value;
 
-use crate::model::{Permissions, Profile, Trouble};
+use crate::model::{Permissions, Profile, Trouble, usd};
 
 use super::json::{at, count, list, number, plus, subject, text};
 use super::listen::{Step, Transcript};
@@ -49,6 +49,9 @@ impl Adapter for Claude {
         }
         argv.extend(["--permission-mode", mode].map(Into::into));
         argv.extend(["--output-format", "stream-json", "--verbose"].map(Into::into));
+        if let Some(most) = assignment.share.usd {
+            argv.extend(["--max-budget-usd".into(), usd(most).to_string().into()]);
+        }
         if let Some(model) = &profile.model {
             argv.extend(["--model".into(), model.into()]);
         }

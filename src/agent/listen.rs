@@ -164,12 +164,23 @@ pub struct Heard {
     pub refused: Vec<String>,
 }
 
+/// What an agent told that it used, while it works.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Dollars.
+    pub usd: Option<f64>,
+    /// Tokens, read and written.
+    pub tokens: Option<u64>,
+}
+
 /// Listens to one agent.
 pub struct Listener {
     adapter: &'static dyn Adapter,
     so_far: Transcript,
     begun: Vec<u8>,
     skipping: bool,
+    /// Whether it said or did anything, so that a model must have answered.
+    answered: bool,
 }
 
 impl std::fmt::Debug for Listener {
@@ -180,7 +191,13 @@ impl std::fmt::Debug for Listener {
 
 impl Listener {
     pub(super) fn new(adapter: &'static dyn Adapter) -> Self {
-        Self { adapter, so_far: Transcript::default(), begun: Vec::new(), skipping: false }
+        Self {
+            adapter,
+            so_far: Transcript::default(),
+            begun: Vec::new(),
+            skipping: false,
+            answered: false,
+        }
     }
 
     /// Takes what came out of its standard output; gives the steps of the lines that are whole.
@@ -205,7 +222,20 @@ impl Listener {
     fn line(&mut self, line: &[u8]) -> Option<Step> {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\r');
-        if line.trim().is_empty() { None } else { self.adapter.line(&mut self.so_far, line) }
+        if line.trim().is_empty() {
+            return None;
+        }
+        let step = self.adapter.line(&mut self.so_far, line);
+        self.answered |= matches!(step, Some(Step::Text(_) | Step::Tool(..)));
+        step
+    }
+
+    /// What it told so far that it used.
+    pub fn spent(&self) -> Spent {
+        let Transcript { usd, input, output, cache_read, cache_write, .. } = self.so_far;
+        let parts = [input, output, cache_read, cache_write];
+        let tokens = parts.into_iter().flatten().reduce(u64::saturating_add);
+        Spent { usd, tokens }
     }
 
     /// The end. `tail` is the last of all that it printed, also to standard error. `asked` is the
@@ -217,6 +247,11 @@ impl Listener {
             self.line(&last);
         }
         let failure = self.failure(ended, tail);
+        let refused = matches!(
+            failure,
+            Some(Failure::Agent { kind, .. }) if kind.passes() || kind.stops_account() || kind == Trouble::Model
+        );
+        let unanswered = refused && !self.answered;
         let so_far = self.so_far;
         let usage = Usage {
             profile: profile.to_owned(),
@@ -229,6 +264,7 @@ impl Listener {
             cache_write: so_far.cache_write,
             usd: so_far.usd.filter(|usd| usd.is_finite()),
             turns: so_far.turns,
+            unanswered,
             estimated: None,
             cumulative: self.adapter.counts_on(),
             cumulative_turns: false,

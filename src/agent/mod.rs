@@ -48,13 +48,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work};
+use crate::model::{
+    Bounds, Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work,
+};
 
 pub use around::{Around, Message, Shown};
 pub use environment::{base_env, no_push};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
-pub use listen::{Ended, Heard, Listener, Step, Transcript};
+pub use listen::{Ended, Heard, Listener, Spent, Step, Transcript};
 pub use result::Result as ResultFile;
 pub use values::MOST_INLINE;
 
@@ -69,6 +71,8 @@ pub struct Assignment<'a> {
     pub unit: &'a Unit,
     /// The profile of a task that is done by an agent.
     pub profile: Option<&'a Profile>,
+    /// What it may spend.
+    pub share: Bounds,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// A small number, unique among live tasks.

@@ -114,6 +114,7 @@ impl Result {
             cache_write: used.cache_write_tokens,
             usd: used.usd.filter(money),
             turns: used.turns,
+            unanswered: false,
             estimated: None,
             cumulative: used.cumulative,
             cumulative_turns: used.cumulative,

@@ -58,6 +58,7 @@ fn case(work: Work) -> Case {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),
     };
@@ -114,6 +115,7 @@ impl Case {
             task: &self.task,
             unit: &self.unit,
             profile: self.profile.as_ref(),
+            share: Default::default(),
             attempt: 2,
             slot: 4,
             port: Some(20_040),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Checker;
 use super::fault::quote;
 use super::keys::AGENT;
-use super::settings::{env_pass, first_word, retry, sandbox};
+use super::settings::{budget, env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
 use crate::model::{Board, Permissions, Profile, ProfileKind, Work};
 
@@ -60,6 +60,7 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
             permissions: view.choice("permissions").unwrap_or_default(),
             allow: view.texts("allow", &c.vars),
             push: view.flag("push"),
+            budget: budget(&view, c),
             ..Profile::new(&name_text, kind)
         };
         lacking(&view, &profile, c);

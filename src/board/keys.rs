@@ -58,7 +58,7 @@ const BUDGET: &Section = &Section::new(
         key("usd", Number, "no bound", "dollars that may be spent"),
         key("tokens", Whole(1, i64::MAX), "no bound", "tokens that may be used"),
         key("time", Duration, "no bound", "time that agents may work, added up"),
-        key("per_task", Number, "the dearest attempt seen", "dollars held in reserve for a task that starts"),
+        key("per_task", Number, "the dearest attempt seen", "dollars that an attempt holds from its start, and the most that it may spend"),
         key("unknown", Choice(&["refuse", "allow"], &[]), "\"refuse\"", "whether a model without a known price may run under a budget in dollars"),
     ],
 );
@@ -119,7 +119,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("resolver", Later(&Word), "none", "the agent profile that resolves conflicts"),
         key("gate", Either(&[Script, Table(GATE), Filling(&Table(GATE), "leave `gate` out")]), "none", "what must succeed on the merged tree after every wave: a script, a table, or `[[gate]]` for several"),
         key("gate_base", Flag, "true", "whether the gate runs on the base before the first task"),
-        key("budget", Later(&Table(BUDGET)), "none", "what the run may spend"),
+        key("budget", Table(BUDGET), "none", "what the run may spend"),
         key("protect", Many(&Glob), "none", "paths that no task may change"),
         key("redact", Many(&Word), "none", "variables of the caller whose values are kept out of logs, reports and patches, besides those called `…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD`"),
         key("env_pass", List(&Word), "all", "the only variables of the caller's environment that tasks inherit"),
@@ -176,7 +176,7 @@ pub(super) const AGENT: &Section = &Section::new(
         key("max", COUNT, "no bound; 4 for coding agents", "the most tasks it works on at once, in all your runs on this machine"),
         key("pool", Later(&COUNT), "none", "how many are kept warm"),
         key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
-        key("budget", Later(&Table(BUDGET)), "none", "what it may spend"),
+        key("budget", Table(BUDGET), "none", "what it may spend"),
         key("isolation", ISOLATION, "the board's", "how its tasks are kept apart"),
         key("sandbox", SANDBOX, "the board's", "what its tasks may write outside their directory"),
         key("env", Map(Naming::Env, &ENV_VALUE), "none", "environment variables for it"),
@@ -281,7 +281,7 @@ const TASK_KEYS: &[Key] = &[
     key("handoff", Later(&Table(HANDOFF)), "none", "how it gets what its needs hand over"),
     key("on_conflict", ON_CONFLICT, "the board's", "what happens if its patch can't be merged"),
     key("on_reject", ON_REJECT, "the board's", "what happens if a gate rejects it"),
-    key("budget", Later(&Table(BUDGET)), "none", "what it may spend"),
+    key("budget", Table(BUDGET), "none", "what it may spend"),
 ];
 
 /// `[[task]]`.

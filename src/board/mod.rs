@@ -45,6 +45,7 @@ pub use fault::{Fault, Faults};
 pub use glob::{PathSet, matching, scope_set};
 pub use items::{expand, items_of};
 pub use prices::prices;
+pub use strings::length_of_time;
 
 use check::Checker;
 use fault::{Sink, quote};

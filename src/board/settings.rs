@@ -15,8 +15,8 @@ use super::template::var_env;
 use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
 use crate::model::{
-    Board, CommitStyle, Gate, Isolation, Jobs, LandPolicy, MergeRule, OnOverlap, Retry, Sandbox,
-    Sandboxing, Schedule, Strategy,
+    Board, Bounds, Budget, CommitStyle, Gate, Isolation, Jobs, LandPolicy, Measure, MergeRule,
+    OnOverlap, Retry, Sandbox, Sandboxing, Schedule, Strategy, micro,
 };
 
 /// The value of `[vars]`, overridden by what the caller set.
@@ -123,6 +123,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         worktrees: view.text("worktrees", &vars).map(|path| dir.join(path)),
         cache_limit: view.text("cache_limit", &vars).and_then(|text| super::strings::size(&text)),
         env_pass: env_pass(&view, c),
+        budget: budget(&view, c),
         protect: view.texts("protect", &vars),
         redact: view.words("redact").into_iter().map(|(_, name)| name.to_owned()).collect(),
         limits: limits(&view),
@@ -355,6 +356,42 @@ pub(super) fn retry(view: &View<'_, '_>) -> Option<Retry> {
         None => view.count("retry"),
     };
     attempts.map(|attempts| Retry { attempts })
+}
+
+/// `budget = { usd = 20 }`.
+pub(super) fn budget(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Budget> {
+    let found = view.find("budget")?.value.span();
+    let more = table(view, "budget")?;
+    let dollars = |name: &str| more.value(name).and_then(super::value::number).map(micro);
+    let tokens = more.value("tokens").and_then(super::value::integer);
+    let bounds = Bounds {
+        usd: dollars("usd"),
+        tokens: tokens.and_then(|tokens| u64::try_from(tokens).ok()),
+        time: more.duration("time", &c.vars).map(|time| time.as_millis() as u64),
+    };
+    let per_task = dollars("per_task");
+    let names = view.value("budget").and_then(|value| value.get_ref().as_table());
+    let known = names.into_iter().flatten().all(|(name, _)| more.key(name.get_ref()).is_some());
+    if known && Measure::ALL.iter().all(|measure| more.find(measure.word()).is_none()) {
+        let hint = "name one of `usd`, `tokens` and `time`".to_owned();
+        c.sink.hinted(found, "the budget bounds nothing", hint);
+    } else if let Some(held) = more.find("per_task") {
+        match (bounds.usd, per_task) {
+            (None, Some(_)) => {
+                let hint = "add `usd`, or take `per_task` out".to_owned();
+                let message = "`per_task` is dollars, and the budget has no `usd`";
+                c.sink.hinted(held.key.clone(), message, hint);
+            }
+            (Some(most), Some(each)) if each > most || each == 0 => {
+                let hint =
+                    "it is what each attempt holds: more than 0, and at most `usd`".to_owned();
+                c.sink.hinted(held.value.span(), "with this `per_task` nothing could start", hint);
+            }
+            _ => {}
+        }
+    }
+    let unknown = more.raw("unknown").as_deref() == Some("allow");
+    Some(Budget { bounds, per_task, unknown })
 }
 
 /// `sandbox = "write"` or `sandbox = { level = "write", paths = ["~/.cache"] }`.

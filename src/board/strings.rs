@@ -169,6 +169,11 @@ fn offered(names: &[&str]) -> String {
     format!("there are {}", shown.collect::<Vec<_>>().join(", "))
 }
 
+/// A length of time as a board spells it; none: it is none.
+pub fn length_of_time(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// A length of time such as `20m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, (String, Option<String>)> {
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -155,6 +155,7 @@ impl<'d> Decoder<'d, '_> {
             ),
             sandbox,
             review: view.flag("review"),
+            budget: super::settings::budget(view, self.c),
             on_conflict: view.choice("on_conflict").unwrap_or(self.on_conflict),
             on_reject: view.choice("on_reject").unwrap_or(self.on_reject),
         })

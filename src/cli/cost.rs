@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use crate::model::PriceSource;
-use crate::report::{CostReport, Report, UsageReport};
+use crate::report::{BudgetReport, CostReport, Report, UsageReport};
 
 use super::Global;
 use super::error::Failure;
@@ -30,26 +30,34 @@ struct Page {
     total: Option<UsageReport>,
     #[serde(flatten)]
     costs: Option<CostReport>,
+    /// How its budgets stand.
+    budgets: Vec<BudgetReport>,
 }
 
 pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (_, state) = wiring::look(&repo, args.run.as_deref())?;
-    let Report { run, usage, costs, .. } = Report::of(&state, None);
+    let Report { run, usage, costs, budgets, .. } = Report::of(&state, None);
     let mut out = anstream::stdout();
     if args.json {
-        let page = Page { v: 1, run: run.to_string(), total: usage, costs };
+        let page = Page { v: 1, run: run.to_string(), total: usage, costs, budgets };
         let page = serde_json::to_string_pretty(&page).expect("BUG: a report can be written");
         writeln!(out, "{page}")?;
         return Ok(0);
     }
     let (Some(usage), Some(costs)) = (usage, costs) else {
         writeln!(out, "{run}: no agent told what it used")?;
+        for budget in &budgets {
+            writeln!(out, "  {}", budget.text)?;
+        }
         return Ok(0);
     };
     writeln!(out, "{run}: agents used {}", usage.words())?;
     for line in costs.lines() {
         writeln!(out, "{line}")?;
+    }
+    for budget in &budgets {
+        writeln!(out, "  {}", budget.text)?;
     }
     if usage.estimated_usd.is_some() {
         let prices = wiring::prices(&repo)?;

@@ -4,6 +4,7 @@
 //!
 //! To add a verb: a file with its arguments and a function, a variant and an arm here.
 
+mod budget;
 mod by_refs;
 mod check;
 mod clean;

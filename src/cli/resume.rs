@@ -12,6 +12,7 @@ use crate::run::{self, Branch, Journal, World};
 use crate::store::{Owner, Sqlite};
 
 use super::Global;
+use super::budget;
 use super::drop::refuse_landed;
 use super::error::Failure;
 use super::reports::Reports;
@@ -30,6 +31,10 @@ pub(super) struct ResumeArgs {
     /// With --update: fill a value of [vars]
     #[arg(long, value_name = "NAME=VALUE", value_parser = wiring::key_value, requires = "update")]
     set: Vec<(String, String)>,
+    /// Change what may be spent and go on with what the budget stopped: usd=+20, tokens=+1000000,
+    /// time=+2h; without + it is set. Of an agent or task: agent.NAME.usd=+5
+    #[arg(long, value_name = "KEY=AMOUNT", value_parser = budget::parse, value_delimiter = ',')]
+    budget: Vec<budget::Change>,
     /// Interrupted tasks go on from what they left, instead of from a clean start
     #[arg(long)]
     keep: bool,
@@ -106,6 +111,14 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
             board = Some(edited(global, &repo, &state, &args.set)?);
         }
     }
+    if !args.budget.is_empty() {
+        // The same: nothing is begun with a budget that could not hold.
+        let repo = wiring::repo(global)?;
+        let (_, state) = wiring::look(&repo, args.run.as_deref())?;
+        let budgets = budget::changed(&state, &args.budget)?;
+        let with = budget::with(&state.board, &budgets);
+        budget::refuse_unpriced(&with, &wiring::prices(&repo)?)?;
+    }
     let branch = if args.rebuild { Branch::Again } else { Branch::AsLeft };
     let mut open = open(global, args.run.as_deref(), telling, branch)?;
     open.world.jobs = args.jobs;
@@ -121,6 +134,10 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
                 differs(global, open.journal.state());
             }
         }
+    }
+    let budgets = budget::changed(open.journal.state(), &args.budget)?;
+    for (pot, budget) in budgets {
+        run::rebudget(&mut open.journal, pot, budget)?;
     }
     if args.keep {
         let kept = run::keep(&open.world, &mut open.journal)?;
@@ -142,6 +159,9 @@ fn edited(
     let board = wiring::board_again(global, &state.board, set)?;
     refuse_unbuilt(&board)?;
     refuse_secrets(&board)?;
+    if !board.budgets().is_empty() {
+        budget::refuse_unpriced(&board, &wiring::prices(repo)?)?;
+    }
     let plan = crate::plan::plan(&board)?;
     if let Some((key, was, is)) = run::fixed(state, &board) {
         let run = &state.run;
@@ -217,7 +237,10 @@ fn tale(found: &run::Difference) -> String {
 /// The run goes on with its own copy of the board; what differs in the file is named.
 fn differs(global: &Global, state: &RunState) {
     let Some(file) = &state.board.file else { return };
-    let Ok(now) = wiring::board_again(global, &state.board, &[]) else { return };
+    let Ok(mut now) = wiring::board_again(global, &state.board, &[]) else { return };
+    if state.budgeted {
+        now = budget::with(&now, &state.board.budgets());
+    }
     let found = run::Difference::of(state, &now);
     if found.is_none() {
         return;

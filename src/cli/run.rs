@@ -15,6 +15,7 @@ use crate::run::{self, Journal, Request, World};
 use crate::store::{Owner, Sqlite, Store as _};
 
 use super::Global;
+use super::budget;
 use super::error::Failure;
 use super::reports::Reports;
 use super::wiring;
@@ -127,6 +128,9 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     run::preflight(&repo, &board)
         .map_err(Failure::from)?
         .map_err(|lacking| lacks(&lacking, asked.verb))?;
+    if !board.budgets().is_empty() {
+        budget::refuse_unpriced(&board, &wiring::prices(&repo)?)?;
+    }
     let epoch = epoch()?;
     let store = Sqlite::open(&repo.state_dir())?;
     let ci = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));

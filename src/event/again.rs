@@ -158,6 +158,7 @@ impl RunState {
             let number = self.numbers.entry(id.clone()).or_default();
             *number = last.max(*number);
         }
+        self.budgeted = false;
         (self.board, self.plan, self.jobs) = (Arc::new((**board).clone()), plan.clone(), *jobs);
         let wave_of = |task: &TaskId| plan.wave_of(task).filter(|_| kept.contains(task));
         for (id, mut unit) in std::mem::take(&mut self.units) {

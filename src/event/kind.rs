@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Isolation, Oid, Outcome, Plan, Remade, Sandbox, Settled,
-    SkipReason, TaskId, Trespass, Unit,
+    AttemptEnd, Board, Budget, GateRun, Isolation, Oid, Outcome, Plan, Pot, Remade, Sandbox,
+    Settled, Share, SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -127,6 +127,14 @@ pub enum EventKind {
         /// Its place in the trace of the run, as `TRACEPARENT` holds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<String>,
+        /// What it holds of the budgets. It is on disk before the agent starts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<Share>,
+    },
+    /// An attempt that was announced did not start after all: what it held is free again.
+    NotStarted {
+        /// The unit.
+        task: TaskId,
     },
     /// An attempt ended; its snapshot, if there is one, has its ref already.
     AttemptEnded {
@@ -239,6 +247,15 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
+    /// A budget is another one from now on, and units that it stopped were put back.
+    Budgeted {
+        /// Whose.
+        pot: Pot,
+        /// What may be spent.
+        budget: Budget,
+        /// The units.
+        tasks: Vec<TaskId>,
+    },
     /// A reviewer took the patches of these units: they are merged next.
     Approved {
         /// The units.
@@ -340,6 +357,7 @@ impl EventKind {
     /// How carefully it is stored.
     pub fn weight(&self) -> Weight {
         match self {
+            Self::AttemptStarted { share: Some(_), .. } => Weight::Durable,
             Self::WaveStarted { .. }
             | Self::AttemptStarted { .. }
             | Self::Skipped { .. }

@@ -4,7 +4,10 @@
 
 use std::path::PathBuf;
 
-use crate::model::{AttemptEnd, Isolation, Oid, Outcome, Patch, Sandbox, Settled, TaskId, Unit};
+use crate::model::{
+    AttemptEnd, Charge, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share, TaskId, Unit,
+    charge,
+};
 
 use super::LandRefusal;
 
@@ -116,6 +119,8 @@ pub struct AttemptState {
     pub heard: Vec<(TaskId, u32)>,
     /// Its place in the trace of the run.
     pub trace: Option<String>,
+    /// What it held of the budgets.
+    pub share: Option<Share>,
     /// When it began.
     pub started: u64,
     /// When it ended, and how; none: it runs, or nobody saw its end.
@@ -153,6 +158,13 @@ pub enum LandState {
     },
     /// It stayed.
     Refused(LandRefusal),
+}
+
+impl AttemptState {
+    /// What it is charged, as far as is known; none: no agent worked that budgets are for.
+    pub fn charge(&self) -> Option<Charge> {
+        charge(self.share.as_ref(), self.ended.as_ref().map(|(_, end)| end))
+    }
 }
 
 impl UnitState {

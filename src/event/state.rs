@@ -115,6 +115,8 @@ pub struct RunState {
     pub trespasses: Vec<Trespass>,
     /// Events of a newer todone.
     pub unknown: u64,
+    /// Whether a budget was changed since the board was read.
+    pub budgeted: bool,
 }
 
 impl RunState {
@@ -183,6 +185,7 @@ impl RunState {
             seq: event.seq,
             trespasses: Vec::new(),
             unknown: 0,
+            budgeted: false,
         })
     }
 
@@ -260,6 +263,7 @@ impl RunState {
                 session,
                 heard,
                 trace,
+                share,
             } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
@@ -282,12 +286,18 @@ impl RunState {
                     session: session.clone(),
                     heard: heard.clone(),
                     trace: trace.clone(),
+                    share: share.clone(),
                     started: event.at,
                     ended: None,
                     salvaged: None,
                     by_hand: false,
                     declined: None,
                 });
+            }
+            EventKind::NotStarted { task } => {
+                let last = self.unit(task)?.attempts.last_mut();
+                let last = last.filter(|attempt| attempt.ended.is_none());
+                last.ok_or_else(|| format!("no attempt at `{task}` is running"))?.share = None;
             }
             EventKind::AttemptEnded { task, attempt, end, again } => {
                 self.end_attempt(task, *attempt, end, *again, event.at)?;
@@ -364,6 +374,13 @@ impl RunState {
             EventKind::Trespassed(found) => self.trespasses.push(found.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,
+            EventKind::Budgeted { pot, budget, tasks } => {
+                let board = Arc::make_mut(&mut self.board);
+                let place = board.budget_at(pot).ok_or_else(|| format!("there is no {pot}"))?;
+                *place = Some(*budget);
+                self.budgeted = true;
+                self.put_back(tasks, None)?;
+            }
             EventKind::Approved { tasks } => self.approve(tasks)?,
             EventKind::Declined { tasks, text } => self.decline(tasks, text.as_deref())?,
             EventKind::FixStarted { task, base, worktree } => {

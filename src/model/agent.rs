@@ -129,6 +129,9 @@ pub struct Usage {
     pub estimated: Option<f64>,
     /// How often the model was asked.
     pub turns: Option<u64>,
+    /// Whether it failed before a model answered anything, so that it cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// Whether tokens and dollars are those of the whole conversation, earlier attempts included. Never
     /// so in an event.
     #[serde(skip)]
@@ -141,11 +144,14 @@ pub struct Usage {
 impl Usage {
     /// What it cost in dollars, reported or else estimated; none: nobody knows.
     pub fn cost(&self) -> Option<f64> {
-        self.usd.or(self.estimated)
+        self.usd.or(self.estimated).or(self.unanswered.then_some(0.0))
     }
 
     /// All tokens, read and written, in and out of caches; none: not known.
     pub fn tokens(&self) -> Option<u64> {
+        if self.unanswered && self.input.is_none() && self.output.is_none() {
+            return Some(0);
+        }
         let (read, written) = (self.input?, self.output?);
         let cached = self.cache_read.unwrap_or(0).saturating_add(self.cache_write.unwrap_or(0));
         Some(read.saturating_add(written).saturating_add(cached))

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blame, Conflict, Note, Oid, Patch, RepoPath, TaskId, Trouble, Usage};
+use super::{Blame, Conflict, Measure, Note, Oid, Patch, Pot, RepoPath, TaskId, Trouble, Usage};
 
 /// Everything that is kept of an attempt when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -291,6 +291,19 @@ pub enum SkipReason {
         /// Why, in words.
         reason: String,
     },
+    /// What is left of a budget is too little for it.
+    Budget {
+        /// Whose budget.
+        pot: Pot,
+        /// Of what.
+        measure: Measure,
+        /// How much may be spent in all.
+        most: u64,
+        /// How much is left.
+        left: u64,
+        /// How much it would hold.
+        need: u64,
+    },
     /// Its `foreach` found no items, could not be expanded, or its output was no list.
     Expansion {
         /// What went wrong.
@@ -315,6 +328,16 @@ impl fmt::Display for SkipReason {
                 write!(f, "`{task}` failed and on_failure = \"stop\"")
             }
             Self::Agent { profile, reason } => write!(f, "agent `{profile}` was stopped: {reason}"),
+            Self::Budget { pot, measure, most, left: 0, .. } => {
+                write!(f, "budget: the {} of {pot} are spent", measure.say(*most))
+            }
+            Self::Budget { pot, measure, most, left, need } => write!(
+                f,
+                "budget: of the {} of {pot} {} are left, and an attempt may need {}",
+                measure.say(*most),
+                measure.say(*left),
+                measure.say(*need)
+            ),
             Self::Expansion { reason } => write!(f, "{reason}"),
         }
     }

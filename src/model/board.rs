@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Oid, Permissions, ProfileKind, Retry, Task, TaskId};
+use super::{Budget, Oid, Permissions, ProfileKind, Retry, Task, TaskId};
 
 /// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct Board {
     pub cache_limit: Option<u64>,
     /// Names of the only variables of the caller's environment that tasks inherit; none: all.
     pub env_pass: Option<Vec<String>>,
+    /// What the run may spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Globs of the paths that no task may change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protect: Vec<String>,
@@ -454,6 +457,9 @@ pub struct Profile {
     /// Whether it may publish.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub push: bool,
+    /// What all its attempts may spend together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 impl Profile {
@@ -477,6 +483,7 @@ impl Profile {
             permissions: Permissions::default(),
             allow: Vec::new(),
             push: false,
+            budget: None,
         }
     }
 }

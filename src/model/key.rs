@@ -25,9 +25,9 @@ pub struct Keys {
 }
 
 /// What changes nothing about a result: words for people, and when and how often it is tried.
-const OF_TASK: &[&str] = &["description", "priority", "timeout", "idle_timeout", "retry"];
+const OF_TASK: &[&str] = &["description", "priority", "timeout", "idle_timeout", "retry", "budget"];
 /// The same of a profile.
-const OF_PROFILE: &[&str] = &["max", "retry"];
+const OF_PROFILE: &[&str] = &["max", "retry", "budget"];
 
 /// The keys of every task of a board. A task that needs itself, or something that the board lacks, is
 /// not among them; a board that was read has none.

@@ -17,6 +17,7 @@
 mod agent;
 mod attempt;
 mod board;
+mod budget;
 mod conflict;
 mod id;
 mod key;
@@ -37,6 +38,7 @@ pub use board::{
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
     Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };
+pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charge, micro, usd};
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys};

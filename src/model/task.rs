@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::board::opt_millis;
-use super::{Clean, Isolation, OnConflict, OnReject, RepoPath, Sandboxing, TaskId};
+use super::{Budget, Clean, Isolation, OnConflict, OnReject, RepoPath, Sandboxing, TaskId};
 
 /// One unit of work: who does it, what it needs, what must hold after it. Defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct Task {
     /// Whether its patch is merged only when a person has approved it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// What all its attempts may spend together, its shares included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// What happens if its patch can't be merged.
     #[serde(default)]
     pub on_conflict: OnConflict,

@@ -5,18 +5,24 @@
 //! | file | decides |
 //! |---|---|
 //! | `mod.rs` | whether a task is tried again |
+//! | `budget.rs` | whether a budget has room for an attempt, and how much it may spend |
+//! | `price.rs` | which agents no budget in dollars can hold |
 //! | `choice.rs` | which profile and model tries it |
 //! | `health.rs` | when an account may be asked again, and whether at all |
 //! | `session.rs` | whether the next attempt goes on in the conversation of the last |
 
+mod budget;
 mod choice;
 mod health;
+mod price;
 mod session;
 
 use crate::model::{Failure, Retry, Trouble};
 
+pub use budget::{Claimant, Ledger, Room};
 pub use choice::{Tried, choose};
 pub use health::{Gate, Health};
+pub use price::{Unpriced, unpriced};
 pub use session::goes_on;
 
 /// What to do after an attempt failed.

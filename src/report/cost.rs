@@ -160,14 +160,16 @@ impl UsageReport {
         plus(&mut self.cache_read_tokens, usage.cache_read);
         plus(&mut self.cache_write_tokens, usage.cache_write);
         plus(&mut self.turns, usage.turns);
-        self.unknown_tokens += usize::from(usage.input.is_none() || usage.output.is_none());
+        let told = usage.unanswered || (usage.input.is_some() && usage.output.is_some());
+        self.unknown_tokens += usize::from(!told);
         self.millis = self.millis.saturating_add(millis);
         match (usage.usd, usage.estimated) {
             (Some(usd), _) => self.usd = Some(self.usd.unwrap_or(0.0) + usd),
             (None, Some(usd)) => {
                 self.estimated_usd = Some(self.estimated_usd.unwrap_or(0.0) + usd);
             }
-            (None, None) => self.unknown_usd += 1,
+            // It was never answered, and so costs nothing.
+            (None, None) => self.unknown_usd += usize::from(!usage.unanswered),
         }
         let name = |list: &mut Vec<String>, name: &str| {
             if let Err(place) = list.binary_search_by(|known| known.as_str().cmp(name)) {

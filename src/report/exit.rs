@@ -60,6 +60,7 @@ fn weigh(outcome: &Outcome) -> u8 {
             },
             SkipReason::Stopped { .. }
             | SkipReason::Agent { .. }
+            | SkipReason::Budget { .. }
             | SkipReason::Expansion { .. } => FAILED,
         },
     }

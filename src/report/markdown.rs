@@ -224,6 +224,9 @@ fn gates(report: &Report, page: &mut Page) {
 }
 
 fn costs(report: &Report, page: &mut Page) {
+    for budget in &report.budgets {
+        page.add(&format!("{}\n\n", inline(&budget.text)));
+    }
     let (Some(usage), Some(costs)) = (&report.usage, &report.costs) else { return };
     page.add(&format!("agents used {}\n\n", inline(&usage.words())));
     page.add("| cost by | | attempts | time | |\n|---|---|---|---|---|\n");

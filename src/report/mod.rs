@@ -23,6 +23,7 @@
 
 mod alike;
 mod annotations;
+mod budget;
 mod conflict;
 mod cost;
 pub mod escape;
@@ -50,6 +51,7 @@ mod words;
 pub use crate::event::Reporter;
 
 pub use annotations::annotations;
+pub use budget::BudgetReport;
 pub use conflict::{conflicting, explain};
 pub use cost::{CostReport, CostRow, UsageReport, usage};
 pub use exit::exit_code;

@@ -347,6 +347,9 @@ fn begun(state: &RunState) -> Vec<Item> {
         state.base.short()
     );
     let mut items = vec![item(Weight::Step, Ink::Head, text)];
+    for line in state.board.spending() {
+        items.push(item(Weight::Step, Ink::Faint, escape::line(line.as_bytes())));
+    }
     if state.unseen > 0 {
         let files = words::count(state.unseen as usize, "changed file");
         let text = format!("{files} of your checkout, not committed, no task will see");

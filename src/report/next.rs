@@ -3,7 +3,7 @@
 //! Knows the commands by name, not what they do.
 
 use crate::event::{LandState, RunState};
-use crate::model::{LandPolicy, TaskId};
+use crate::model::{LandPolicy, Outcome, RunId, SkipReason, TaskId};
 
 use super::land::{self, Step};
 use super::summary::{self, Report};
@@ -35,6 +35,9 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
     }
     if report.status != "running" {
         steps.extend(review(report));
+    }
+    if report.status != "running" {
+        steps.extend(spent(state, run));
     }
     let bad = [
         (counts.failed, "@failed", "run what failed again, then what was skipped because of it"),
@@ -82,6 +85,21 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// How what a budget stopped goes on: with as much again.
+fn spent(state: &RunState, run: &RunId) -> Option<Step> {
+    let outcomes = state.units.values().filter_map(|unit| unit.outcome());
+    let reason = outcomes.chain(state.unexpanded.values()).find_map(|outcome| match outcome {
+        Outcome::Skipped { reason: SkipReason::Budget { pot, measure, most, .. } } => {
+            Some((pot, *measure, *most))
+        }
+        _ => None,
+    })?;
+    let (pot, measure, most) = reason;
+    let command =
+        format!("todone resume {run} --budget {}=+{}", pot.key(measure), measure.spell(most));
+    Some((command, "allow so much more, and do what the budget stopped"))
 }
 
 /// Whether the run would land if it were tried.

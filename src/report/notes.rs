@@ -100,6 +100,7 @@ pub(super) fn skip(reason: &SkipReason) -> String {
         SkipReason::Agent { profile, reason } => {
             format!("agent `{profile}` was stopped: {}", escape::line(reason.as_bytes()))
         }
+        SkipReason::Budget { .. } => reason.to_string(),
         SkipReason::Expansion { reason } => format!("foreach: {}", escape::line(reason.as_bytes())),
     }
 }

@@ -15,6 +15,7 @@ use crate::model::{
     Shift, TaskId, Trial, Verdict,
 };
 
+use super::budget::BudgetReport;
 use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
 use super::{land, notes, words};
@@ -76,6 +77,9 @@ pub struct Report {
     /// The same by task, profile and model.
     #[serde(default)]
     pub costs: Option<CostReport>,
+    /// How its budgets stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetReport>,
     /// What of the user's repository changed while tasks ran in worktrees of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trespasses: Vec<TrespassReport>,
@@ -311,6 +315,7 @@ impl Report {
             millis: end.unwrap_or(state.updated).saturating_sub(state.started),
             usage: UsageReport::of_run(state),
             costs: CostReport::of(state),
+            budgets: BudgetReport::all_of(state),
             trespasses: of_trespasses(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,

@@ -390,6 +390,9 @@ impl Page<'_> {
         for line in report.costs.iter().flat_map(CostReport::lines) {
             self.put(format!("  {line}"));
         }
+        for budget in &report.budgets {
+            self.put(format!("  {}", budget.text));
+        }
         let branch = words::branch(&report.branch);
         if let Some(gate) = &report.base_red {
             let gate = escape::line(gate.as_bytes());

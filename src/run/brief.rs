@@ -55,6 +55,7 @@ pub(super) fn brief(
         task: &job.task,
         unit: &job.unit,
         profile: job.profile.as_ref(),
+        share: job.share,
         attempt: job.attempt,
         slot: place.seat,
         port: place.port,

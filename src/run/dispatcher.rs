@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
 use crate::model::{
-    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Remade, Schedule, SkipReason, Task, TaskId,
+    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Remade, Schedule, Share, SkipReason, Task,
+    TaskId,
 };
 
-use crate::policy::Health;
+use crate::policy::{Health, Ledger};
 
 use super::apart::confirm;
 use super::expand::Expansion;
@@ -29,6 +30,7 @@ use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
 
 mod ask;
+mod purse;
 pub(super) mod start;
 
 /// What the loop is told.
@@ -75,6 +77,9 @@ struct Dispatcher {
     asked: BTreeMap<TaskId, Profile>,
     health: Health,
     trace: Trace,
+    ledger: Ledger,
+    /// What those hold of the budgets that have a worker.
+    shares: BTreeMap<TaskId, Share>,
     fault: Option<Error>,
     /// Whether something happened after which the schedule must be asked again.
     stale: bool,
@@ -111,6 +116,8 @@ pub async fn drive(
         asked: BTreeMap::new(),
         health: ask::health(journal.state()),
         trace,
+        ledger: purse::ledger(journal.state()),
+        shares: BTreeMap::new(),
         journal,
         fault: None,
         stale: true,
@@ -277,6 +284,7 @@ impl Dispatcher {
                 let log = Names::of(&self.world.run).log(&task, attempt);
                 let asked = self.task_of(&task).sandbox.level;
                 let sandbox = self.world.walls.enforced(asked);
+                let share = self.shares.get(&task).cloned();
                 let started = EventKind::AttemptStarted {
                     task,
                     attempt,
@@ -291,6 +299,7 @@ impl Dispatcher {
                     session,
                     heard,
                     trace,
+                    share,
                 };
                 self.journal.record(started)?;
                 // A worker that is gone has told its end already.
@@ -304,18 +313,23 @@ impl Dispatcher {
                         let attempts = &self.journal.state().units[&unit].attempts;
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
                         self.note_health(&unit, &end);
+                        self.pay(&unit, Some(&end))?;
                         let again = self.again(&unit, &end);
                         let (task, end) = (unit.clone(), Box::new(end));
                         let ended = EventKind::AttemptEnded { task, attempt, end, again };
                         self.journal.record(ended)?;
                         self.after_attempt(&unit);
                     }
-                    Ok(None) => self.stale = true,
+                    Ok(None) => {
+                        self.pay(&unit, None)?;
+                        self.stale = true;
+                    }
                     Err(fault) => self.fail(fault),
                 }
             }
             Message::NoBase(unit, reason) => {
                 self.release(&unit);
+                self.pay(&unit, None)?;
                 self.journal.record(EventKind::Skipped { task: unit, reason })?;
                 self.stale = true;
             }

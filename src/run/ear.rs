@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::agent::{self, Ended, Heard, Listener, ResultFile};
+use crate::agent::{self, Ended, Heard, Listener, ResultFile, Spent};
 use crate::executor::{CommandSpec, Exit, How};
 use crate::model::{Note, Profile};
 
@@ -59,6 +59,11 @@ impl Ear {
         // What is no line of the stream, such as a complaint on standard error, is shown as it is.
         let plain = || (!line.starts_with(b"{")).then(|| line.to_vec());
         last.map(String::into_bytes).or_else(plain)
+    }
+
+    /// What it told so far that it used.
+    pub fn spent(&self) -> Spent {
+        self.listener.spent()
     }
 
     fn read(&mut self) -> Option<String> {

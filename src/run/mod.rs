@@ -38,6 +38,7 @@ mod schedule;
 mod seat;
 mod secrets;
 mod select;
+mod share;
 #[cfg(test)]
 mod simulated;
 mod slot;
@@ -62,7 +63,7 @@ pub use land::{LandHow, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, preflight};
 pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
-pub use recover::{Branch, agree, confirm_land, resume, retriable, retry};
+pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retry};
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use secrets::{Secrets, given};

@@ -2,9 +2,9 @@
 //!
 //! Knows the promises of each event; the dispatcher does the rest.
 
-use crate::event::{AttemptState, EventKind, LandState, RunState, UnitStatus};
+use crate::event::{AttemptState, EventKind, LandState, RunState, UnitState, UnitStatus};
 use crate::git::{Expect, Leftover, Prepare, RefUpdate};
-use crate::model::{Clean, Outcome, SkipReason, TaskId};
+use crate::model::{Budget, Clean, Failure, Outcome, Pot, SkipReason, TaskId, Trouble};
 
 use super::land::is_ancestor;
 use super::rebuild::{confirm_rebuild, move_branch};
@@ -143,7 +143,9 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
                 | Outcome::Declined { .. }
                 | Outcome::Cancelled
                 | Outcome::Skipped {
-                    reason: SkipReason::Expansion { .. } | SkipReason::Agent { .. }
+                    reason: SkipReason::Expansion { .. }
+                        | SkipReason::Agent { .. }
+                        | SkipReason::Budget { .. }
                 }
         )
     };
@@ -170,7 +172,8 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
                 reason:
                     SkipReason::NeedsConflict { .. }
                     | SkipReason::Stopped { .. }
-                    | SkipReason::Agent { .. },
+                    | SkipReason::Agent { .. }
+                    | SkipReason::Budget { .. },
             } => true,
             _ => false,
         };
@@ -192,4 +195,31 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
 /// Puts these units back to be run again; `note` is added to their prompts.
 pub fn retry(journal: &mut Journal, back: Vec<TaskId>, note: Option<String>) -> Result<(), Error> {
     journal.record(EventKind::Retried { tasks: back, note })
+}
+
+/// The units and tasks that this budget stopped, and what was skipped because of them: those that were
+/// not started, and those that used up their share.
+pub fn stopped_by(state: &RunState, pot: &Pot) -> Vec<TaskId> {
+    let of = |outcome: &Outcome| match outcome {
+        Outcome::Skipped { reason: SkipReason::Budget { pot: of, .. } } => of == pot,
+        Outcome::Failed { failure: Failure::Agent { kind: Trouble::Bound, .. } } => true,
+        _ => false,
+    };
+    let stopped = |unit: &&UnitState| {
+        let held = unit.attempts.last().is_some_and(|attempt| attempt.share.is_some());
+        unit.outcome().is_some_and(|outcome| match outcome {
+            Outcome::Failed { .. } => held && of(outcome),
+            _ => of(outcome),
+        })
+    };
+    let units = state.in_order().filter(stopped).map(|unit| unit.unit.id.clone());
+    retriable(state, &units.collect::<Vec<_>>())
+}
+
+/// A budget is another one from now on, and what it stopped is put back.
+pub fn rebudget(journal: &mut Journal, pot: Pot, budget: Budget) -> Result<usize, Error> {
+    let tasks = stopped_by(journal.state(), &pot);
+    let count = tasks.len();
+    journal.record(EventKind::Budgeted { pot, budget, tasks })?;
+    Ok(count)
 }

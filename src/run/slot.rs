@@ -388,8 +388,22 @@ impl World {
     pub async fn watch(
         &self,
         command: CommandSpec,
-        mut halt: watch::Receiver<Halt>,
+        halt: watch::Receiver<Halt>,
         mut line: impl FnMut(Vec<u8>),
+    ) -> Exit {
+        let on = |bytes| {
+            line(bytes);
+            false
+        };
+        self.watch_until(command, halt, on).await
+    }
+
+    /// The same; it is stopped also when `line` says that it is enough.
+    pub async fn watch_until(
+        &self,
+        command: CommandSpec,
+        mut halt: watch::Receiver<Halt>,
+        mut line: impl FnMut(Vec<u8>) -> bool,
     ) -> Exit {
         if let Some(folder) = command.log.parent() {
             // If it can't be made the supervisor says so with the log's name.
@@ -397,10 +411,12 @@ impl World {
         }
         let mut running = self.executor.start(command);
         let mut told = Halt::No;
+        let mut enough = false;
         let mut updates = true;
         let mut halting = true;
         loop {
             let wish = *halt.borrow_and_update();
+            let wish = if enough { wish.max(Halt::Gently) } else { wish };
             if wish > told {
                 told = wish;
                 let stop = if wish == Halt::Now { Stop::Now } else { Stop::Gently };
@@ -423,7 +439,7 @@ impl World {
                     });
                 }
                 update = running.updates.recv(), if updates => match update {
-                    Some(Update::Line(bytes)) => line(bytes),
+                    Some(Update::Line(bytes)) => enough |= line(bytes),
                     Some(Update::Started { .. }) => {}
                     None => updates = false,
                 },

@@ -14,8 +14,8 @@ use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Check, Failure, Isolation, Note, Oid, Outcome, Patch, Profile, Task, TaskId,
-    Trespass, Unit, Verdict, Work,
+    AttemptEnd, Board, Bounds, Check, Failure, Isolation, Measure, Note, Oid, Outcome, Patch,
+    Profile, Task, TaskId, Trespass, Unit, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -29,6 +29,7 @@ use super::existing::existing;
 use super::follow::{self, Before};
 use super::handoff;
 use super::said::{Said, failed};
+use super::share;
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
 };
@@ -67,6 +68,8 @@ pub struct Job {
     pub unit: Unit,
     /// The agent that does it, with the model that it is to use.
     pub profile: Option<Profile>,
+    /// What it may spend.
+    pub share: Bounds,
     /// The attempt's number.
     pub attempt: u32,
     /// The commit to start from.
@@ -246,7 +249,8 @@ async fn in_slot(
         // Where an agent writes its result.
         confine.writable.push(scratch.0.clone());
     }
-    let (exit, heard) = run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
+    let (exit, heard, over) =
+        run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
     let mut notes = notes;
     notes.extend(unseen);
     let result = match (&job.profile, &heard) {
@@ -254,7 +258,10 @@ async fn in_slot(
         _ => None,
     };
     brink::reach("task.ended");
-    let said = Said::of(heard, result).of_session(session.is_some());
+    let mut said = Said::of(heard, result).of_session(session.is_some());
+    if let Some(measure) = over {
+        said.failure = Some(share::spent(measure, &job.share));
+    }
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
         let mut ended = end(&job, Some(Failure::Interrupted), None, notes, &exit);
@@ -393,13 +400,13 @@ async fn run_command(
     launch: &Launch,
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
-) -> Result<(Exit, Option<Heard>), Error> {
+) -> Result<(Exit, Option<Heard>, Option<Measure>), Error> {
     let names = world.names();
     let dir = place.dir(&job.task.dir);
     let log = world.dir.join(names.log(&job.unit.id, job.attempt));
     let mut command = world.command(launch.argv.clone(), &dir, launch.env.clone(), log, place);
     command.input = launch.input.clone();
-    command.timeout = job.task.timeout;
+    command.timeout = share::timeout(job);
     command.idle_timeout = job.task.idle_timeout;
     let output = world.dir.join(names.output(&job.unit.id, job.attempt));
     if job.output != Output::Unused {
@@ -408,7 +415,7 @@ async fn run_command(
     }
     let Some(profile) = &job.profile else {
         let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await;
-        return Ok((exit, None));
+        return Ok((exit, None, None));
     };
     if profile.kind.is_llm() && !profile.push {
         let repo = world.repo.clone();
@@ -416,17 +423,24 @@ async fn run_command(
         agent::no_push(&mut command.env, &pushed);
     }
     let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
+    let mut over = None;
     let hear = |line: Vec<u8>| match &mut ear {
-        None => send_line(tell, &job.unit.id, line),
+        None => {
+            send_line(tell, &job.unit.id, line);
+            false
+        }
         Some(ear) => {
             if let Some(words) = ear.hear(&line) {
                 send_line(tell, &job.unit.id, words);
             }
+            over = share::over(&profile.kind, ear.spent(), &job.share);
+            over.is_some()
         }
     };
-    let mut exit = world.watch(command, halt, hear).await;
+    let mut exit = world.watch_until(command, halt.clone(), hear).await;
+    over = share::how(&mut exit, over, job, *halt.borrow());
     let heard = ear.map(|ear| ear.finish(&mut exit, profile));
-    Ok((exit, heard))
+    Ok((exit, heard, over))
 }
 
 fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {

@@ -4,6 +4,7 @@ mod again;
 mod agents;
 mod beside;
 mod boards;
+mod budgets;
 mod by_task;
 mod cleaning;
 mod coding;

@@ -52,6 +52,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         isolation: Isolation::default(),
         sandbox: Default::default(),
         review: false,
+        budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),
     }
@@ -92,6 +93,7 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         agents: BTreeMap::new(),
         tasks,
         unbuilt: Vec::new(),
+        budget: None,
         given: Default::default(),
     }
 }

@@ -126,6 +126,9 @@ fn result(report: &Report) -> Markup {
 
 fn costs(report: &Report) -> Markup {
     html! {
+        @for budget in &report.budgets {
+            p { (budget.text) }
+        }
         @if let (Some(usage), Some(costs)) = (&report.usage, &report.costs) {
             h2 { "Cost" }
             p { "agents used " (usage.words()) }

@@ -3,7 +3,7 @@
 //! Knows the policy's decisions and the log that they rest on; starts nothing.
 
 use crate::event::{RunState, UnitState};
-use crate::model::{AttemptEnd, Failure, Profile, SkipReason, Task, TaskId, Trouble, Work};
+use crate::model::{AttemptEnd, Bounds, Failure, Profile, SkipReason, Task, TaskId, Trouble, Work};
 use crate::policy::{self, Decision, Gate, Health, Tried};
 use crate::run::locks::Missing;
 
@@ -11,8 +11,8 @@ use super::Dispatcher;
 
 /// The answer.
 pub(super) enum Ask {
-    /// This one, now; none: the task has no agent.
-    Now(Option<Box<Profile>>),
+    /// This one, now, who may spend so much; none: the task has no agent, or nothing is bounded.
+    Now(Option<(Box<Profile>, Option<Bounds>)>),
     /// Later.
     Wait(Missing),
     /// Nobody, any more.
@@ -80,7 +80,7 @@ impl Dispatcher {
             return Ask::Nobody(SkipReason::Agent { profile: name.clone(), reason });
         };
         match self.health.gate(&profile, (self.world.now)()) {
-            Gate::Open => Ask::Now(Some(Box::new(profile))),
+            Gate::Open => self.afford(task, profile),
             Gate::Until { at, what } => {
                 Ask::Wait(Missing { on: what, holder: None, until: Some(at) })
             }

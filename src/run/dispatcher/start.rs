@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Progress};
-use crate::model::{GateScope, Profile, Schedule, Task, TaskId};
+use crate::model::{Bounds, GateScope, Profile, Schedule, Task, TaskId};
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::expand::expand;
@@ -49,10 +49,12 @@ impl Dispatcher {
                 }
                 Ask::Wait(missing) => missing,
                 Ask::Now(agent) => {
-                    match self.locks.take(&self.board, &unit, task, agent.as_deref()) {
+                    let (agent, share) =
+                        agent.map_or((None, None), |(who, most)| (Some(*who), most));
+                    match self.locks.take(&self.board, &unit, task, agent.as_ref()) {
                         Ok(Ok(())) => {
                             self.waiting.forget(&unit);
-                            self.start_unit(unit, agent.map(|agent| *agent));
+                            self.start_unit(unit, agent, share);
                             continue;
                         }
                         Ok(Err(missing)) => missing,
@@ -77,12 +79,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn start_unit(&mut self, id: TaskId, profile: Option<Profile>) {
+    fn start_unit(&mut self, id: TaskId, profile: Option<Profile>, share: Option<Bounds>) {
+        let task = self.task_of(&id).clone();
         if let Some(profile) = &profile {
             self.health.begins(profile);
             self.asked.insert(id.clone(), profile.clone());
+            if let Some(share) = share {
+                self.hold(&id, &task.id, profile, share);
+            }
         }
-        let task = self.task_of(&id).clone();
         let state = self.journal.state();
         let unit = &state.units[&id];
         let before = profile.as_ref().and_then(|profile| follow::before(state, unit, profile));
@@ -112,6 +117,7 @@ impl Dispatcher {
             epoch: state.epoch,
             locks: self.locks.files(&id),
             profile,
+            share: share.unwrap_or_default(),
             task,
         };
         let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };

@@ -69,6 +69,7 @@ pub(super) async fn verify(
     let Some(check) = task.verify.clone() else { return Ok(Some(Ok(()))) };
     let board = state.board.clone();
     let mut job = Job {
+        share: Default::default(),
         needs: handoff::handed(state, &task),
         heard: Vec::new(),
         around: Default::default(),

@@ -1,0 +1,86 @@
+//! What attempts may spend: asks the ledger before a start, tells it what came of it.
+//!
+//! Knows no numbers; the policy's ledger does.
+
+use crate::event::{EventKind, RunState};
+use crate::model::{
+    AttemptEnd, Bounds, Profile, ProfileKind, Share, SkipReason, Task, TaskId, charge,
+};
+use crate::policy::{Claimant, Ledger, Room};
+use crate::run::Error;
+use crate::run::locks::Missing;
+
+use super::Dispatcher;
+use super::ask::Ask;
+
+/// The ledger of a run as its log tells it. Nothing is under way: what nobody saw the end of is charged
+/// what it held.
+pub(super) fn ledger(state: &RunState) -> Ledger {
+    let mut ledger = Ledger::new(&state.board);
+    if ledger.is_empty() {
+        return ledger;
+    }
+    for (unit, attempt) in state.attempts() {
+        if let Some(charge) = attempt.charge() {
+            ledger.charge(&unit.unit.task, &charge);
+        }
+    }
+    ledger
+}
+
+impl Dispatcher {
+    /// Whether the budgets have room for this one, who may be asked.
+    pub(super) fn afford(&self, task: &Task, profile: Profile) -> Ask {
+        if self.ledger.is_empty() {
+            return Ask::Now(Some((Box::new(profile), None)));
+        }
+        let jobs = self.world.jobs.unwrap_or(self.journal.state().jobs) as usize;
+        let claimant = Claimant {
+            task: &task.id,
+            profile: &profile.name,
+            plain: profile.kind == ProfileKind::Command,
+            timeout: task.timeout.map(|time| time.as_millis() as u64),
+            free: jobs.saturating_sub(self.busy.live.len()),
+        };
+        match self.ledger.room(claimant) {
+            Room::Yes(most) => Ask::Now(Some((Box::new(profile), Some(most)))),
+            Room::Later(pot) => {
+                let on = format!("room in the budget of {pot}");
+                Ask::Wait(Missing { on, holder: None, until: None })
+            }
+            Room::No { pot, measure, most, left, need } => {
+                Ask::Nobody(SkipReason::Budget { pot, measure, most, left, need })
+            }
+        }
+    }
+
+    /// It starts, and may spend so much.
+    pub(super) fn hold(&mut self, id: &TaskId, task: &TaskId, profile: &Profile, most: Bounds) {
+        self.ledger.hold(id, task, &profile.name, most);
+        self.shares.insert(id.clone(), Share { profile: profile.name.clone(), most });
+    }
+
+    /// The attempt of this unit is over; no end: it did not start. What it held is free, what it used
+    /// is spent.
+    pub(super) fn pay(&mut self, id: &TaskId, end: Option<&AttemptEnd>) -> Result<(), Error> {
+        self.ledger.release(id);
+        let share = self.shares.remove(id);
+        let state = self.journal.state();
+        let unit = &state.units[id];
+        match end {
+            Some(end) if !self.ledger.is_empty() => {
+                if let Some(charge) = charge(share.as_ref(), Some(end)) {
+                    self.ledger.charge(&unit.unit.task, &charge);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let last = unit.attempts.last().filter(|attempt| attempt.ended.is_none());
+                if last.is_some_and(|attempt| attempt.share.is_some()) {
+                    self.journal.record(EventKind::NotStarted { task: id.clone() })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Keeps an attempt within its share of the budgets, where its agent can't do that by itself.
+//!
+//! Knows no ledger: the share is given.
+
+use std::time::Duration;
+
+use crate::agent::Spent;
+use crate::executor::{Exit, How};
+use crate::model::{Bounds, Failure, Kept, Measure, ProfileKind, Trouble, micro};
+
+use super::slot::Halt;
+use super::worker::Job;
+
+/// How long its command may take: its task's timeout, or its share of the agents' time if that is less.
+pub(super) fn timeout(job: &Job) -> Option<Duration> {
+    let share = job.share.time.map(Duration::from_millis);
+    job.task.timeout.into_iter().chain(share).min()
+}
+
+/// The first of its shares that it has used up, as far as it tells while it works.
+pub(super) fn over(kind: &ProfileKind, spent: Spent, share: &Bounds) -> Option<Measure> {
+    let used = |measure| match measure {
+        Measure::Usd => spent.usd.map(micro),
+        Measure::Tokens => spent.tokens,
+        Measure::Time => None,
+    };
+    let live = Measure::ALL.into_iter().filter(|measure| kind.kept(*measure) == Kept::Live);
+    live.into_iter().find(|measure| match (used(*measure), share.of(*measure)) {
+        (Some(used), Some(most)) => used >= most,
+        _ => false,
+    })
+}
+
+/// Whether it was its share that ended it, which is an end of its own and no stop of the run.
+pub(super) fn how(
+    exit: &mut Exit,
+    over: Option<Measure>,
+    job: &Job,
+    halt: Halt,
+) -> Option<Measure> {
+    match exit.how {
+        How::Stopped if halt == Halt::No => {
+            exit.how = How::Timeout;
+            over
+        }
+        How::Timeout => {
+            let own = job.task.timeout.is_none_or(|own| timeout(job).is_some_and(|all| all < own));
+            (own && job.share.time.is_some()).then_some(Measure::Time)
+        }
+        _ => None,
+    }
+}
+
+/// Why it failed then.
+pub(super) fn spent(measure: Measure, share: &Bounds) -> Failure {
+    let most = measure.say(share.of(measure).unwrap_or(0));
+    let message = format!("it used up its share of the budget, {most}");
+    Failure::Agent { kind: Trouble::Bound, message, after: None, at: None }
+}
