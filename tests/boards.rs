@@ -197,7 +197,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("task", "expect", "expect.json_schema.type = 'object'"),
     ("task", "publish", "publish = 'news'"),
     ("task", "subscribe", "subscribe = ['news']"),
-    ("task", "handoff", "handoff.transform = 'a'"),
+    ("task", "handoff", "needs = ['s']\nhandoff.transform = 'a'"),
     ("task", "on_conflict", "on_conflict = 'resolve'"),
     ("task", "on_reject", "on_reject = 'retry'"),
     ("task", "budget", "budget.usd = 1.5"),

@@ -41,6 +41,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         context: Vec::new(),
         publish: Vec::new(),
         subscribe: Vec::new(),
+        handoff: None,
         expect: None,
         copy: Vec::new(),
         setup: None,

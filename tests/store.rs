@@ -49,6 +49,7 @@ fn end(failure: Option<Failure>) -> Box<AttemptEnd> {
         output: Some("[1, 2]".to_owned()),
         json: None,
         leaked: true,
+        handoff: None,
         usage: None,
     })
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::handed::Handed;
 use crate::model::{RepoPath, TaskId};
 
 /// All of it.
@@ -24,6 +25,8 @@ pub struct Around {
     pub wants_json: bool,
     /// The files that `context` names, sorted.
     pub files: Vec<Shown>,
+    /// What its needs hand over, prepared for it.
+    pub handoff: Option<Handed>,
     /// What was published before it began, by topic.
     pub topics: BTreeMap<String, Vec<Message>>,
     /// Its place in the trace of the run, as `TRACEPARENT` holds it.

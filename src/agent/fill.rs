@@ -70,6 +70,14 @@ fn value(assignment: &Assignment<'_>, name: &str) -> Option<Vec<u8>> {
     }
     match name {
         "items" | "item" | "task" => of_task(assignment, name),
+        "handoff.output" | "handoff.json" => {
+            let handed = assignment.around.handoff.as_ref()?;
+            let value = match name {
+                "handoff.output" => handed.output.trim_end(),
+                _ => handed.json.as_deref().unwrap_or_default(),
+            };
+            Some(inserted(assignment, name, value.as_bytes(), name))
+        }
         _ => {
             let (id, part) = name.strip_prefix("needs.")?.rsplit_once('.')?;
             let handed = assignment.needs.iter().find(|(need, _)| need.as_str() == id);

@@ -8,6 +8,7 @@
 //! | `task`, `description`, `items`, `item` | of the task |
 //! | `rules` | what it may change, and what its work is held to |
 //! | `context` | the files that `context` names |
+//! | `handoff` | what was prepared for it, unless the prompt itself names it |
 //! | `topics` | what the topics brought that the prompt itself does not name |
 //! | `before` | what became of earlier attempts; comes last where a template does not name it |
 //! | `answer` | what its last message must be, and who takes it |
@@ -17,8 +18,7 @@ use super::{Assignment, fill};
 use crate::model::{Changes, Prompt};
 
 /// The frame of a coding agent.
-const BUILT_IN: &str =
-    "{{ prompt }}\n\n{{ rules }}\n\n{{ context }}\n\n{{ topics }}\n\n{{ before }}\n\n{{ answer }}";
+const BUILT_IN: &str = "{{ prompt }}\n\n{{ rules }}\n\n{{ context }}\n\n{{ handoff }}\n\n{{ topics }}\n\n{{ before }}\n\n{{ answer }}";
 /// That of a plain program, which knows its work.
 const PLAIN: &str = "{{ prompt }}\n\n{{ before }}";
 
@@ -63,6 +63,7 @@ fn filled(assignment: &Assignment<'_>, own: &str, asked: &[u8], template: &str) 
             "description" => assignment.around.about.clone().unwrap_or_default(),
             "rules" => rules(assignment),
             "context" => return Some(context(assignment)),
+            "handoff" => return Some(handoff(assignment, own)),
             "topics" => return Some(topics(assignment, own)),
             "before" => assignment.note.unwrap_or_default().trim_end().to_owned(),
             "answer" => answer(assignment),
@@ -162,6 +163,17 @@ fn context(assignment: &Assignment<'_>) -> Vec<u8> {
     }
     out.truncate(out.trim_ascii_end().len());
     out
+}
+
+/// What was prepared for it, unless the prompt puts it in its place itself.
+fn handoff(assignment: &Assignment<'_>, own: &str) -> Vec<u8> {
+    let Some(handed) = &assignment.around.handoff else { return Vec::new() };
+    if own.contains("{{ handoff.") {
+        return Vec::new();
+    }
+    let name = "handoff.output";
+    let text = fill::inserted(assignment, name, handed.output.trim_end().as_bytes(), name);
+    [b"What came of the tasks before, prepared for you:", text.trim_ascii_end()].concat()
 }
 
 /// What every topic brought that the prompt does not put in its place itself.

@@ -51,6 +51,7 @@ fn case(work: Work) -> Case {
         context: Vec::new(),
         publish: Vec::new(),
         subscribe: Vec::new(),
+        handoff: None,
         expect: None,
         copy: Vec::new(),
         setup: None,

@@ -13,6 +13,7 @@
 //! | `TODONE_NEEDS_<ID>_OUTPUT_FILE` | a file with the same |
 //! | `TODONE_NEEDS_<ID>_JSON`, `…_JSON_FILE` | its structured output, if it has some |
 //! | `TODONE_NEEDS_<ID>_PATCH`, `…_PATCH_FILE` | what it changed, if the task names one of the two |
+//! | `TODONE_HANDOFF_OUTPUT`, `…_JSON`, each with `…_FILE` | what was prepared for it by `handoff` |
 //! | `TODONE_TOPIC_<NAME>`, `…_FILE` | what was published on a topic that it hears, as a JSON list |
 //! | `TODONE_CONTEXT_FILE` | a file with the paths that `context` names, each followed by NUL |
 //! | `TRACEPARENT` | its place in the trace of the run |
@@ -122,6 +123,20 @@ impl Values {
     fn around(&mut self, assignment: &Assignment<'_>) {
         if let Some(trace) = &assignment.around.trace {
             self.set("TRACEPARENT", trace);
+        }
+        let handed = assignment.around.handoff.as_ref();
+        let parts = [
+            ("output", handed.map(|handed| handed.output.as_bytes())),
+            ("json", handed.and_then(|handed| Some(handed.json.as_deref()?.as_bytes()))),
+        ];
+        for (part, value) in parts {
+            let Some(value) = value else { continue };
+            let name = format!("TODONE_HANDOFF_{}", part.to_ascii_uppercase());
+            if fits(value) {
+                self.set(&name, OsString::from_vec(value.to_vec()));
+            }
+            let file = self.file(&format!("handoff.{part}"), value.to_vec());
+            self.set(format!("{name}_FILE"), file);
         }
         for (topic, messages) in &assignment.around.topics {
             let list = around::as_list(messages).into_bytes();

@@ -9,7 +9,7 @@ use super::fault::quote;
 use super::keys::AGENT;
 use super::settings::{budget, env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
-use crate::model::{Board, Permissions, Profile, ProfileKind, Work};
+use crate::model::{Board, Permissions, Profile, ProfileKind, Transform, Work};
 
 /// The profiles that exist without being declared.
 const GIVEN: [ProfileKind; 4] =
@@ -127,9 +127,16 @@ pub(super) fn keep_used(board: &mut Board, declared: &BTreeSet<String>) {
     let mut used: BTreeSet<String> = board
         .tasks
         .iter()
-        .filter_map(|task| match &task.work {
-            Work::Agent { profile, .. } => Some(profile.clone()),
-            _ => None,
+        .flat_map(|task| {
+            let own = match &task.work {
+                Work::Agent { profile, .. } => Some(profile.clone()),
+                _ => None,
+            };
+            let mediator = match &task.handoff {
+                Some(Transform::Agent(profile)) => Some(profile.clone()),
+                _ => None,
+            };
+            own.into_iter().chain(mediator)
         })
         .collect();
     for profile in board.agents.values() {

@@ -21,7 +21,7 @@ pub(super) const IN_ARGV: &[&str] = &["items", "item", "task"];
 /// The names that an element of an agent's argv may hold.
 const IN_AGENT_ARGV: &[&str] = &["prompt", "items", "item", "task"];
 /// The names that a prompt may hold (those of `needs` and `topics` with a dot).
-pub(super) const IN_PROMPT: &[&str] = &["items", "item", "task", "needs", "topics"];
+pub(super) const IN_PROMPT: &[&str] = &["items", "item", "task", "needs", "handoff", "topics"];
 /// The names that a template of prompts may hold.
 pub(super) const IN_TEMPLATE: &[&str] = &[
     "prompt",
@@ -31,6 +31,7 @@ pub(super) const IN_TEMPLATE: &[&str] = &[
     "item",
     "rules",
     "context",
+    "handoff",
     "topics",
     "before",
     "answer",
@@ -234,9 +235,9 @@ const HANDOFF: &Section = &Section::new(
     "handoff",
     &[key(
         "transform",
-        Either(&[Filled, Filling(&Text, NO_WORDS)]),
+        Either(&[Script, Filling(&Text, NO_WORDS)]),
         REQUIRED,
-        "the profile or command that prepares what its needs hand over",
+        "an agent profile by its name, a shell script, or program and arguments",
     )],
 );
 
@@ -278,7 +279,7 @@ const TASK_KEYS: &[Key] = &[
     key("expect", Table(EXPECT), "none", "what its structured output must be"),
     key("publish", Many(&Word), "none", "topics on which others hear its output"),
     key("subscribe", Many(&Word), "none", "topics that it hears: what was published before it began"),
-    key("handoff", Later(&Table(HANDOFF)), "none", "how it gets what its needs hand over"),
+    key("handoff", Table(HANDOFF), "none", "what prepares for it what its needs hand over"),
     key("on_conflict", ON_CONFLICT, "the board's", "what happens if its patch can't be merged"),
     key("on_reject", ON_REJECT, "the board's", "what happens if a gate rejects it"),
     key("budget", Table(BUDGET), "none", "what it may spend"),

@@ -163,6 +163,7 @@ fn any_of(words: &[String]) -> String {
 fn offered(names: &[&str]) -> String {
     let shown = names.iter().map(|name| match *name {
         "needs" => "`{{ needs.TASK.output }}`".to_owned(),
+        "handoff" => "`{{ handoff.output }}`".to_owned(),
         "topics" => "`{{ topics.NAME }}`".to_owned(),
         name => format!("`{{{{ {name} }}}}`"),
     });

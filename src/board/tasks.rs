@@ -76,7 +76,9 @@ impl<'d> Decoder<'d, '_> {
             (None, None) => Shares::None,
         };
         let heard = topics(view, "subscribe");
-        let context = Context { needs: &needs, topics: &heard, shares };
+        let handoff = self.transform(view, &needs);
+        let mediated = handoff.is_some();
+        let context = Context { needs: &needs, topics: &heard, mediated, shares };
         // With two ways there is no telling which was meant, so neither is looked into.
         let work = if one { self.work(view, place, &context) } else { None };
         let profile = match &work {
@@ -135,6 +137,7 @@ impl<'d> Decoder<'d, '_> {
             context: context.map(|context| context.texts("files", &vars)).unwrap_or_default(),
             publish: topics(view, "publish"),
             subscribe: topics(view, "subscribe"),
+            handoff,
             expect,
             copy: view.texts("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
             setup: script(view, "setup").map(|run| {
@@ -286,6 +289,7 @@ impl<'d> Decoder<'d, '_> {
 pub(super) struct Context<'n> {
     pub(super) needs: &'n [(Span, &'n str)],
     pub(super) topics: &'n [String],
+    pub(super) mediated: bool,
     pub(super) shares: Shares,
 }
 

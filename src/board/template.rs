@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The names that are todone's own. What else stands between braces belongs to somebody else.
-const OURS: &[&str] = &["task", "item", "items", "needs", "topics", "vars", "run", "prompt"];
+const OURS: &[&str] =
+    &["task", "item", "items", "needs", "handoff", "topics", "vars", "run", "prompt"];
 
 /// A `{{ name }}` in a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ impl<'t> Hole<'t> {
     /// Whether it is one of todone's names.
     pub(super) fn ours(&self) -> bool {
         let dotted = self.name.contains('.');
-        OURS.contains(&self.head()) && dotted == matches!(self.head(), "needs" | "topics" | "vars")
+        OURS.contains(&self.head())
+            && dotted == matches!(self.head(), "needs" | "handoff" | "topics" | "vars")
     }
 
     /// The name behind `vars.`.
@@ -125,6 +127,7 @@ pub(super) fn in_script(hole: &Hole<'_>, place: Place) -> String {
             "`$TODONE_ITEMS_FILE` names a file with the items of a share".to_owned()
         }
         ("vars", _) => format!("`${}` holds it", var_env(hole.var().unwrap_or_default())),
+        ("handoff", _) => "`$TODONE_HANDOFF_OUTPUT` holds it".to_owned(),
         ("topics", _) => {
             let name = var_env(hole.name.strip_prefix("topics.").unwrap_or_default());
             format!("`${}_FILE` names a file with it", name.replacen("VAR", "TOPIC", 1))

@@ -21,8 +21,18 @@ use super::template::fill;
 type Vars = BTreeMap<String, String>;
 
 /// The names that are filled in when a task starts or is committed.
-const LATER_NAMES: &[&str] =
-    &["prompt", "items", "item", "task", "needs", "topics", "description", "run", "board"];
+const LATER_NAMES: &[&str] = &[
+    "prompt",
+    "items",
+    "item",
+    "task",
+    "needs",
+    "handoff",
+    "topics",
+    "description",
+    "run",
+    "board",
+];
 
 /// A table, or a task over `[defaults]`.
 pub(super) struct View<'t, 'i> {

@@ -6,15 +6,24 @@ use std::path::Path;
 
 use super::fault::{Span, quote};
 use super::keys::{IN_PROMPT, IN_TEMPLATE};
-use super::settings::first_word;
+use super::settings::{first_word, table};
 use super::tasks::{Context, Decoder, Shares, WAYS};
 use super::template::{Hole, fill, holes};
-use super::value::{View, elements, filled_texts};
-use crate::model::{ProfileKind, Prompt, Work};
+use super::value::{View, elements, filled_texts, texts};
+use crate::model::{ProfileKind, Prompt, Transform, Work};
 
 /// Keys that would do nothing for commits that exist already.
-const NOT_WITH_BRANCH: &[&str] =
-    &["foreach", "verify", "outputs", "changes", "context", "publish", "subscribe", "expect"];
+const NOT_WITH_BRANCH: &[&str] = &[
+    "foreach",
+    "verify",
+    "outputs",
+    "changes",
+    "context",
+    "publish",
+    "subscribe",
+    "handoff",
+    "expect",
+];
 
 impl Decoder<'_, '_> {
     /// What a task does.
@@ -114,6 +123,44 @@ impl Decoder<'_, '_> {
         self.c.sink.name_since(before, &format!("the command of agent {}", quote(&name)));
         let template = self.template(view);
         Some(Work::Agent { profile: name, prompt: Prompt { text, template } })
+    }
+
+    /// What prepares what the needs hand over. What the defaults say is for tasks that need others.
+    pub(super) fn transform(
+        &mut self,
+        view: &View<'_, '_>,
+        needs: &[(Span, &str)],
+    ) -> Option<Transform> {
+        let inner = table(view, "handoff")?;
+        let found = inner.value("transform")?;
+        if needs.is_empty() {
+            if let Some(own) = view.own("handoff") {
+                let message = "`handoff` in a task that needs none";
+                let hint = "add `needs`: it prepares what these hand over".to_owned();
+                self.c.sink.hinted(own.key.clone(), message, hint);
+            }
+            return None;
+        }
+        let Some(said) = inner.raw("transform") else {
+            first_word(Some(found), self.c);
+            return Some(Transform::Command(texts(found, &self.c.vars)));
+        };
+        let name = said.trim();
+        if self.agents.contains_key(name) {
+            return Some(Transform::Agent(name.to_owned()));
+        }
+        // A script of one word is far more often a name that is spelt wrongly.
+        if !name.contains(|c: char| c.is_whitespace() || "|&;<>()$`\\\"'/=".contains(c)) {
+            if !name.is_empty() {
+                let hint = self.c.near.ask(name, self.agents.keys().map(String::as_str));
+                let hint = hint.unwrap_or_else(|| {
+                    format!("declare `[agent.{name}]`; a program stands in a list: [{name:?}]")
+                });
+                self.c.sink.hinted(found.span(), format!("unknown agent {}", quote(name)), hint);
+            }
+            return None;
+        }
+        Some(Transform::Script(said))
     }
 
     /// What stands around the prompt.
@@ -252,6 +299,17 @@ impl Decoder<'_, '_> {
     /// The same, and of needs that the task has not.
     fn prompt_names(&mut self, text: &str, span: &Span, context: &Context<'_>) {
         self.in_context(text, span, context);
+        for hole in holes(text).iter().filter(|hole| hole.head() == "handoff" && hole.ours()) {
+            let place = self.c.inside(span, &text[hole.range.clone()]);
+            let shown = quote(&hole.shown());
+            if !context.mediated {
+                let message = format!("{shown} in a task without `handoff`");
+                self.c.sink.hinted(place, message, "add `handoff`".to_owned());
+            } else if !matches!(hole.name, "handoff.output" | "handoff.json") {
+                let hint = "there are `{{ handoff.output }}` and `{{ handoff.json }}`".to_owned();
+                self.c.sink.hinted(place, format!("{shown} names no part of a handoff"), hint);
+            }
+        }
         for hole in holes(text).iter().filter(|hole| hole.head() == "topics" && hole.ours()) {
             let topic = hole.name.strip_prefix("topics.").unwrap_or_default();
             if !context.topics.iter().any(|known| known == topic) {

@@ -245,6 +245,12 @@ fn attempt(
                 let session = report::escape::line(session.as_bytes());
                 writeln!(out, "    goes on in session {session}")?;
             }
+            if let Some(handoff) = &end.handoff {
+                let used = handoff.usage.as_ref().map(report::usage);
+                let used = used.map(|used| format!(": {used}")).unwrap_or_default();
+                let took = report::duration(handoff.millis);
+                writeln!(out, "    handoff prepared in {took}{used}")?;
+            }
             if let Some(usage) = &end.usage {
                 let model = usage.model.as_deref().unwrap_or("model unknown");
                 let who = format!("{} ({model})", usage.profile);

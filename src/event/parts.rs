@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     AttemptEnd, Charge, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share, TaskId, Unit,
-    charge,
+    charges,
 };
 
 use super::LandRefusal;
@@ -161,9 +161,9 @@ pub enum LandState {
 }
 
 impl AttemptState {
-    /// What it is charged, as far as is known; none: no agent worked that budgets are for.
-    pub fn charge(&self) -> Option<Charge> {
-        charge(self.share.as_ref(), self.ended.as_ref().map(|(_, end)| end))
+    /// What is charged for it, as far as is known; none: no agent worked that budgets are for.
+    pub fn charges(&self) -> impl Iterator<Item = Charge> + use<> {
+        charges(self.share.as_ref(), self.ended.as_ref().map(|(_, end)| end))
     }
 }
 

@@ -32,9 +32,32 @@ pub struct AttemptEnd {
     pub json: Option<String>,
     /// Whether a process it left behind held its output open.
     pub leaked: bool,
+    /// What prepared its handoff took; none: nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff: Option<Box<Mediation>>,
     /// What it used; none: nobody who could tell worked on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Box<Usage>>,
+}
+
+/// What it took to prepare what an attempt was handed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mediation {
+    /// What was used; none: nobody who could tell worked on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+impl AttemptEnd {
+    /// What was used for it, with the time that this took in milliseconds.
+    pub fn used(&self) -> impl Iterator<Item = (&Usage, u64)> {
+        let own = self.usage.as_deref().map(|usage| (usage, self.millis));
+        let before = self.handoff.as_deref();
+        let before = before.and_then(|before| Some((before.usage.as_ref()?, before.millis)));
+        before.into_iter().chain(own)
+    }
 }
 
 /// Why an attempt failed.
@@ -108,6 +131,11 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// What its needs hand over could not be prepared for it.
+    Handoff {
+        /// What went wrong.
+        reason: String,
+    },
     /// The slot could not be prepared: `setup` failed.
     Setup {
         /// The last lines of its output.
@@ -174,6 +202,7 @@ impl fmt::Display for Failure {
                 most >> 20
             ),
             Self::Answer { reason } => write!(f, "wrong answer: {reason}"),
+            Self::Handoff { reason } => write!(f, "its handoff failed: {reason}"),
             Self::Setup { .. } => write!(f, "setup failed"),
             Self::Agent { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Agent { kind, message, .. } => write!(f, "{kind}: {message}"),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptEnd, Board, Failure, Profile, ProfileKind, TaskId, Work};
+use super::{AttemptEnd, Board, Failure, Profile, ProfileKind, Task, TaskId, Transform, Work};
 
 /// What a budget is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -267,10 +267,39 @@ pub fn charge(share: Option<&Share>, end: Option<&AttemptEnd>) -> Option<Charge>
     Some(charge)
 }
 
+/// All that is charged for an attempt: what [`charge`] says, and before that what whoever prepared its
+/// handoff used.
+pub fn charges(
+    share: Option<&Share>,
+    end: Option<&AttemptEnd>,
+) -> impl Iterator<Item = Charge> + use<> {
+    charge_before(share, end).into_iter().chain(charge(share, end))
+}
+
+fn charge_before(share: Option<&Share>, end: Option<&AttemptEnd>) -> Option<Charge> {
+    let before = end?.handoff.as_deref()?;
+    let usage = before.usage.as_ref()?;
+    let held = |measure| share.and_then(|share| share.most.of(measure)).unwrap_or(0);
+    Some(Charge {
+        profile: usage.profile.clone(),
+        spend: Spend {
+            usd: usage.cost().map_or_else(|| held(Measure::Usd), micro),
+            tokens: usage.tokens().unwrap_or_else(|| held(Measure::Tokens)),
+            time: before.millis,
+        },
+        unknown_usd: usage.cost().is_none(),
+        unknown_tokens: usage.tokens().is_none(),
+        told: true,
+    })
+}
+
 /// Whether an attempt ended before a model was asked anything.
 fn never_asked(end: &AttemptEnd) -> bool {
     let known = end.usage.as_ref().is_some_and(|u| u.cost().is_some() || u.tokens().is_some());
-    let before = matches!(end.failure, Some(Failure::Start { .. } | Failure::Setup { .. }));
+    let before = matches!(
+        end.failure,
+        Some(Failure::Start { .. } | Failure::Setup { .. } | Failure::Handoff { .. })
+    );
     before && !known
 }
 
@@ -343,12 +372,20 @@ impl Board {
         own.into_iter().chain(others.iter().filter_map(|name| self.agents.get(name))).collect()
     }
 
+    /// The agent that prepares the handoff of a task, if one does.
+    pub fn mediator(&self, task: &Task) -> Option<&Profile> {
+        match &task.handoff {
+            Some(Transform::Agent(profile)) => self.agents.get(profile),
+            _ => None,
+        }
+    }
+
     /// What is to be said of its budgets before anything starts: what bounds them, and how far they may
     /// be overshot; or that there is none, though models work.
     pub fn spending(&self) -> Vec<String> {
         let mut used: Vec<&Profile> = Vec::new();
         for task in &self.tasks {
-            for profile in self.profiles_of(&task.work) {
+            for profile in self.profiles_of(&task.work).into_iter().chain(self.mediator(task)) {
                 if !used.iter().any(|known| known.name == profile.name) {
                     used.push(profile);
                 }

@@ -61,7 +61,9 @@ fn key(board: &Board, task: &Task, known: &BTreeMap<TaskId, Keys>) -> Option<Key
     let mut definition = without(task, OF_TASK);
     definition.remove("needs");
     let foreach = definition.remove("foreach");
-    let parts = (definition, profile.map(|profile| without(profile, OF_PROFILE)), &board.env_pass);
+    let profiles =
+        [profile, board.mediator(task)].map(|one| one.map(|one| without(one, OF_PROFILE)));
+    let parts = (definition, profiles, &board.env_pass);
     let share = digest(&(&parts, &needs?));
     let own = digest(&(&parts, &foreach, task.needs.iter().collect::<BTreeSet<_>>()));
     Some(Keys { whole: digest(&(share, foreach)), share, own })

@@ -32,13 +32,13 @@ mod trespass;
 mod verdict;
 
 pub use agent::{Permissions, ProfileKind, Trouble, Usage};
-pub use attempt::{AttemptEnd, Failure, Outcome, SkipReason};
+pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
     Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };
-pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charge, micro, usd};
+pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charges, micro, usd};
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys};
@@ -48,7 +48,8 @@ pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
 pub use task::{
-    Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Unit, Work,
+    Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Transform,
+    Unit, Work,
 };
 pub use trespass::{Shift, Thing, Trespass};
 pub use verdict::{Blame, GateRun, Trial, Verdict};

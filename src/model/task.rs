@@ -63,6 +63,9 @@ pub struct Task {
     /// The topics that it hears.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribe: Vec<String>,
+    /// What turns what its needs hand over into what it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff: Option<Transform>,
     /// The JSON Schema that its structured output must meet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<serde_json::Value>,
@@ -130,6 +133,29 @@ pub struct Prompt {
     /// What stands around it: the text of the template; none: the built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+}
+
+/// What turns the results of some tasks into what another one gets (`handoff`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transform {
+    /// An agent, by the name of its profile.
+    Agent(String),
+    /// A shell script.
+    Script(String),
+    /// Program and arguments.
+    Command(Vec<String>),
+}
+
+impl Transform {
+    /// In a few words, as reports name it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Agent(name) => name,
+            Self::Script(_) => "a script",
+            Self::Command(argv) => argv.first().map_or("a command", String::as_str),
+        }
+    }
 }
 
 /// A command that must succeed.

@@ -244,6 +244,7 @@ mod tests {
             output: None,
             json: None,
             leaked: false,
+            handoff: None,
             usage: None,
         }
     }

@@ -92,6 +92,8 @@ pub fn advice(failure: &Failure, tail: &str) -> Option<String> {
              the parts of files that you need, print no long output, and keep to this task."
                 .to_owned(),
         ),
+        // Whoever does the task was not even asked.
+        Failure::Handoff { .. } => None,
         Failure::Agent { kind, .. } if !is_own(failure) && *kind != Trouble::Bound => None,
         _ => Some(format!("The last attempt failed: {failure}.\n{tail}")),
     }

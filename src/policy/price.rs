@@ -21,7 +21,8 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
     let strict = |budget: &Budget| budget.bounds.usd.is_some() && !budget.unknown;
     for (pot, _) in board.budgets().into_iter().filter(|(_, budget)| strict(budget)) {
         for task in &board.tasks {
-            for (place, profile) in board.profiles_of(&task.work).into_iter().enumerate() {
+            let profiles = board.profiles_of(&task.work).into_iter().chain(board.mediator(task));
+            for (place, profile) in profiles.enumerate() {
                 let under = match &pot {
                     Pot::Run => true,
                     Pot::Agent { name } => *name == profile.name,

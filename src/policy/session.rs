@@ -35,6 +35,7 @@ pub fn goes_on(failure: Option<&Failure>, told: bool, kept: bool) -> bool {
         Some(
             Failure::Start { .. }
             | Failure::Setup { .. }
+            | Failure::Handoff { .. }
             | Failure::Secret { .. }
             | Failure::Incomplete { .. }
             | Failure::Output { .. }

@@ -49,22 +49,23 @@ impl BudgetReport {
 fn of(state: &RunState, pot: Pot, measure: Measure, most: u64) -> BudgetReport {
     let (mut spent, mut held, mut unknown) = (0u64, 0u64, 0usize);
     for (unit, attempt) in state.attempts() {
-        let Some(charge) = attempt.charge() else { continue };
-        if !Pot::all_of(&unit.unit.task, &charge.profile).contains(&pot) {
-            continue;
+        for charge in attempt.charges() {
+            if !Pot::all_of(&unit.unit.task, &charge.profile).contains(&pot) {
+                continue;
+            }
+            let amount = charge.spend.of(measure);
+            if is_running(state, unit, attempt) {
+                held = held.saturating_add(amount);
+                continue;
+            }
+            spent = spent.saturating_add(amount);
+            let open = attempt.ended.is_none();
+            unknown += usize::from(match measure {
+                Measure::Usd => charge.unknown_usd,
+                Measure::Tokens => charge.unknown_tokens,
+                Measure::Time => open,
+            });
         }
-        let amount = charge.spend.of(measure);
-        if is_running(state, unit, attempt) {
-            held = held.saturating_add(amount);
-            continue;
-        }
-        spent = spent.saturating_add(amount);
-        let open = attempt.ended.is_none();
-        unknown += usize::from(match measure {
-            Measure::Usd => charge.unknown_usd,
-            Measure::Tokens => charge.unknown_tokens,
-            Measure::Time => open,
-        });
     }
     let left = most.saturating_sub(spent).saturating_sub(held);
     let mut text =

@@ -43,11 +43,12 @@ impl CostReport {
         let mut profiles: BTreeMap<Option<String>, UsageReport> = BTreeMap::new();
         let mut models: BTreeMap<Option<String>, UsageReport> = BTreeMap::new();
         for (unit, attempt) in state.attempts() {
-            let Some((usage, millis)) = used(attempt) else { continue };
-            let task = Some(unit.unit.task.to_string());
-            tasks.entry((place(unit), task)).or_default().add(usage, millis);
-            profiles.entry(Some(usage.profile.clone())).or_default().add(usage, millis);
-            models.entry(usage.model.clone()).or_default().add(usage, millis);
+            for (usage, millis) in used(attempt) {
+                let task = Some(unit.unit.task.to_string());
+                tasks.entry((place(unit), task)).or_default().add(usage, millis);
+                profiles.entry(Some(usage.profile.clone())).or_default().add(usage, millis);
+                models.entry(usage.model.clone()).or_default().add(usage, millis);
+            }
         }
         let rows = |all: BTreeMap<Option<String>, UsageReport>| {
             all.into_iter().map(|(name, usage)| CostRow { name, usage }).collect::<Vec<_>>()
@@ -140,12 +141,12 @@ impl UsageReport {
 
     /// Of all attempts of a unit.
     pub(super) fn of_unit(unit: &UnitState) -> Option<Self> {
-        Self::of(unit.attempts.iter().filter_map(used))
+        Self::of(unit.attempts.iter().flat_map(used))
     }
 
     /// Of all attempts of a run.
     pub(super) fn of_run(state: &RunState) -> Option<Self> {
-        Self::of(state.attempts().filter_map(|(_, attempt)| used(attempt)))
+        Self::of(state.attempts().flat_map(|(_, attempt)| used(attempt)))
     }
 
     fn add(&mut self, usage: &Usage, millis: u64) {
@@ -220,9 +221,8 @@ impl UsageReport {
 }
 
 /// What an attempt used, and how long it took.
-fn used(attempt: &AttemptState) -> Option<(&Usage, u64)> {
-    let end = &attempt.ended.as_ref()?.1;
-    Some((end.usage.as_deref()?, end.millis))
+fn used(attempt: &AttemptState) -> impl Iterator<Item = (&Usage, u64)> {
+    attempt.ended.iter().flat_map(|(_, end)| end.used())
 }
 
 /// What one attempt used, in words.

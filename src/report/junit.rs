@@ -228,6 +228,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Incomplete { .. } => "incomplete",
         Failure::Output { .. } => "output",
         Failure::Answer { .. } => "answer",
+        Failure::Handoff { .. } => "handoff",
         Failure::Setup { .. } => "setup",
         Failure::Agent { kind, .. } => kind.word(),
         Failure::Interrupted => "interrupted",

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::agent::{self, Around, Handed};
 use crate::board;
 use crate::event::{RunState, UnitState};
-use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Work};
+use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Transform, Work};
 
 use super::slot::{OUTPUT_CAP, World};
 use super::worker::{Job, Output};
@@ -60,6 +60,11 @@ fn texts<'t>(task: &'t Task, profile: Option<&'t Profile>) -> Vec<&'t str> {
     let mut texts: Vec<&str> = task.env.values().map(String::as_str).collect();
     texts.extend(task.verify.iter().map(|check| check.run.as_str()));
     texts.extend(profile.iter().flat_map(|profile| &profile.command).map(String::as_str));
+    match &task.handoff {
+        Some(Transform::Script(script)) => texts.push(script),
+        Some(Transform::Command(argv)) => texts.extend(argv.iter().map(String::as_str)),
+        Some(Transform::Agent(_)) | None => {}
+    }
     match &task.work {
         Work::Run { script } => texts.push(script),
         Work::Command { argv } => texts.extend(argv.iter().map(String::as_str)),
@@ -94,6 +99,7 @@ pub fn around(state: &RunState, task: &Task, heard: &[(TaskId, u32)]) -> Around 
         other.foreach.as_ref().is_some_and(|foreach| foreach.source == from)
             || names(&texts, &task.id, "output")
             || names(&texts, &task.id, "json")
+            || matches!(other.handoff, Some(Transform::Agent(_)))
     };
     let about = task.description.as_ref().filter(|about| match &task.work {
         Work::Agent { prompt, .. } => prompt.text.trim() != about.trim(),

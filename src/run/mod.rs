@@ -24,6 +24,7 @@ mod integrate;
 mod journal;
 mod land;
 mod locks;
+mod mediate;
 mod money;
 mod names;
 mod preflight;

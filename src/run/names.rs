@@ -130,6 +130,11 @@ impl Names {
         Path::new("logs").join(format!("{task}.{attempt}.prompt"))
     }
 
+    /// The log or output of what prepared the handoff of an attempt, relative to the run's folder.
+    pub fn handoff(&self, task: &TaskId, attempt: u32, kind: &str) -> PathBuf {
+        Path::new("logs").join(format!("{task}.{attempt}.handoff.{kind}"))
+    }
+
     /// The log of the verify command of an attempt, relative to the run's folder.
     pub fn verify_log(&self, task: &TaskId, attempt: u32) -> PathBuf {
         Path::new("logs").join(format!("{task}.{attempt}.verify.log"))

@@ -53,22 +53,7 @@ pub fn failed(
     patch: &Patch,
     incomplete: Vec<(RepoPath, String)>,
 ) -> Option<Failure> {
-    let ended = match &exit.how {
-        How::Code(0) => None,
-        How::Code(code) => Some(Failure::Exit { code: *code }),
-        How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
-        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
-        How::Timeout => Some(Failure::Timeout),
-        How::Idle => Some(Failure::Idle),
-        How::Stopped => Some(Failure::Interrupted),
-        How::Lost => Some(Failure::Lost),
-    };
-    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
-    let ended = match by_itself {
-        true if said.speaks => said.failure.clone(),
-        true => said.failure.clone().or(ended),
-        false => ended,
-    };
+    let ended = ended(exit, said);
     if !incomplete.is_empty() {
         return Some(Failure::Incomplete { paths: incomplete });
     }
@@ -80,4 +65,24 @@ pub fn failed(
         return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }
     None
+}
+
+/// Why a command failed, by how it ended and what it said.
+pub fn ended(exit: &Exit, said: &Said) -> Option<Failure> {
+    let ended = match &exit.how {
+        How::Code(0) => None,
+        How::Code(code) => Some(Failure::Exit { code: *code }),
+        How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
+        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
+        How::Timeout => Some(Failure::Timeout),
+        How::Idle => Some(Failure::Idle),
+        How::Stopped => Some(Failure::Interrupted),
+        How::Lost => Some(Failure::Lost),
+    };
+    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
+    match by_itself {
+        true if said.speaks => said.failure.clone(),
+        true => said.failure.clone().or(ended),
+        false => ended,
+    }
 }

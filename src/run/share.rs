@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::agent::Spent;
 use crate::executor::{Exit, How};
-use crate::model::{Bounds, Failure, Kept, Measure, ProfileKind, Trouble, micro};
+use crate::model::{Bounds, Failure, Kept, Measure, Mediation, ProfileKind, Trouble, micro};
 
 use super::slot::Halt;
 use super::worker::Job;
@@ -15,6 +15,22 @@ use super::worker::Job;
 pub(super) fn timeout(job: &Job) -> Option<Duration> {
     let share = job.share.time.map(Duration::from_millis);
     job.task.timeout.into_iter().chain(share).min()
+}
+
+/// What is left of a share after somebody prepared the handoff of the attempt.
+pub(super) fn less(share: &mut Bounds, before: &Mediation) {
+    let Some(usage) = &before.usage else { return };
+    let used = [
+        (Measure::Usd, usage.cost().map(micro)),
+        (Measure::Tokens, usage.tokens()),
+        (Measure::Time, Some(before.millis)),
+    ];
+    for (measure, used) in used {
+        if let (Some(most), Some(used)) = (share.at(measure), used) {
+            // What nothing is left of is a bound all the same.
+            *most = most.saturating_sub(used).max(1);
+        }
+    }
 }
 
 /// The first of its shares that it has used up, as far as it tells while it works.

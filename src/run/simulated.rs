@@ -247,6 +247,7 @@ impl World {
             output: None,
             json: None,
             leaked: false,
+            handoff: None,
             usage: None,
         });
         self.put(EventKind::AttemptEnded { task, attempt, end, again });

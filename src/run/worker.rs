@@ -28,6 +28,7 @@ use super::ear::{self, Ear};
 use super::existing::existing;
 use super::follow::{self, Before};
 use super::handoff;
+use super::mediate::mediate;
 use super::said::{Said, failed};
 use super::share;
 use super::slot::{
@@ -230,6 +231,30 @@ async fn in_slot(
         .await?;
         return Ok(None);
     }
+    let (mut job, unseen) = complete(&world, job).await?;
+    let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
+    place.locks.extend(job.locks.iter().cloned());
+    let mut lease = lease;
+    let mut spent = None;
+    // A conversation that goes on was handed it before.
+    if let (Some(transform), None) = (job.task.handoff.clone(), &session) {
+        let at = (lease, &place);
+        let (back, done) = mediate(&world, &job, &transform, at, &tell, halt.clone()).await?;
+        lease = back;
+        share::less(&mut job.share, &done.spent);
+        spent = Some(Box::new(done.spent));
+        match done.handed {
+            Ok(handed) => job.around.handoff = Some(handed),
+            Err(failure) => {
+                if *halt.borrow() < Halt::Now {
+                    blocking(move || Ok(lease.settle()?)).await?;
+                }
+                let mut ended = end(&job, Some(failure), None, notes, &done.exit);
+                ended.handoff = spent;
+                return Ok(Some(ended));
+            }
+        }
+    }
     let lease = match job.from {
         None => lease,
         Some(commit) => {
@@ -241,16 +266,17 @@ async fn in_slot(
             .await?
         }
     };
-    let (job, unseen) = complete(&world, job).await?;
-    let mut place = Place::of(&lease, &seat).fenced(&world, &job.task.sandbox);
-    place.locks.extend(job.locks.iter().cloned());
     let (launch, scratch) = brief(&world, &job, &place, session.as_deref(), given)?;
     if let Some(confine) = &mut place.confine {
         // Where an agent writes its result.
         confine.writable.push(scratch.0.clone());
     }
+    let paper = (
+        world.dir.join(names.log(&job.unit.id, job.attempt)),
+        world.dir.join(names.output(&job.unit.id, job.attempt)),
+    );
     let (exit, heard, over) =
-        run_command(&world, &job, &place, &launch, &tell, halt.clone()).await?;
+        run_command(&world, &job, &place, &launch, paper, &tell, halt.clone()).await?;
     let mut notes = notes;
     notes.extend(unseen);
     let result = match (&job.profile, &heard) {
@@ -265,6 +291,7 @@ async fn in_slot(
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
         let mut ended = end(&job, Some(Failure::Interrupted), None, notes, &exit);
+        ended.handoff = spent;
         ended.usage = said.usage.map(Box::new);
         return Ok(Some(ended));
     }
@@ -349,6 +376,7 @@ async fn in_slot(
     .await?;
     let mut ended = end(&job, failure, Some(patch), notes, &exit);
     ended.raw = harvest.raw;
+    ended.handoff = spent;
     ended.usage = said.usage.map(Box::new);
     ended.json = json;
     ended.output = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -393,22 +421,21 @@ async fn not_started(
     Ok(Some(ended))
 }
 
-async fn run_command(
+/// Runs the command of an attempt; `paper` is where its log and its output go.
+pub(super) async fn run_command(
     world: &World,
     job: &Job,
     place: &Place,
     launch: &Launch,
+    (log, output): (PathBuf, PathBuf),
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
 ) -> Result<(Exit, Option<Heard>, Option<Measure>), Error> {
-    let names = world.names();
     let dir = place.dir(&job.task.dir);
-    let log = world.dir.join(names.log(&job.unit.id, job.attempt));
     let mut command = world.command(launch.argv.clone(), &dir, launch.env.clone(), log, place);
     command.input = launch.input.clone();
     command.timeout = share::timeout(job);
     command.idle_timeout = job.task.idle_timeout;
-    let output = world.dir.join(names.output(&job.unit.id, job.attempt));
     if job.output != Output::Unused {
         command.stdout = Some(output.clone());
         command.stdout_cap = job.output.cap() + 1;
@@ -517,6 +544,7 @@ fn end(
         output: None,
         json: None,
         leaked: exit.leaked,
+        handoff: None,
         usage: None,
     }
 }

@@ -172,6 +172,7 @@ impl Log {
             output: None,
             json: None,
             leaked: false,
+            handoff: None,
             usage: None,
         };
         self.wait(what.millis);

@@ -45,6 +45,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         context: Vec::new(),
         publish: Vec::new(),
         subscribe: Vec::new(),
+        handoff: None,
         expect: None,
         copy: Vec::new(),
         setup: None,

@@ -4,7 +4,7 @@
 
 use crate::event::{EventKind, RunState};
 use crate::model::{
-    AttemptEnd, Bounds, Profile, ProfileKind, Share, SkipReason, Task, TaskId, charge,
+    AttemptEnd, Bounds, Profile, ProfileKind, Share, SkipReason, Task, TaskId, charges,
 };
 use crate::policy::{Claimant, Ledger, Room};
 use crate::run::Error;
@@ -21,7 +21,7 @@ pub(super) fn ledger(state: &RunState) -> Ledger {
         return ledger;
     }
     for (unit, attempt) in state.attempts() {
-        if let Some(charge) = attempt.charge() {
+        for charge in attempt.charges() {
             ledger.charge(&unit.unit.task, &charge);
         }
     }
@@ -69,7 +69,7 @@ impl Dispatcher {
         let unit = &state.units[id];
         match end {
             Some(end) if !self.ledger.is_empty() => {
-                if let Some(charge) = charge(share.as_ref(), Some(end)) {
+                for charge in charges(share.as_ref(), Some(end)) {
                     self.ledger.charge(&unit.unit.task, &charge);
                 }
             }

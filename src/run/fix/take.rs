@@ -120,6 +120,7 @@ pub async fn done(
         json: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.json.clone()),
         output: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.output.clone()),
         leaked: false,
+        handoff: None,
         usage: None,
     };
     let mended = EventKind::Mended {

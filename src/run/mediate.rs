@@ -1,0 +1,184 @@
+//! Prepares what the needs of a task hand over: a command or an agent of its own turns it into what the
+//! task gets (`handoff`).
+//!
+//! Knows the slot of the task that is about to begin there; it leaves nothing behind in it.
+
+use tokio::sync::{mpsc, watch};
+
+use crate::agent::{self, Around, Handed};
+use crate::executor::{Exit, How};
+use crate::git::Lease;
+use crate::model::{Failure, Mediation, Note, Permissions, Profile, Prompt, Task, Transform, Work};
+
+use super::brief::brief;
+use super::said::{Said, ended};
+use super::slot::{Halt, Place, World, blocking};
+use super::worker::{Job, Output, Tell, run_command};
+use super::{Error, brief::given, ear, handoff, share};
+
+/// What came of it.
+pub struct Mediated {
+    /// What the task gets; or why it can't begin.
+    pub handed: Result<Handed, Failure>,
+    /// What it took.
+    pub spent: Mediation,
+    /// How its command ended.
+    pub exit: Exit,
+}
+
+/// Turns what the needs of a task hand over into what it gets, in its slot before it begins there.
+pub async fn mediate(
+    world: &World,
+    job: &Job,
+    transform: &Transform,
+    (lease, place): (Lease, &Place),
+    tell: &mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Result<(Lease, Mediated), Error> {
+    let job = own(job, transform);
+    let given = match given(world, &job) {
+        Ok(given) => given,
+        Err(failure) => return Ok((lease, not_begun(failure))),
+    };
+    let mut place = place.clone();
+    let (launch, scratch) = brief(world, &job, &place, None, given)?;
+    if let Some(confine) = &mut place.confine {
+        confine.writable.push(scratch.0.clone());
+    }
+    let names = world.names();
+    let log = world.dir.join(names.handoff(&job.unit.id, job.attempt, "log"));
+    let out = world.dir.join(names.handoff(&job.unit.id, job.attempt, "out"));
+    let paper = (log, out.clone());
+    let (exit, heard, over) = run_command(world, &job, &place, &launch, paper, tell, halt).await?;
+    let result = match (&job.profile, &heard) {
+        // A file that can't be read tells nothing.
+        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets, &mut Vec::new()),
+        _ => None,
+    };
+    let said = Said::of(heard, result);
+    let bytes = match &said.output {
+        Some(text) => text.clone().into_bytes(),
+        None => std::fs::read(&out).unwrap_or_default(),
+    };
+    let over = over.map(|measure| share::spent(measure, &job.share));
+    let handed = match over.or_else(|| ended(&exit, &said)) {
+        Some(Failure::Interrupted) => Err(Failure::Interrupted),
+        Some(failure) => Err(failed(failure.to_string())),
+        None => handed(world, &job, &scratch.0, bytes),
+    };
+    let (lease, changed) = undo(lease).await?;
+    let handed = match (handed, changed.is_empty()) {
+        (Ok(_), false) => {
+            let changed = changed.join(", ");
+            Err(failed(format!("it changed files, and may only look: {changed}")))
+        }
+        (handed, _) => handed,
+    };
+    let spent = Mediation { usage: said.usage, millis: exit.took.as_millis() as u64 };
+    Ok((lease, Mediated { handed, spent, exit }))
+}
+
+fn failed(reason: String) -> Failure {
+    Failure::Handoff { reason }
+}
+
+fn not_begun(failure: Failure) -> Mediated {
+    let exit = Exit {
+        how: How::Code(1),
+        took: std::time::Duration::ZERO,
+        tail: Vec::new(),
+        leaked: false,
+    };
+    let spent = Mediation::default();
+    Mediated { handed: Err(failed(failure.to_string())), spent, exit }
+}
+
+/// What it said is what the task gets, whole or not at all.
+fn handed(
+    world: &World,
+    job: &Job,
+    scratch: &std::path::Path,
+    bytes: Vec<u8>,
+) -> Result<Handed, Failure> {
+    let most = job.output.cap();
+    if bytes.len() as u64 > most {
+        return Err(failed(format!("it printed more than {} MiB", most >> 20)));
+    }
+    let json = handoff::structured(job, scratch, &world.secrets, Some(&bytes)).map_err(failed)?;
+    let output = String::from_utf8_lossy(&bytes).into_owned();
+    let json = json.or_else(|| agent::json_in(&output).map(str::to_owned));
+    Ok(Handed { output, json, patch: None })
+}
+
+/// The slot as it was handed over, and what was changed there.
+async fn undo(mut lease: Lease) -> Result<(Lease, Vec<String>), Error> {
+    blocking(move || {
+        let notes = lease.hand_over(true)?.notes;
+        let path = |note: Note| match note {
+            Note::ChangedBySetup { path } | Note::LeftBySetup { path } => Some(path.to_string()),
+            _ => None,
+        };
+        let mut changed: Vec<String> = notes.into_iter().filter_map(path).collect();
+        changed.sort();
+        Ok((lease, changed))
+    })
+    .await
+}
+
+/// The work of the mediator, in the place of the task.
+fn own(job: &Job, transform: &Transform) -> Job {
+    let mut own = job.clone();
+    let trace = own.around.trace.take();
+    own.around = Around { trace, ..Around::default() };
+    (own.before, own.note, own.returned, own.asked) = (None, None, None, None);
+    own.output = Output::Text;
+    own.task.verify = None;
+    own.task.expect = None;
+    own.task.context = Vec::new();
+    own.profile = None;
+    own.task.work = match transform {
+        Transform::Script(script) => Work::Run { script: script.clone() },
+        Transform::Command(argv) => Work::Command { argv: argv.clone() },
+        Transform::Agent(name) => {
+            own.profile = job.board.agents.get(name).cloned().map(reads);
+            let prompt = Prompt { text: asked(&job.task), template: None };
+            Work::Agent { profile: name.clone(), prompt }
+        }
+    };
+    own
+}
+
+/// The profile of one who only looks.
+fn reads(mut profile: Profile) -> Profile {
+    if profile.kind.can_only_read() {
+        profile.permissions = Permissions::Read;
+    }
+    profile
+}
+
+/// What an agent is asked that prepares a handoff.
+fn asked(task: &Task) -> String {
+    let work = match &task.work {
+        Work::Agent { prompt, .. } => prompt.text.as_str(),
+        Work::Run { script } => script,
+        Work::Command { .. } | Work::Branch { .. } => "",
+    };
+    let about = task.description.as_deref().unwrap_or_default();
+    let of_task = agent::fenced("task", format!("{about}\n{work}").trim());
+    let mut text = format!(
+        "Somebody else is about to do the task `{}`. Turn the results below into what is needed for it: \
+         complete, and as short as can be. Your last message is all that is handed on. Change no \
+         file.\n\nThe task:\n{of_task}\n\nThe results:",
+        task.id
+    );
+    for need in &task.needs {
+        text.push_str("\n\nOf `");
+        text.push_str(need.as_str());
+        text.push_str("`:\n{{ needs.");
+        text.push_str(need.as_str());
+        text.push_str(".output }}\n{{ needs.");
+        text.push_str(need.as_str());
+        text.push_str(".json }}");
+    }
+    text
+}
