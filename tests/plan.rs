@@ -49,6 +49,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        cache: None,
         budget: None,
         on_conflict: OnConflict::Report,
         on_reject: OnReject::Report,

@@ -51,6 +51,7 @@ fn end(failure: Option<Failure>) -> Box<AttemptEnd> {
         leaked: true,
         handoff: None,
         usage: None,
+        reused: None,
     })
 }
 

@@ -59,6 +59,7 @@ fn case(work: Work) -> Case {
         isolation: Isolation::Worktree,
         sandbox: Default::default(),
         review: false,
+        cache: None,
         budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),

@@ -266,7 +266,7 @@ const TASK_KEYS: &[Key] = &[
     key("retry", RETRY, "the agent's, or 1", "how often it is tried"),
     key("priority", Whole(i64::MIN, i64::MAX), "0", "higher starts earlier among those that can start"),
     key("changes", Choice(&["optional", "required", "forbidden"], &[]), "\"optional\"", "whether a patch is expected"),
-    key("cache", Either(&[LaterFlag(false), Later(&Table(CACHE))]), "false", "whether an earlier result is used again"),
+    key("cache", Either(&[Flag, Table(CACHE)]), "false", "whether an earlier result is used again"),
     key("copy", Many(&Glob), "none", "untracked paths of the checkout that are copied into the worktree"),
     key("setup", Either(&[Script, Table(SETUP)]), "none", "what prepares a worktree before its first task"),
     key("clean", Choice(&["keep", "all"], &[]), "\"keep\"", "whether ignored files of the task before stay in the worktree"),

@@ -16,7 +16,7 @@ use super::keys::DEFAULTS;
 use super::settings::{first_word, retry, table};
 use super::value::{View, scalar, texts};
 use crate::model::{
-    Check, Copy, Foreach, ForeachSource, Isolation, OnConflict, OnReject, Profile, RepoPath,
+    Cache, Check, Copy, Foreach, ForeachSource, Isolation, OnConflict, OnReject, Profile, RepoPath,
     Sandboxing, Setup, Task, TaskId, Work,
 };
 
@@ -158,6 +158,7 @@ impl<'d> Decoder<'d, '_> {
             ),
             sandbox,
             review: view.flag("review"),
+            cache: cache(view, self.c),
             budget: super::settings::budget(view, self.c),
             on_conflict: view.choice("on_conflict").unwrap_or(self.on_conflict),
             on_reject: view.choice("on_reject").unwrap_or(self.on_reject),
@@ -321,4 +322,19 @@ fn script(view: &View<'_, '_>, name: &str) -> Option<String> {
         Some(table) => table.raw("run"),
         None => view.raw(name),
     }
+}
+
+/// `cache = true`, or a table.
+fn cache(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Cache> {
+    if let (Some(cache), Some(_)) = (view.find("cache"), view.find("subscribe")) {
+        let message =
+            "`cache` beside `subscribe`: what a task hears is no part of what it is found by";
+        let hint = "leave one of the two out, or take what it hears by `needs`".to_owned();
+        c.sink.hinted(cache.key.clone(), message, hint);
+    }
+    let vars = c.vars.clone();
+    let Some(more) = table(view, "cache") else {
+        return view.flag("cache").then(Cache::default);
+    };
+    Some(Cache { inputs: more.texts("inputs", &vars), ttl: more.duration("ttl", &vars) })
 }

@@ -23,6 +23,7 @@ const NOT_WITH_BRANCH: &[&str] = &[
     "subscribe",
     "handoff",
     "expect",
+    "cache",
 ];
 
 impl Decoder<'_, '_> {

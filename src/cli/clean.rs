@@ -16,7 +16,7 @@ use crate::git::{
 use crate::model::{LandAs, Oid, Outcome, RunId, Strategy, TaskId};
 use crate::process::brink;
 use crate::report::{shown, size};
-use crate::run::Names;
+use crate::run::{Names, sweep_cache};
 use crate::store::{Sqlite, Store as _};
 
 use super::Global;
@@ -168,6 +168,11 @@ fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> 
             }
         }
         if args.runs.is_empty() {
+            let oldest = args.older_than.map(|least| least.as_millis() as u64);
+            let gone = sweep_cache(repo, wiring::now(), oldest, false, args.dry_run)?;
+            if gone > 0 {
+                tell.gone("results for `cache`", &format!("{gone} that hold no more"))?;
+            }
             strays(repo, &store, &known, args, tell)?;
             let owned = known.iter().map(|run| store.owner(run));
             let owned: Vec<_> = owned.collect::<Result<_, _>>()?;

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blame, Conflict, Measure, Note, Oid, Patch, Pot, RepoPath, TaskId, Trouble, Usage};
+use super::{
+    Blame, Conflict, Measure, Note, Oid, Patch, Pot, RepoPath, RunId, TaskId, Trouble, Usage,
+};
 
 /// Everything that is kept of an attempt when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,22 @@ pub struct AttemptEnd {
     pub handoff: Option<Box<Mediation>>,
     /// What it used; none: nobody who could tell worked on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<Usage>>,
+    /// The earlier result that stands for it: nothing was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Box<Reuse>>,
+}
+
+/// An earlier result that was used again, and what that saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reuse {
+    /// The run that made it.
+    pub run: RunId,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// How long it had taken, in milliseconds.
+    pub millis: u64,
+    /// What its agent had used.
     pub usage: Option<Box<Usage>>,
 }
 

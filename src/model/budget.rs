@@ -236,6 +236,10 @@ pub struct Charge {
 /// What an attempt is charged that held `share` and ended so; no end: nobody saw it. None: no agent
 /// worked that budgets are for.
 pub fn charge(share: Option<&Share>, end: Option<&AttemptEnd>) -> Option<Charge> {
+    // Nothing was run for it.
+    if end.is_some_and(|end| end.reused.is_some()) {
+        return None;
+    }
     let usage = end.and_then(|end| end.usage.as_deref());
     let profile = usage.map(|usage| &usage.profile).or(share.map(|share| &share.profile))?;
     let held = |measure| share.and_then(|share| share.most.of(measure)).unwrap_or(0);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Board, Task, TaskId, Work};
+use super::{Board, Task, TaskId, Unit, Work};
 
 /// A digest of a task's definition after defaults, its profile, and the keys of what it needs.
 pub type Key = [u8; 32];
@@ -25,7 +25,8 @@ pub struct Keys {
 }
 
 /// What changes nothing about a result: words for people, and when and how often it is tried.
-const OF_TASK: &[&str] = &["description", "priority", "timeout", "idle_timeout", "retry", "budget"];
+const OF_TASK: &[&str] =
+    &["description", "priority", "timeout", "idle_timeout", "retry", "budget", "cache"];
 /// The same of a profile.
 const OF_PROFILE: &[&str] = &["max", "retry", "budget"];
 
@@ -67,6 +68,21 @@ fn key(board: &Board, task: &Task, known: &BTreeMap<TaskId, Keys>) -> Option<Key
     let share = digest(&(&parts, &needs?));
     let own = digest(&(&parts, &foreach, task.needs.iter().collect::<BTreeSet<_>>()));
     Some(Keys { whole: digest(&(share, foreach)), share, own })
+}
+
+/// What the result of a unit is found by: the definition of its task, its profile, its items, and
+/// `rest`: what it gets of others and the files that it depends on.
+pub fn result_key(board: &Board, task: &Task, unit: &Unit, rest: &impl serde::Serialize) -> String {
+    let profile = match &task.work {
+        Work::Agent { profile, .. } => board.agents.get(profile),
+        _ => None,
+    };
+    let mut definition = without(task, OF_TASK);
+    definition.remove("foreach");
+    let profile = profile.map(|profile| without(profile, OF_PROFILE));
+    let inputs = task.cache.as_ref().map(|cache| &cache.inputs);
+    let parts = (definition, profile, &board.env_pass, inputs, &unit.items, rest);
+    digest(&parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All fields but these, in the order of their names: a field that is new counts by itself.

@@ -32,7 +32,7 @@ mod trespass;
 mod verdict;
 
 pub use agent::{Permissions, ProfileKind, Trouble, Usage};
-pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, SkipReason};
+pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
@@ -41,15 +41,15 @@ pub use board::{
 pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charges, micro, usd};
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
-pub use key::{Key, Keys, keys};
+pub use key::{Key, Keys, keys, result_key};
 pub use oid::{Oid, OidFault};
 pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
 pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
 pub use task::{
-    Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task, Transform,
-    Unit, Work,
+    Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
+    Transform, Unit, Work,
 };
 pub use trespass::{Shift, Thing, Trespass};
 pub use verdict::{Blame, GateRun, Trial, Verdict};

@@ -83,6 +83,9 @@ pub struct Task {
     /// Whether its patch is merged only when a person has approved it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// Whether an earlier result is used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// What all its attempts may spend together, its shares included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -215,6 +218,16 @@ pub struct Unit {
     pub task: TaskId,
     /// The share's items; none for a task without `foreach`.
     pub items: Option<Vec<Item>>,
+}
+
+/// Whether and by what an earlier result is used again (`cache`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Globs of the files that the result depends on; empty: the whole tree.
+    pub inputs: Vec<String>,
+    /// How long a result holds; none: for ever.
+    #[serde(default, with = "opt_millis")]
+    pub ttl: Option<Duration>,
 }
 
 /// How often something is tried.

@@ -246,6 +246,7 @@ mod tests {
             leaked: false,
             handoff: None,
             usage: None,
+            reused: None,
         }
     }
 

@@ -224,6 +224,9 @@ fn gates(report: &Report, page: &mut Page) {
 }
 
 fn costs(report: &Report, page: &mut Page) {
+    if let Some(saved) = &report.saved {
+        page.add(&format!("{}\n\n", inline(&saved.words())));
+    }
     for budget in &report.budgets {
         page.add(&format!("{}\n\n", inline(&budget.text)));
     }

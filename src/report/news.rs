@@ -167,7 +167,10 @@ impl News {
             };
             let review = state.units.get(task).is_some_and(|u| u.status == UnitStatus::Review);
             let waits = if review { ", waits for review" } else { "" };
-            let text = format!("  done      {task}: {what}, {time}{waits}");
+            let text = match &end.reused {
+                None => format!("  done      {task}: {what}, {time}{waits}"),
+                Some(old) => format!("  reused    {task}: {what} by run {}{waits}", old.run),
+            };
             return vec![item(Weight::Done, Ink::Faint, text)];
         };
         if *failure == Failure::Interrupted {

@@ -18,6 +18,7 @@ use crate::model::{
 use super::budget::BudgetReport;
 use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
+use super::saved::{ReusedReport, SavedReport};
 use super::{land, notes, words};
 
 /// A run, as far as it is.
@@ -80,6 +81,9 @@ pub struct Report {
     /// How its budgets stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetReport>,
+    /// What results of earlier runs saved (`cache`); null: none was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedReport>,
     /// What of the user's repository changed while tasks ran in worktrees of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trespasses: Vec<TrespassReport>,
@@ -166,6 +170,9 @@ pub struct TaskReport {
     /// What its agents used in all attempts; null: it had none that could tell.
     #[serde(default)]
     pub usage: Option<UsageReport>,
+    /// The earlier result that stands for its last attempt: nothing was run; null: it was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<ReusedReport>,
     /// What else was noticed, for people.
     pub notes: Vec<String>,
     /// What its patch met, per file.
@@ -316,6 +323,7 @@ impl Report {
             usage: UsageReport::of_run(state),
             costs: CostReport::of(state),
             budgets: BudgetReport::all_of(state),
+            saved: SavedReport::of(state),
             trespasses: of_trespasses(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,
@@ -459,6 +467,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         tail: None,
         log: None,
         usage: None,
+        reused: None,
         notes: Vec::new(),
         conflicts: Vec::new(),
         settled: Vec::new(),
@@ -487,6 +496,8 @@ fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     let check = end.failure.as_ref().and_then(notes::tail_of);
     report.tail = Some(check.unwrap_or(&end.tail).to_owned());
     report.notes = end.notes.iter().map(notes::note).collect();
+    report.reused = end.reused.as_deref().map(ReusedReport::of);
+    report.notes.extend(report.reused.iter().map(ReusedReport::words));
     if attempt.from.is_some() {
         report.notes.push("it went on from what its last attempt had left".to_owned());
     }

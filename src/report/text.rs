@@ -390,6 +390,9 @@ impl Page<'_> {
         for line in report.costs.iter().flat_map(CostReport::lines) {
             self.put(format!("  {line}"));
         }
+        if let Some(saved) = &report.saved {
+            self.put(format!("  {}", saved.words()));
+        }
         for budget in &report.budgets {
             self.put(format!("  {}", budget.text));
         }

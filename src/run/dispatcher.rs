@@ -18,6 +18,7 @@ use crate::model::{
 use crate::policy::{Health, Ledger};
 
 use super::apart::confirm;
+use super::cache;
 use super::expand::Expansion;
 use super::integrate::Merge;
 use super::land::{LandHow, land};
@@ -360,7 +361,12 @@ impl Dispatcher {
                 self.busy.integrating = false;
                 self.stale = true;
                 match merged {
-                    Ok(Some(merge)) => confirm(&self.world, &mut self.journal, merge)?,
+                    Ok(Some(merge)) => {
+                        let good = merge.outcomes.iter().filter(|(_, end)| end.is_success());
+                        let good: Vec<TaskId> = good.map(|(unit, _)| unit.clone()).collect();
+                        confirm(&self.world, &mut self.journal, merge)?;
+                        cache::keep(&self.world, self.journal.state(), &good);
+                    }
                     Ok(None) => {}
                     Err(fault) => self.fail(fault),
                 }

@@ -8,6 +8,7 @@ mod admit;
 mod apart;
 mod base;
 mod brief;
+mod cache;
 mod context;
 mod create;
 mod culprit;
@@ -52,6 +53,7 @@ mod update;
 mod waiting;
 mod worker;
 
+pub use cache::sweep_cache;
 pub use create::{Request, create};
 pub use dispatcher::{drive, status};
 pub use error::Error;

@@ -249,6 +249,7 @@ impl World {
             leaked: false,
             handoff: None,
             usage: None,
+            reused: None,
         });
         self.put(EventKind::AttemptEnded { task, attempt, end, again });
     }

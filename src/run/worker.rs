@@ -23,6 +23,7 @@ use crate::verify;
 use super::Error;
 use super::admit::{marks, refused};
 use super::brief::{brief, given};
+use super::cache;
 use super::context::complete;
 use super::ear::{self, Ear};
 use super::existing::existing;
@@ -87,6 +88,8 @@ pub struct Job {
     pub heard: Vec<(TaskId, u32)>,
     /// What else it is told; the files of the repository come later.
     pub around: Around,
+    /// Whether an earlier result may stand for it.
+    pub fresh: bool,
     /// Whether it had too much to read before.
     pub short: bool,
     /// The task that asks for its structured output.
@@ -155,6 +158,9 @@ pub async fn attempt(
     if let Work::Branch { rev } = &job.task.work {
         let rev = rev.clone();
         return existing(world, job, rev, &tell).await;
+    }
+    if let Some(ended) = cache::used(&world, &job, &tell).await? {
+        return Ok(ended);
     }
     if job.task.isolation != Isolation::Worktree {
         return in_slot(world, job, tell, halt).await;
@@ -546,6 +552,7 @@ fn end(
         leaked: exit.leaked,
         handoff: None,
         usage: None,
+        reused: None,
     }
 }
 

@@ -174,6 +174,7 @@ impl Log {
             leaked: false,
             handoff: None,
             usage: None,
+            reused: None,
         };
         self.wait(what.millis);
         let unit = self.state().units[&id(what.task)].unit.task.clone();

@@ -6,6 +6,7 @@ mod beside;
 mod boards;
 mod budgets;
 mod by_task;
+mod caching;
 mod cleaning;
 mod coding;
 mod conflicts;

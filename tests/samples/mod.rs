@@ -53,6 +53,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         isolation: Isolation::default(),
         sandbox: Default::default(),
         review: false,
+        cache: None,
         budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),

@@ -9,7 +9,7 @@ use crate::cli::wiring;
 use crate::git::{Expect, Pool, Purpose, RefUpdate, Repo, SlotUse, checked_out};
 use crate::process::brink;
 use crate::report::{shown, size};
-use crate::run::traces;
+use crate::run::{sweep_cache, traces};
 use crate::store::Store as _;
 
 use super::{Args, Teller, holds};
@@ -100,6 +100,10 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             brink::reach("clean.refs");
         }
         tell.gone(trace.run.as_str(), &format!("{} refs", updates.len()))?;
+    }
+    let results = sweep_cache(repo, 0, None, true, args.dry_run)?;
+    if results > 0 {
+        tell.gone("results for `cache`", &format!("{results} in all"))?;
     }
     for dir in pools.iter().filter(|dir| dir.is_dir()) {
         let pool = Pool::open(repo, dir)?;

@@ -126,6 +126,9 @@ fn result(report: &Report) -> Markup {
 
 fn costs(report: &Report) -> Markup {
     html! {
+        @if let Some(saved) = &report.saved {
+            p { (saved.words()) }
+        }
         @for budget in &report.budgets {
             p { (budget.text) }
         }

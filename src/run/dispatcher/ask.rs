@@ -26,7 +26,7 @@ pub(super) fn health(state: &RunState) -> Health {
     let mut ends: Vec<(u64, &AttemptEnd, Profile)> = Vec::new();
     for unit in state.units.values() {
         for (at, end) in unit.attempts.iter().filter_map(|attempt| attempt.ended.as_ref()) {
-            if let Some(profile) = who(state, unit, end) {
+            if let Some(profile) = who(state, unit, end).filter(|_| end.reused.is_none()) {
                 ends.push((*at, end, profile));
             }
         }
@@ -113,6 +113,9 @@ impl Dispatcher {
 
     /// What came of an attempt is what is known of its account.
     pub(super) fn note_health(&mut self, id: &TaskId, end: &AttemptEnd) {
+        if end.reused.is_some() {
+            return;
+        }
         let state = self.journal.state();
         if let Some(profile) = who(state, &state.units[id], end) {
             self.health.heard(&profile, end, (self.world.now)());

@@ -12,6 +12,7 @@ use crate::event::{EventKind, Progress};
 use crate::model::{Bounds, GateScope, Profile, Schedule, Task, TaskId};
 use crate::run::Error;
 use crate::run::base::{self, Built};
+use crate::run::cache;
 use crate::run::expand::expand;
 use crate::run::follow;
 use crate::run::gate::{Gates, Known, Said, Tip};
@@ -106,6 +107,7 @@ impl Dispatcher {
             needs: handoff::handed(state, &task),
             heard,
             around,
+            fresh: cache::may(&task, unit),
             short: Self::had_too_much(unit),
             patches: handoff::patches(state, &task, profile.as_ref()),
             output: handoff::wanted(&self.board, &task.id),

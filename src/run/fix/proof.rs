@@ -74,6 +74,7 @@ pub(super) async fn verify(
         heard: Vec::new(),
         around: Default::default(),
         short: false,
+        fresh: false,
         patches: handoff::patches(state, &task, None),
         asked: None,
         profile: match &task.work {

@@ -122,6 +122,7 @@ pub async fn done(
         leaked: false,
         handoff: None,
         usage: None,
+        reused: None,
     };
     let mended = EventKind::Mended {
         task: task.clone(),
