@@ -198,7 +198,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("task", "publish", "publish = 'news'"),
     ("task", "subscribe", "subscribe = ['news']"),
     ("task", "handoff", "needs = ['s']\nhandoff.transform = 'a'"),
-    ("task", "on_conflict", "on_conflict = 'resolve'"),
+    ("task", "on_conflict", "on_conflict = 'retry'"),
     ("task", "on_reject", "on_reject = 'retry'"),
     ("task", "budget", "budget.usd = 1.5"),
 ];

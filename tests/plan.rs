@@ -73,6 +73,7 @@ fn board(tasks: Vec<Task>) -> Board {
         schedule: Schedule::Waves,
         on_failure: OnFailure::Continue,
         on_conflict: OnConflict::Report,
+        resolver: None,
         on_reject: OnReject::Report,
         merge_rules: Vec::new(),
         gates: Vec::new(),

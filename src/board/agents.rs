@@ -139,6 +139,7 @@ pub(super) fn keep_used(board: &mut Board, declared: &BTreeSet<String>) {
             own.into_iter().chain(mediator)
         })
         .collect();
+    used.extend(board.resolver.clone());
     for profile in board.agents.values() {
         if declared.contains(&profile.name) {
             used.extend(profile.fallback.iter().cloned());

@@ -117,7 +117,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("on_failure", Choice(&["continue", "stop"], &[]), "\"continue\"", "whether a failure stops the start of further tasks"),
         key("on_conflict", ON_CONFLICT, "\"report\"", "what happens to a task whose patch can't be merged"),
         key("on_reject", ON_REJECT, "\"report\"", "what happens to a task that a gate rejects"),
-        key("resolver", Later(&Word), "none", "the agent profile that resolves conflicts"),
+        key("resolver", Word, "none", "the agent profile that resolves conflicts, with `on_conflict = \"resolve\"`"),
         key("gate", Either(&[Script, Table(GATE), Filling(&Table(GATE), "leave `gate` out")]), "none", "what must succeed on the merged tree after every wave: a script, a table, or `[[gate]]` for several"),
         key("gate_base", Flag, "true", "whether the gate runs on the base before the first task"),
         key("budget", Table(BUDGET), "none", "what the run may spend"),
@@ -139,7 +139,7 @@ pub(super) const BOARD: &Section = &Section::new(
     ],
 );
 
-const ON_CONFLICT: Shape = Choice(&["report", "retry"], &["resolve"]);
+const ON_CONFLICT: Shape = Choice(&["report", "retry", "resolve"], &[]);
 const ON_REJECT: Shape = Choice(&["report", "retry"], &[]);
 const ISOLATION: Shape = Choice(&["worktree", "clone"], &[]);
 const SANDBOX: Shape = Either(&[LEVEL, Table(WALLS)]);

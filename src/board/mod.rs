@@ -53,7 +53,7 @@ use graph::Head;
 use near::Near;
 use value::View;
 
-use crate::model::Board;
+use crate::model::{Board, OnConflict, Task};
 
 /// Values given with `--set`, for `[vars]`.
 pub type Vars = std::collections::BTreeMap<String, String>;
@@ -184,6 +184,12 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
     }
     graph::check(&heads, c);
     settings::stray(root, &locks, set, c);
+    let lacking = |task: &&Task| task.on_conflict == OnConflict::Resolve;
+    if let (None, Some(task)) = (&board.resolver, done.iter().find(lacking)) {
+        let message = format!("a conflict of task {} has no resolver", quote(task.id.as_str()));
+        let hint = "name an agent profile at the top: `resolver = \"NAME\"`".to_owned();
+        c.sink.whole(message, hint);
+    }
     board.tasks = done;
     let declared = table("agent").into_iter().flatten();
     let declared = declared.map(|(name, _)| name.get_ref().to_string()).collect();

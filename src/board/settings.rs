@@ -113,6 +113,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         overlap,
         on_failure: view.choice("on_failure").unwrap_or_default(),
         on_conflict: view.choice("on_conflict").unwrap_or_default(),
+        resolver: view.words("resolver").first().map(|(_, name)| (*name).to_owned()),
         on_reject: view.choice("on_reject").unwrap_or_default(),
         merge_rules: merge_rules(&view, c),
         gates: gates(&view, c),

@@ -42,6 +42,7 @@ impl UnitState {
             settled: Vec::new(),
             fix: None,
             returned: None,
+            resolve: false,
         }
     }
 
@@ -52,7 +53,7 @@ impl UnitState {
 
     /// What is left of it for a run that begins again: a patch that was taken is to be merged once more.
     fn begin_again(&mut self) {
-        self.on_tip = false;
+        (self.on_tip, self.resolve) = (false, false);
         let has_patch = self.last_end().is_some_and(|end| end.failure.is_none())
             && self.patch().is_some_and(|patch| !patch.changes.is_empty());
         match &self.status {

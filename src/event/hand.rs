@@ -52,7 +52,9 @@ impl UnitState {
             salvaged: None,
             by_hand: true,
             declined: None,
+            resolves: false,
         });
+        self.resolve = false;
         // Its base may hold more than its needs gave: who needs it starts from the tip as well.
         self.on_tip = true;
         self.status = UnitStatus::Patched;

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share, TaskId, Unit,
-    charges,
+    AttemptEnd, Charge, Conflict, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share, TaskId,
+    Unit, charges,
 };
 
 use super::LandRefusal;
@@ -64,6 +64,8 @@ pub struct UnitState {
     pub fix: Option<FixState>,
     /// Why it runs again though its last attempt succeeded: its patch was refused or met another.
     pub returned: Option<Outcome>,
+    /// Whether the resolver is next, to make one of that patch and what it met.
+    pub resolve: bool,
 }
 
 /// A worktree in which a person mends a unit.
@@ -131,6 +133,8 @@ pub struct AttemptState {
     pub by_hand: bool,
     /// What a reviewer said who refused it.
     pub declined: Option<String>,
+    /// Whether the resolver made it, of the conflict of the attempt before.
+    pub resolves: bool,
 }
 
 /// How landing stands.
@@ -168,9 +172,28 @@ impl AttemptState {
 }
 
 impl UnitState {
-    /// The patch of the last attempt, whether it counts or not.
+    /// The patch of the last attempt, whether it counts or not; a resolver's takes the place of the one in
+    /// conflict only when it is well.
     pub fn patch(&self) -> Option<&Patch> {
-        self.attempts.last()?.ended.as_ref()?.1.patch.as_ref()
+        let well = |end: &(u64, AttemptEnd)| end.1.failure.is_none();
+        let counts =
+            |attempt: &&AttemptState| !attempt.resolves || attempt.ended.as_ref().is_some_and(well);
+        self.attempts.iter().rev().find(counts)?.ended.as_ref()?.1.patch.as_ref()
+    }
+
+    /// The conflict that the resolver has to do with next.
+    pub fn to_resolve(&self) -> Option<&Conflict> {
+        match &self.returned {
+            Some(Outcome::Conflicted { conflict }) if self.resolve => Some(conflict),
+            _ => None,
+        }
+    }
+
+    /// Nobody resolves the conflict any more: it is left as it was.
+    pub(super) fn give_up_resolving(&mut self) -> Option<Outcome> {
+        let conflict = Box::new(self.to_resolve()?.clone());
+        self.resolve = false;
+        Some(Outcome::Conflicted { conflict })
     }
 
     /// How the last attempt ended.

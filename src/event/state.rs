@@ -292,6 +292,7 @@ impl RunState {
                     salvaged: None,
                     by_hand: false,
                     declined: None,
+                    resolves: unit.resolve,
                 });
             }
             EventKind::NotStarted { task } => {
@@ -309,8 +310,9 @@ impl RunState {
                     *commit;
             }
             EventKind::Skipped { task, reason } => {
-                let outcome = Outcome::Skipped { reason: reason.clone() };
-                self.finish(task, outcome)?;
+                let unresolved = self.units.get_mut(task).and_then(UnitState::give_up_resolving);
+                let skipped = || Outcome::Skipped { reason: reason.clone() };
+                self.finish(task, unresolved.unwrap_or_else(skipped))?;
             }
             EventKind::GateEnded(gate) => {
                 self.gate_ended(gate);
@@ -455,8 +457,14 @@ impl RunState {
             None => UnitStatus::Patched,
             Some(crate::model::Failure::Interrupted) => UnitStatus::Done(Outcome::Cancelled),
             Some(_) if again => UnitStatus::Waiting,
-            Some(failure) => UnitStatus::Done(Outcome::Failed { failure: failure.clone() }),
+            Some(failure) => UnitStatus::Done(match unit.to_resolve() {
+                // What it met is left as it was.
+                Some(conflict) => Outcome::Conflicted { conflict: Box::new(conflict.clone()) },
+                None => Outcome::Failed { failure: failure.clone() },
+            }),
         };
+        unit.resolve &= matches!(unit.status, UnitStatus::Waiting)
+            || matches!(unit.status, UnitStatus::Done(Outcome::Cancelled));
         Ok(())
     }
 
@@ -481,6 +489,7 @@ impl RunState {
             unit.status = UnitStatus::Waiting;
             unit.forgiven = unit.attempts.len();
             unit.on_tip = true;
+            unit.resolve = false;
             unit.note = note.map(str::to_owned);
         }
         self.ended = None;

@@ -2,7 +2,7 @@
 //!
 //! Knows verdicts and trees; it runs nothing.
 
-use crate::model::{Blame, GateRun, GateScope, Oid, Outcome, TaskId, Trial};
+use crate::model::{Blame, GateRun, GateScope, Oid, OnConflict, Outcome, TaskId, Trial};
 
 use super::{LandState, RunState, UnitStatus};
 
@@ -43,8 +43,11 @@ impl RunState {
         // Whatever comes next would be refused as well.
         let red = matches!(&outcome, Outcome::Rejected { blame: Blame::Wave | Blame::Before, .. });
         self.halted |= red;
+        let of = self.units.get(task).and_then(|unit| self.board.task(&unit.unit.task));
+        let resolves = of.is_some_and(|task| task.on_conflict == OnConflict::Resolve);
         let unit = self.unit(task)?;
         if again.contains(task) {
+            unit.resolve = resolves && matches!(outcome, Outcome::Conflicted { .. });
             unit.status = UnitStatus::Waiting;
             unit.on_tip = true;
             unit.returned = Some(outcome);

@@ -154,6 +154,13 @@ pub enum Failure {
         /// What went wrong.
         reason: String,
     },
+    /// A resolver left conflict markers, or lines of either side out without saying so.
+    Unresolved {
+        /// Where markers are left: files with line numbers.
+        markers: Vec<(RepoPath, usize)>,
+        /// Lines that are gone, with the files that they were in.
+        gone: Vec<(RepoPath, String)>,
+    },
     /// The slot could not be prepared: `setup` failed.
     Setup {
         /// The last lines of its output.
@@ -221,6 +228,22 @@ impl fmt::Display for Failure {
             ),
             Self::Answer { reason } => write!(f, "wrong answer: {reason}"),
             Self::Handoff { reason } => write!(f, "its handoff failed: {reason}"),
+            Self::Unresolved { markers, gone } => {
+                if let Some((path, line)) = markers.first() {
+                    let more = markers.len() - 1;
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    return write!(f, "conflict markers are left in {path}, line {line}{more}");
+                }
+                let lines: Vec<String> =
+                    gone.iter().take(3).map(|(path, line)| format!("{path}: {line}")).collect();
+                let more = gone.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                write!(
+                    f,
+                    "lines are gone that nobody said were dropped: {}{more}",
+                    lines.join("; ")
+                )
+            }
             Self::Setup { .. } => write!(f, "setup failed"),
             Self::Agent { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Agent { kind, message, .. } => write!(f, "{kind}: {message}"),

@@ -49,6 +49,9 @@ pub struct Board {
     pub on_failure: OnFailure,
     /// What happens to a task whose patch can't be merged.
     pub on_conflict: OnConflict,
+    /// The agent profile that resolves conflicts (`resolver`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<String>,
     /// What happens to a task whose patch a gate refuses.
     #[serde(default)]
     pub on_reject: OnReject,

@@ -19,7 +19,8 @@ pub fn goes_on(failure: Option<&Failure>, told: bool, kept: bool) -> bool {
             | Failure::Protected { .. }
             | Failure::Unchanged
             | Failure::Changed { .. }
-            | Failure::Answer { .. },
+            | Failure::Answer { .. }
+            | Failure::Unresolved { .. },
         ) => true,
         Some(Failure::Agent { kind, .. }) => match kind {
             kind if kind.passes() => true,

@@ -229,6 +229,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Output { .. } => "output",
         Failure::Answer { .. } => "answer",
         Failure::Handoff { .. } => "handoff",
+        Failure::Unresolved { .. } => "unresolved",
         Failure::Setup { .. } => "setup",
         Failure::Agent { kind, .. } => kind.word(),
         Failure::Interrupted => "interrupted",

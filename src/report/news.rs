@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitStatus};
 use crate::model::{
-    AttemptEnd, Conflict, Failure, GateRun, Outcome, Shift, TaskId, Trial, Verdict,
+    AttemptEnd, Conflict, Failure, GateRun, OnConflict, Outcome, Shift, TaskId, Trial, Verdict,
 };
 
 use super::look::Ink;
@@ -64,8 +64,13 @@ impl News {
                 vec![step(text)]
             }
             EventKind::AttemptStarted { task, attempt, .. } => {
-                let again =
-                    if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                let unit = state.units.get(task);
+                let last = unit.and_then(|unit| unit.attempts.last());
+                let again = match last.is_some_and(|last| last.resolves) {
+                    true => format!(", attempt {attempt}: resolves its conflict"),
+                    false if *attempt > 1 => format!(", attempt {attempt}"),
+                    false => String::new(),
+                };
                 vec![item(Weight::Start, Ink::Faint, format!("  start     {task}{again}"))]
             }
             EventKind::AttemptEnded { task, end, .. } => self.ended(task, end, state),
@@ -92,7 +97,9 @@ impl News {
                     }
                 }
             }
-            EventKind::IntegrationPlanned { outcomes, again, .. } => self.merged(outcomes, again),
+            EventKind::IntegrationPlanned { outcomes, again, .. } => {
+                self.merged(outcomes, again, state)
+            }
             EventKind::Replanned { .. } => vec![begins_again(state)],
             EventKind::Continued { units } => {
                 let units: Vec<&TaskId> = units.iter().map(|(task, _)| task).collect();
@@ -188,7 +195,12 @@ impl News {
         self.bad(format!("failed: {why}"), text, task, &tail)
     }
 
-    fn merged(&mut self, outcomes: &[(TaskId, Outcome)], again: &[TaskId]) -> Vec<Item> {
+    fn merged(
+        &mut self,
+        outcomes: &[(TaskId, Outcome)],
+        again: &[TaskId],
+        state: &RunState,
+    ) -> Vec<Item> {
         let mut items = Vec::new();
         let of = |wanted: fn(&Outcome) -> bool| -> Vec<&TaskId> {
             outcomes.iter().filter(|(_, outcome)| wanted(outcome)).map(|(task, _)| task).collect()
@@ -218,8 +230,23 @@ impl News {
                 _ => {}
             }
         }
+        let resolved = |task: &&TaskId| {
+            let of = |(id, outcome): &(TaskId, Outcome)| {
+                id == *task && matches!(outcome, Outcome::Conflicted { .. })
+            };
+            let unit = state.units.get(*task);
+            let task = unit.and_then(|unit| state.board.task(&unit.unit.task));
+            task.is_some_and(|task| task.on_conflict == OnConflict::Resolve)
+                && outcomes.iter().any(of)
+        };
+        let (resolved, again): (Vec<&TaskId>, Vec<&TaskId>) = again.iter().partition(resolved);
+        if !resolved.is_empty() {
+            let (names, by) = (words::names(&resolved, 8), state.board.resolver.as_deref());
+            let by = by.unwrap_or("the resolver");
+            items.push(step(format!("  resolve   {names}: `{by}` makes one of both")));
+        }
         if !again.is_empty() {
-            let names = words::names(&again.iter().collect::<Vec<_>>(), 8);
+            let names = words::names(&again, 8);
             let text = format!("  again     {names}: on what is merged now, told what went wrong");
             items.push(item(Weight::Step, Ink::Odd, text));
         }
@@ -240,7 +267,7 @@ impl News {
             before.map(Outcome::word) != Some(outcome.word())
         });
         let news: Vec<(TaskId, Outcome)> = news.cloned().collect();
-        items.extend(self.merged(&news, &[]));
+        items.extend(self.merged(&news, &[], state));
         for (task, outcome) in &news {
             if let Outcome::Skipped { reason } = outcome {
                 let reason = notes::skip(reason);

@@ -2,7 +2,8 @@
 //!
 //! Knows no layout.
 
-use crate::model::{Blame, Failure, GateScope, Note, Settled, SkipReason, TaskId};
+use crate::event::{RunState, UnitState};
+use crate::model::{Blame, Failure, GateScope, Note, Outcome, Settled, SkipReason, TaskId};
 
 use super::{escape, words};
 
@@ -63,6 +64,35 @@ pub fn settled(settled: &Settled) -> String {
     };
     let by = settled.by.word();
     format!("its conflict{with} in `{path}` was settled by a merge rule: `{by}`")
+}
+
+/// What the resolver made of a conflict, if it had to do with it last.
+pub fn resolved(state: &RunState, unit: &UnitState) -> Option<String> {
+    let last = unit.attempts.last().filter(|attempt| attempt.resolves)?;
+    let (_, end) = last.ended.as_ref()?;
+    let name = match &end.usage {
+        Some(usage) => usage.profile.as_str(),
+        None => state.board.resolver.as_deref().unwrap_or("the resolver"),
+    };
+    Some(match &end.failure {
+        None => {
+            let met = match &unit.returned {
+                Some(Outcome::Conflicted { conflict }) => conflict.with(),
+                _ => Vec::new(),
+            };
+            let met: Vec<&TaskId> = met.iter().collect();
+            match met.is_empty() {
+                true => format!("its conflict was resolved by `{name}`"),
+                false => {
+                    format!("its conflict with {} was resolved by `{name}`", words::names(&met, 8))
+                }
+            }
+        }
+        Some(failure) => {
+            let why = escape::line(failure.to_string().as_bytes());
+            format!("`{name}` did not resolve its conflict: {why}")
+        }
+    })
 }
 
 /// That a reviewer refused a patch, and why.

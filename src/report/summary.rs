@@ -432,6 +432,7 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Review => report.status = "review".to_owned(),
         UnitStatus::Done(outcome) => {
             end(&mut report, outcome);
+            report.notes.extend(notes::resolved(state, unit));
             if outcome.is_success() {
                 report.notes.extend(unit.settled.iter().map(notes::settled));
                 report.settled = unit.settled.clone();

@@ -50,6 +50,10 @@ pub(super) fn brief(
 ) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
     let note = follow::note(job, session.is_some(), &world.dir, &scratch);
+    let resolving = job.resolving.as_ref();
+    let parts: Vec<String> =
+        resolving.map(|resolving| resolving.note(&scratch)).into_iter().chain(note).collect();
+    let note = (!parts.is_empty()).then(|| parts.join("\n\n"));
     let mut launch = agent::launch(&Assignment {
         run: &world.run,
         task: &job.task,
@@ -71,6 +75,9 @@ pub(super) fn brief(
     launch.env.extend(given);
     follow::give(job.before.as_ref(), &world.dir, &scratch, &mut launch);
     returned::give(job.returned.as_ref(), &world.dir, &scratch, &mut launch);
+    if let Some(resolving) = resolving {
+        resolving.give(&scratch, &mut launch);
+    }
     let scratch = Scratch(scratch);
     // What it has to say of itself it writes there.
     folder(&scratch.0).map_err(|source| Error::Io {

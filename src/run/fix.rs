@@ -27,6 +27,8 @@ mod proof;
 mod take;
 
 pub use brought::{Brought, bring};
+pub(super) use content::marked;
+pub(super) use proof::markers;
 pub use take::{Done, done};
 
 /// Why a task can't be taken into one's own hands.

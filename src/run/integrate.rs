@@ -20,6 +20,7 @@ use super::Error;
 use super::culprit::{Case, Suspect};
 use super::gate::{Gates, Known, Said, Tip};
 use super::remake::Remakes;
+use super::resolve;
 use super::schedule::need_bad;
 use super::slot::{Halt, World, blocking};
 
@@ -187,6 +188,9 @@ fn again(state: &RunState, outcomes: &[(TaskId, Outcome)]) -> Vec<TaskId> {
             Outcome::Conflicted { .. } => task.on_conflict == OnConflict::Retry,
             _ => false,
         };
+        if let (Outcome::Conflicted { .. }, OnConflict::Resolve) = (outcome, task.on_conflict) {
+            return resolve::bound(&state.board).is_some_and(|most| resolve::tries(unit) < most);
+        }
         wanted && comes_back(unit.tried(), task.retry)
     };
     outcomes.iter().filter(back).map(|(id, _)| id.clone()).collect()

@@ -33,6 +33,7 @@ mod proof;
 mod rebuild;
 mod recover;
 mod remake;
+mod resolve;
 mod returned;
 mod review;
 mod said;

@@ -265,7 +265,7 @@ fn need_met(state: &RunState, need: &TaskId, eager: bool) -> bool {
 /// Whether the patch of a task may yet be replaced by another one: nobody builds on it before.
 fn may_return(state: &RunState, id: &TaskId) -> bool {
     state.board.task(id).is_some_and(|task| {
-        task.on_conflict == OnConflict::Retry
+        task.on_conflict != OnConflict::Report
             || (task.on_reject == OnReject::Retry && !state.board.gates.is_empty())
     })
 }

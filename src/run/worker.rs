@@ -30,6 +30,7 @@ use super::existing::existing;
 use super::follow::{self, Before};
 use super::handoff;
 use super::mediate::mediate;
+use super::resolve::Resolving;
 use super::said::{Said, failed};
 use super::share;
 use super::slot::{
@@ -102,6 +103,8 @@ pub struct Job {
     pub before: Option<Before>,
     /// What is added to the prompt.
     pub note: Option<String>,
+    /// The conflict that it is to resolve.
+    pub resolving: Option<Box<Resolving>>,
     /// Why it runs again though its last attempt succeeded.
     pub returned: Option<Outcome>,
     /// Seconds since 1970 for the snapshot's commit.
@@ -261,7 +264,7 @@ async fn in_slot(
             }
         }
     }
-    let lease = match job.from {
+    let lease = match job.from.or(job.resolving.as_ref().map(|resolving| resolving.marked)) {
         None => lease,
         Some(commit) => {
             blocking(move || {
@@ -314,6 +317,11 @@ async fn in_slot(
                 .await?;
         failure = refusal;
         notes.extend(marked);
+    }
+    if let (None, Some(resolving)) = (&failure, &job.resolving) {
+        let (resolving, made, dir) = (resolving.clone(), patch.clone(), scratch.0.clone());
+        let repo = world.repo.clone();
+        failure = blocking(move || resolving.refused(&mut repo.objects()?, &made, &dir)).await?;
     }
     let mut printed = None;
     if job.output != Output::Unused {
@@ -386,6 +394,9 @@ async fn in_slot(
     ended.usage = said.usage.map(Box::new);
     ended.json = json;
     ended.output = printed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if let Some(resolving) = job.resolving {
+        (ended.output, ended.json) = (resolving.output, resolving.json);
+    }
     Ok(Some(ended))
 }
 

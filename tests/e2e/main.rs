@@ -30,6 +30,7 @@ mod prompts;
 mod recovery;
 mod regenerate;
 mod repositories;
+mod resolving;
 mod resuming;
 mod reviewing;
 mod sandbox;

@@ -78,6 +78,7 @@ pub fn board(name: &str, tasks: Vec<Task>) -> Board {
         schedule: Schedule::default(),
         on_failure: OnFailure::default(),
         on_conflict: OnConflict::default(),
+        resolver: None,
         merge_rules: Vec::new(),
         gates: Vec::new(),
         isolation: Isolation::default(),

@@ -3,9 +3,12 @@
 //! Knows the policy's decisions and the log that they rest on; starts nothing.
 
 use crate::event::{RunState, UnitState};
-use crate::model::{AttemptEnd, Bounds, Failure, Profile, SkipReason, Task, TaskId, Trouble, Work};
+use crate::model::{
+    AttemptEnd, Bounds, Failure, Profile, Retry, SkipReason, Task, TaskId, Trouble, Work,
+};
 use crate::policy::{self, Decision, Gate, Health, Tried};
 use crate::run::locks::Missing;
+use crate::run::resolve;
 
 use super::Dispatcher;
 
@@ -41,10 +44,12 @@ pub(super) fn health(state: &RunState) -> Health {
 
 /// The profile that an attempt was of, with the model that it was asked for.
 fn who(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Profile> {
-    let Work::Agent { profile, .. } = &state.board.task(&unit.unit.task)?.work else { return None };
-    let own = state.board.agents.get(profile)?;
     match &end.usage {
-        None => Some(own.clone()),
+        None => {
+            let work = &state.board.task(&unit.unit.task)?.work;
+            let Work::Agent { profile, .. } = work else { return None };
+            state.board.agents.get(profile).cloned()
+        }
         Some(usage) => {
             let profile = state.board.agents.get(&usage.profile)?.clone();
             let model = usage.asked.clone().or_else(|| profile.model.clone());
@@ -53,10 +58,11 @@ fn who(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Profile> 
     }
 }
 
-/// The ends of this round.
-fn ends(unit: &UnitState) -> impl Iterator<Item = &AttemptEnd> {
+/// The ends of this round: the resolver's, or those of whoever does the task.
+fn ends(unit: &UnitState, resolves: bool) -> impl Iterator<Item = &AttemptEnd> {
     let counted = &unit.attempts[unit.forgiven.min(unit.attempts.len())..];
-    counted.iter().filter_map(|attempt| Some(&attempt.ended.as_ref()?.1))
+    let counted = counted.iter().filter(move |attempt| attempt.resolves == resolves);
+    counted.filter_map(|attempt| Some(&attempt.ended.as_ref()?.1))
 }
 
 fn tried(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Tried> {
@@ -68,16 +74,19 @@ fn tried(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Tried> 
 impl Dispatcher {
     /// Who tries this unit.
     pub(super) fn ask(&self, id: &TaskId, task: &Task) -> Ask {
-        let Work::Agent { profile: name, .. } = &task.work else { return Ask::Now(None) };
         let state = self.journal.state();
         let unit = &state.units[id];
+        let name = resolve::profile(&self.board, task, unit.to_resolve().is_some());
+        let Some(name) = name else { return Ask::Now(None) };
         let own = &self.board.agents[name];
-        let past: Vec<Tried> = ends(unit).filter_map(|end| tried(state, unit, end)).collect();
+        let resolves = unit.to_resolve().is_some();
+        let past: Vec<Tried> =
+            ends(unit, resolves).filter_map(|end| tried(state, unit, end)).collect();
         let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
         let Some(profile) = policy::choose(own, &self.board.agents, &past, stopped) else {
             let reason = self.health.stopped(own).unwrap_or("nobody is left who could do it");
             let reason = reason.to_owned();
-            return Ask::Nobody(SkipReason::Agent { profile: name.clone(), reason });
+            return Ask::Nobody(SkipReason::Agent { profile: name.to_owned(), reason });
         };
         match self.health.gate(&profile, (self.world.now)()) {
             Gate::Open => self.afford(task, profile),
@@ -95,20 +104,25 @@ impl Dispatcher {
         }
         let state = self.journal.state();
         let unit = &state.units[id];
-        let all: Vec<&AttemptEnd> = ends(unit).chain([end]).collect();
+        let resolves = unit.to_resolve().is_some();
+        let all: Vec<&AttemptEnd> = ends(unit, resolves).chain([end]).collect();
         let failures: Vec<&Failure> = all.iter().filter_map(|end| end.failure.as_ref()).collect();
         let task = self.task_of(id);
-        let others = match &task.work {
-            Work::Agent { profile, .. } => {
+        let others = match resolve::profile(&self.board, task, resolves) {
+            Some(profile) => {
                 let past: Vec<Tried> =
                     all.iter().filter_map(|end| tried(state, unit, end)).collect();
                 let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
                 let own = &self.board.agents[profile];
                 policy::choose(own, &self.board.agents, &past, stopped).is_some()
             }
-            _ => false,
+            None => false,
         };
-        policy::after(&failures, task.retry, others) == Decision::Retry
+        let retry = match resolve::bound(&self.board).filter(|_| resolves) {
+            Some(attempts) => Retry { attempts: attempts as u32 },
+            None => task.retry,
+        };
+        policy::after(&failures, retry, others) == Decision::Retry
     }
 
     /// What came of an attempt is what is known of its account.
@@ -124,7 +138,7 @@ impl Dispatcher {
 
     /// Whether an attempt of this unit was too much for its agent.
     pub(super) fn had_too_much(unit: &UnitState) -> bool {
-        ends(unit)
+        ends(unit, unit.to_resolve().is_some())
             .any(|end| matches!(end.failure, Some(Failure::Agent { kind: Trouble::Context, .. })))
     }
 }

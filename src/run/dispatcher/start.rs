@@ -20,10 +20,11 @@ use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::locks::{Missing, RETRY};
 use crate::run::remake::Remakes;
+use crate::run::resolve;
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::topics;
-use crate::run::worker::{Job, Tell, attempt};
+use crate::run::worker::{Job, Output, Tell, attempt};
 
 use super::ask::Ask;
 use super::{Dispatcher, Message, task_of};
@@ -81,7 +82,7 @@ impl Dispatcher {
     }
 
     fn start_unit(&mut self, id: TaskId, profile: Option<Profile>, share: Option<Bounds>) {
-        let task = self.task_of(&id).clone();
+        let mut task = self.task_of(&id).clone();
         if let Some(profile) = &profile {
             self.health.begins(profile);
             self.asked.insert(id.clone(), profile.clone());
@@ -91,7 +92,12 @@ impl Dispatcher {
         }
         let state = self.journal.state();
         let unit = &state.units[&id];
-        let before = profile.as_ref().and_then(|profile| follow::before(state, unit, profile));
+        let resolves = unit.to_resolve().is_some();
+        let mut before = profile.as_ref().and_then(|profile| follow::before(state, unit, profile));
+        if let (true, Some(profile)) = (resolves, &profile) {
+            task = resolve::task(task, profile);
+            before = before.filter(|_| unit.attempts.last().is_some_and(|last| last.resolves));
+        }
         let eager = self.is_early(&task);
         let heard = topics::heard(state, &task, unit.wave);
         let mut around = handoff::around(state, &task, &heard);
@@ -110,11 +116,12 @@ impl Dispatcher {
             fresh: cache::may(&task, unit),
             short: Self::had_too_much(unit),
             patches: handoff::patches(state, &task, profile.as_ref()),
-            output: handoff::wanted(&self.board, &task.id),
-            asked: handoff::asks(&self.board, &task.id),
+            output: if resolves { Output::Unused } else { handoff::wanted(&self.board, &task.id) },
+            asked: if resolves { None } else { handoff::asks(&self.board, &task.id) },
             message: Texts::of(state, &self.world.identity).message(state, unit),
             before,
             note: unit.note.clone(),
+            resolving: None,
             returned: unit.returned.clone(),
             epoch: state.epoch,
             locks: self.locks.files(&id),
@@ -131,6 +138,7 @@ impl Dispatcher {
         };
         // Only a base that is still to be built needs the whole state.
         let copy = ready.is_none().then(|| state.clone());
+        let conflict = resolves.then(|| state.clone());
         self.busy.live.insert(id.clone());
         let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
         let (lost, gone) = (self.to.clone(), id.clone());
@@ -160,6 +168,13 @@ impl Dispatcher {
                 }
             };
             (job.base, job.built_on) = (built.commit, built.tasks);
+            if let Some(state) = conflict {
+                let (world, unit) = (world.clone(), id.clone());
+                match blocking(move || resolve::prepare(&world, &state, &unit)).await {
+                    Ok(resolving) => job.resolving = Some(Box::new(resolving)),
+                    Err(fault) => return send(Message::Ended(id, Err(fault))),
+                }
+            }
             let (tell, mut told) = mpsc::unbounded_channel();
             let work = attempt(world, job, tell, halt);
             tokio::pin!(work);

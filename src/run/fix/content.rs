@@ -59,7 +59,8 @@ fn on_tip(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, 
     }
 }
 
-fn marked(
+/// The changes of the tip that lay the patch over it; where they meet, both sides between markers.
+pub(in crate::run) fn marked(
     world: &World,
     state: &RunState,
     step: &Step,

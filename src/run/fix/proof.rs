@@ -18,7 +18,7 @@ use crate::run::worker::{Job, Output, Stopped, run_verify};
 use crate::run::{Error, Journal};
 
 /// The lines of changed files that are conflict markers and were no part of them before.
-pub(super) fn markers(
+pub(in crate::run) fn markers(
     objects: &mut Objects,
     patch: &Patch,
 ) -> Result<Vec<(RepoPath, usize)>, Error> {
@@ -91,6 +91,7 @@ pub(super) async fn verify(
         message: message.to_owned(),
         before: None,
         note: None,
+        resolving: None,
         returned: None,
         epoch: state.epoch,
         locks: Vec::new(),
