@@ -20,7 +20,7 @@
 //! | 6 | [`cli`] |
 //! | 5 | [`report`] |
 //! | 4 | [`run`] |
-//! | 3 | [`merge`], [`verify`] |
+//! | 3 | [`merge`], [`verify`], [`bridge`] |
 //! | 2 | [`board`], [`plan`], [`git`], [`executor`], [`agent`], [`policy`], [`store`] |
 //! | 1 | [`event`], [`process`] |
 //! | 0 | [`model`] |
@@ -40,6 +40,7 @@ pub mod plan;
 pub mod policy;
 pub mod store;
 
+pub mod bridge;
 pub mod merge;
 pub mod verify;
 

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["model"]),
     ("store", &["model", "event", "process"]),
     ("bus", &["model", "event"]),
+    ("bridge", &["model", "agent"]),
     ("merge", &["model", "git", "executor"]),
     ("verify", &["model", "git", "executor"]),
     (
@@ -40,9 +41,11 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Heavy crates and the only rooms that see their types.
 const HOMES: &[(&str, &[&str])] = &[
+    ("agent_client_protocol", &["bridge"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("futures_util", &["bridge"]),
     ("git2", &["git"]),
     ("gix_ignore", &["git"]),
     ("indicatif", &["report"]),
@@ -53,7 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("petgraph", &["plan"]),
     ("rusqlite", &["store"]),
     ("schemars", &["board"]),
-    ("tokio", &["executor", "run", "serve", "cli"]),
+    ("tokio", &["executor", "bridge", "run", "serve", "cli"]),
     ("toml", &["board"]),
 ];
 

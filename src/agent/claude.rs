@@ -71,7 +71,7 @@ impl Adapter for Claude {
                 ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".into(), "1".into()),
                 ("DISABLE_AUTOUPDATER".into(), "1".into()),
             ],
-            files: Vec::new(),
+            ..Start::default()
         }
     }
 

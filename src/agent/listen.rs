@@ -266,8 +266,9 @@ impl Listener {
             turns: so_far.turns,
             unanswered,
             estimated: None,
-            cumulative: self.adapter.counts_on(),
+            cumulative: self.adapter.counts_on() || self.adapter.dollars_go_on(),
             cumulative_turns: false,
+            own_tokens: !self.adapter.counts_on(),
         };
         Heard { failure, text: so_far.text, usage, refused: so_far.refused }
     }

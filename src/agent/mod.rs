@@ -9,7 +9,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `command.rs` | the adapter of plain programs |
-//! | `claude.rs`, `codex.rs`, `gemini.rs`, `opencode.rs`, `copilot.rs`, `qwen.rs`, `aider.rs` | an adapter each |
+//! | `claude.rs`, `codex.rs`, `gemini.rs`, `opencode.rs`, `copilot.rs`, `qwen.rs`, `aider.rs`, `acp.rs` | an adapter each |
+//! | `permit.rs` | what an agent that asks may do |
 //! | `listen.rs` | what the lines of an agent add up to, and how it ended |
 //! | `trouble.rs` | what troubles an agent, read out of its words |
 //! | `result.rs` | the file in which a plain program may say what it used |
@@ -24,6 +25,7 @@
 //!
 //! To add one: write a file with a type that implements [`Adapter`], and give it a row in `adapter`.
 
+mod acp;
 mod aider;
 mod around;
 mod claude;
@@ -38,6 +40,7 @@ mod handed;
 mod json;
 mod listen;
 mod opencode;
+mod permit;
 mod qwen;
 mod result;
 mod shape;
@@ -52,11 +55,13 @@ use crate::model::{
     Bounds, Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work,
 };
 
+pub use acp::Order;
 pub use around::{Around, Message, Shown};
 pub use environment::{base_env, no_push};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
 pub use listen::{Ended, Heard, Listener, Spent, Step, Transcript};
+pub use permit::{Limits, Question};
 pub use result::Result as ResultFile;
 pub use values::MOST_INLINE;
 
@@ -110,6 +115,8 @@ pub struct Launch {
     pub files: Vec<(PathBuf, Vec<u8>)>,
     /// What an agent is asked.
     pub prompt: Option<Vec<u8>>,
+    /// Whether todone itself is to be started, which then speaks with that program (`todone speak`).
+    pub bridged: bool,
 }
 
 /// How one kind of agent is talked to.
@@ -144,6 +151,11 @@ pub trait Adapter: Sync {
         false
     }
 
+    /// Whether only its dollars are.
+    fn dollars_go_on(&self) -> bool {
+        false
+    }
+
     /// What an exit status of its own means.
     fn exit(&self, _code: i32) -> Option<Trouble> {
         None
@@ -172,6 +184,8 @@ pub struct Start {
     pub env: Vec<(OsString, OsString)>,
     /// Files below the scratch directory.
     pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// Whether the input is an [`Order`] for the bridge.
+    pub bridged: bool,
 }
 
 /// The table of adapters. None: a kind that this version does not know.
@@ -185,6 +199,7 @@ fn adapter(kind: &ProfileKind) -> Option<&'static dyn Adapter> {
         ProfileKind::Copilot => Some(&copilot::Copilot),
         ProfileKind::Qwen => Some(&qwen::Qwen),
         ProfileKind::Aider => Some(&aider::Aider),
+        ProfileKind::Acp => Some(&acp::Acp),
         ProfileKind::Other(_) => None,
     }
 }
@@ -230,7 +245,14 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
     values.more(std::mem::take(&mut start.env), std::mem::take(&mut start.files));
     values.all_of(&assignment.task.env);
     let (env, files) = values.into_parts();
-    Launch { argv: start.argv, env, input: start.input, files, prompt: question }
+    Launch {
+        argv: start.argv,
+        env,
+        input: start.input,
+        files,
+        prompt: question,
+        bridged: start.bridged,
+    }
 }
 
 /// The program of an agent with the arguments that the user gives it: by default its kind's name.

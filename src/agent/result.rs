@@ -118,6 +118,7 @@ impl Result {
             estimated: None,
             cumulative: used.cumulative,
             cumulative_turns: used.cumulative,
+            own_tokens: false,
         };
         Ok(Self { output: form.output, usage, failure })
     }

@@ -42,6 +42,11 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
             };
             c.sink.hinted(name.span(), message, hint);
         }
+        if kind == ProfileKind::Acp && view.find("command").is_none() {
+            let message = format!("agent {} of kind `acp` has no `command`", quote(&name_text));
+            let hint = "name a program that speaks the protocol, such as `command = [\"gemini\", \"--acp\"]`";
+            c.sink.hinted(name.span(), message, hint.to_owned());
+        }
         let command = view.value("command");
         first_word(command, c);
         let profile = Profile {

@@ -156,16 +156,14 @@ const WALLS: &Section = &Section::new(
 
 /// The kinds of agents that there are.
 const KINDS: &[&str] =
-    &["command", "claude", "codex", "gemini", "opencode", "copilot", "qwen", "aider"];
-/// The kinds of agents that later versions drive.
-const LATER_KINDS: &[&str] = &["acp"];
+    &["command", "claude", "codex", "gemini", "opencode", "copilot", "qwen", "aider", "acp"];
 
 /// `[agent.NAME]`.
 #[rustfmt::skip]
 pub(super) const AGENT: &Section = &Section::new(
     "agent",
     &[
-        key("kind", Choice(KINDS, LATER_KINDS), "\"command\"", "how it talks"),
+        key("kind", Choice(KINDS, &[]), "\"command\"", "how it talks"),
         key("command", Filling(&Arg(IN_AGENT_ARGV), NO_WORDS), "none; the kind's program", "program and arguments; the element `{{ prompt }}` becomes the prompt. Of a coding agent: what stands before todone's arguments"),
         key("stdin", Choice(&["none", "prompt"], &[]), "\"none\"", "what its standard input is"),
         key("model", Filled, "the agent's own", "the model"),

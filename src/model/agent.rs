@@ -26,13 +26,15 @@ pub enum ProfileKind {
     Qwen,
     /// aider.
     Aider,
+    /// Any program that speaks the Agent Client Protocol.
+    Acp,
     /// A kind that a later version drives, by its name.
     Other(String),
 }
 
 impl ProfileKind {
     /// The coding agents that this version drives.
-    pub const AGENTS: [Self; 7] = [
+    pub const AGENTS: [Self; 8] = [
         Self::Claude,
         Self::Codex,
         Self::Gemini,
@@ -40,9 +42,10 @@ impl ProfileKind {
         Self::Copilot,
         Self::Qwen,
         Self::Aider,
+        Self::Acp,
     ];
 
-    /// As a board spells it; also the program that is started.
+    /// As a board spells it; also the program that is started, unless it is `acp`.
     pub fn word(&self) -> &str {
         match self {
             Self::Command => "command",
@@ -53,6 +56,7 @@ impl ProfileKind {
             Self::Copilot => "copilot",
             Self::Qwen => "qwen",
             Self::Aider => "aider",
+            Self::Acp => "acp",
             Self::Other(name) => name,
         }
     }
@@ -73,7 +77,7 @@ impl ProfileKind {
 
     /// Whether it has a flag for single commands that it may run (`allow`).
     pub fn can_allow(&self) -> bool {
-        matches!(self, Self::Claude | Self::Opencode | Self::Copilot)
+        matches!(self, Self::Claude | Self::Opencode | Self::Copilot | Self::Acp)
     }
 
     /// Whether it can be kept from writing (`permissions = "read"`).
@@ -139,6 +143,9 @@ pub struct Usage {
     /// Whether the turns are too.
     #[serde(skip)]
     pub cumulative_turns: bool,
+    /// Whether the tokens are not.
+    #[serde(skip)]
+    pub own_tokens: bool,
 }
 
 impl Usage {
@@ -171,16 +178,18 @@ impl Usage {
             }
         }
         for part in before {
-            less(&mut self.input, part.input);
-            less(&mut self.output, part.output);
-            less(&mut self.cache_read, part.cache_read);
-            less(&mut self.cache_write, part.cache_write);
+            if !self.own_tokens {
+                less(&mut self.input, part.input);
+                less(&mut self.output, part.output);
+                less(&mut self.cache_read, part.cache_read);
+                less(&mut self.cache_write, part.cache_write);
+            }
             less(&mut self.usd, part.usd);
             if self.cumulative_turns {
                 less(&mut self.turns, part.turns);
             }
         }
-        (self.cumulative, self.cumulative_turns) = (false, false);
+        (self.cumulative, self.cumulative_turns, self.own_tokens) = (false, false, false);
     }
 }
 
@@ -335,7 +344,7 @@ mod tests {
             assert_eq!(ProfileKind::named(kind.word()), kind);
             assert_eq!(serde_json::to_value(&kind).expect("json"), kind.word());
         }
-        assert_eq!(ProfileKind::named("acp"), ProfileKind::Other("acp".into()));
+        assert_eq!(ProfileKind::named("later"), ProfileKind::Other("later".into()));
         for trouble in Trouble::ALL {
             assert_eq!(serde_json::to_value(trouble).expect("json"), trouble.word());
         }

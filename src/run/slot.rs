@@ -51,6 +51,8 @@ pub struct World {
     pub seats: Seats,
     /// The setups that were tried.
     pub trials: Trials,
+    /// The program of todone itself.
+    pub program: PathBuf,
     /// Where commands run.
     pub executor: Arc<dyn Executor>,
     /// Who makes the commits.

@@ -449,7 +449,11 @@ pub(super) async fn run_command(
     halt: watch::Receiver<Halt>,
 ) -> Result<(Exit, Option<Heard>, Option<Measure>), Error> {
     let dir = place.dir(&job.task.dir);
-    let mut command = world.command(launch.argv.clone(), &dir, launch.env.clone(), log, place);
+    let argv = match launch.bridged {
+        true => vec![world.program.clone().into(), "speak".into()],
+        false => launch.argv.clone(),
+    };
+    let mut command = world.command(argv, &dir, launch.env.clone(), log, place);
     command.input = launch.input.clone();
     command.timeout = share::timeout(job);
     command.idle_timeout = job.task.idle_timeout;

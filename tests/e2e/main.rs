@@ -1,5 +1,6 @@
 //! The program from end to end: real binary, real repositories.
 
+mod acp;
 mod again;
 mod agents;
 mod beside;
