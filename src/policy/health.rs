@@ -69,6 +69,8 @@ pub struct Health {
 fn account(profile: &Profile) -> String {
     match profile.kind {
         ProfileKind::Command => format!("profile {}", profile.name),
+        // What they speak says nothing of who they are.
+        ProfileKind::Acp => format!("{} {:?}", profile.command.join(" "), profile.env),
         _ => {
             let env: Vec<String> =
                 profile.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -288,6 +290,19 @@ mod tests {
         health.heard(&one, &end(None), later + 20_000);
         health.heard(&one, &agent(Trouble::RateLimit, None, None), later + 30_000);
         assert!(until(&health, &one, later + 30_000) <= WAIT * 6 / 5);
+    }
+
+    #[test]
+    fn agents_of_one_protocol_are_not_of_one_account() {
+        let speaks = |program: &str| {
+            let command = vec![program.to_owned(), "--acp".to_owned()];
+            Profile { command, ..Profile::new(program, ProfileKind::Acp) }
+        };
+        let (gemini, other) = (speaks("gemini"), speaks("other"));
+        let mut health = Health::default();
+        health.heard(&gemini, &agent(Trouble::RateLimit, None, None), NOW);
+        assert!(until(&health, &gemini, NOW) >= WAIT);
+        assert_eq!(health.gate(&other, NOW), Gate::Open);
     }
 
     #[test]
