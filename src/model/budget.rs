@@ -271,7 +271,7 @@ pub fn charge(share: Option<&Share>, end: Option<&AttemptEnd>) -> Option<Charge>
     Some(charge)
 }
 
-/// All that is charged for an attempt: what [`charge`] says, and before that what whoever prepared its
+/// All that is charged for an attempt: what `charge` says, and before that what whoever prepared its
 /// handoff used.
 pub fn charges(
     share: Option<&Share>,
