@@ -53,6 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("landlock", &["executor"]),
     ("maud", &["report", "serve"]),
     ("miette", &["board"]),
+    ("minreq", &["cli"]),
     ("petgraph", &["plan"]),
     ("rusqlite", &["store"]),
     ("schemars", &["board"]),

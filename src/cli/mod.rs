@@ -33,6 +33,7 @@ mod schema;
 mod show;
 mod status;
 mod stop;
+mod telemetry;
 mod wiring;
 
 use std::io::Write as _;

@@ -420,6 +420,7 @@ pub(super) fn drive(
     let (run, look) = (world.run.clone(), wiring::look_of(world.dir.clone()));
     let (pool, limit) = (world.pool.clone(), journal.state().board.cache_limit);
     trim(&pool, limit)?;
+    let since = wiring::now();
     let ended = runtime.block_on(async {
         let (stop, stopped) = mpsc::unbounded_channel();
         let first = signals(stop)?;
@@ -437,6 +438,7 @@ pub(super) fn drive(
         failure.hint(format!("what was done is kept; go on with: todone resume {run}"))
     })?;
     tell_end(&state, telling, &look)?;
+    super::telemetry::send(&state, since);
     Ok(code(&state, signal))
 }
 

@@ -11,6 +11,7 @@
 //! | a CI system's list of tests | | [`junit`] |
 //! | a code host, beside the code | | [`sarif`], [`code_quality`], [`annotations`] |
 //! | a browser | | [`html`] |
+//! | a receiver of traces | | [`spans`] |
 //!
 //! [`explain`] tells one conflict, [`exit_code`] says it all in a number. Everything afterwards is a
 //! pure function of the [`RunState`](crate::event::RunState), so that `todone report` says tomorrow what `todone run` said.
@@ -43,6 +44,7 @@ mod next;
 mod notes;
 mod plain;
 mod saved;
+mod spans;
 mod summary;
 mod terminal;
 mod text;
@@ -67,6 +69,7 @@ pub use markdown::markdown;
 pub use notes::{note, refused};
 pub use plain::{Plain, Verbosity};
 pub use saved::{ReusedReport, SavedReport};
+pub use spans::spans;
 pub use summary::{Counts, FileReport, GateReport, Land, Rejected, Report, TaskReport};
 pub use terminal::Terminal;
 pub use text::{landing, some, text};

@@ -42,6 +42,7 @@ mod stopping;
 mod store;
 mod stories;
 mod surroundings;
+mod telemetry;
 mod trespass;
 #[path = "../xml/mod.rs"]
 mod xml;

@@ -1,0 +1,67 @@
+//! Sends the spans of a run to an OTLP receiver, where the environment names one.
+//!
+//! Knows plain HTTP and JSON alone. What can't be sent is said, and changes nothing else.
+
+use std::io::Write as _;
+
+use crate::event::RunState;
+use crate::report;
+
+/// The longest that a receiver is waited for, in seconds: a run that is stopped has no more to spare.
+const MOST_SECONDS: u64 = 3;
+
+/// Sends what became of a run since it was taken up.
+pub(super) fn send(state: &RunState, since: u64) {
+    let Some(address) = address() else { return };
+    let caller = std::env::var("TRACEPARENT").ok();
+    let Some(page) = report::spans(state, since, caller.as_deref()) else { return };
+    if let Err(why) = post(&address, page.to_string()) {
+        let mut err = anstream::stderr();
+        // Nobody reads it: then nobody need know.
+        let _ = writeln!(err, "warning: the spans of this run were not sent to {address}: {why}");
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Where spans go; none: nowhere.
+fn address() -> Option<String> {
+    let off = |name, word: &str| variable(name).is_some_and(|it| it.eq_ignore_ascii_case(word));
+    if off("OTEL_SDK_DISABLED", "true") || off("OTEL_TRACES_EXPORTER", "none") {
+        return None;
+    }
+    variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| {
+        let all = variable("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        Some(format!("{}/v1/traces", all.trim_end_matches('/')))
+    })
+}
+
+fn post(address: &str, body: String) -> Result<(), String> {
+    if !address.starts_with("http://") {
+        return Err("todone speaks OTLP over plain http alone: name a collector near by".to_owned());
+    }
+    let protocol = variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+        .or_else(|| variable("OTEL_EXPORTER_OTLP_PROTOCOL"));
+    if protocol.as_deref() == Some("grpc") {
+        return Err("todone speaks http/json, and OTEL_EXPORTER_OTLP_PROTOCOL is grpc".to_owned());
+    }
+    let headers = variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+        .or_else(|| variable("OTEL_EXPORTER_OTLP_HEADERS"));
+    let mut request = minreq::post(address)
+        .with_timeout(MOST_SECONDS)
+        .with_header("Content-Type", "application/json")
+        .with_header("User-Agent", concat!("todone/", env!("CARGO_PKG_VERSION")))
+        .with_body(body);
+    for pair in headers.iter().flat_map(|all| all.split(',')) {
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        let clean = |text: &str| text.trim().replace(['\r', '\n'], "");
+        request = request.with_header(clean(name), clean(value));
+    }
+    let answer = request.send().map_err(|fault| fault.to_string())?;
+    match answer.status_code {
+        200..300 => Ok(()),
+        code => Err(format!("it answered {code} {}", answer.reason_phrase)),
+    }
+}

@@ -1,0 +1,173 @@
+//! The spans of a run, as a receiver on loopback gets them.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use crate::coding::replay;
+use crate::space::Space;
+
+/// A receiver that answers with this status.
+struct Receiver {
+    address: String,
+    listens: JoinHandle<Vec<Request>>,
+}
+
+/// What it got.
+struct Request {
+    head: Vec<String>,
+    body: Value,
+}
+
+impl Receiver {
+    fn new(status: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        let listens = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            while let Some(request) = Request::take(&listener, status) {
+                all.push(request);
+            }
+            all
+        });
+        Self { address, listens }
+    }
+
+    /// All that it got.
+    fn got(self) -> Vec<Request> {
+        // A connection without a word is the end.
+        drop(TcpStream::connect(&self.address).expect("it listens"));
+        self.listens.join().expect("it listened")
+    }
+}
+
+impl Request {
+    fn take(listener: &TcpListener, status: &str) -> Option<Self> {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut reader = BufReader::new(stream.try_clone().expect("the stream"));
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line");
+            match line.trim_end() {
+                "" => break,
+                line => head.push(line.to_owned()),
+            }
+        }
+        let length = head.iter().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.parse().expect("a length"))
+        });
+        let mut body = vec![0; length?];
+        reader.read_exact(&mut body).expect("the body");
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}").expect("answered");
+        Some(Self { head, body: serde_json::from_slice(&body).expect("json") })
+    }
+
+    fn spans(&self) -> Vec<Value> {
+        self.body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans").clone()
+    }
+}
+
+fn named<'s>(spans: &'s [Value], name: &str) -> &'s Value {
+    spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}: {spans:?}"))
+}
+
+fn of<'s>(span: &'s Value, key: &str) -> &'s Value {
+    let all = span["attributes"].as_array().expect("attributes");
+    all.iter().find(|one| one["key"] == key).map_or(&Value::Null, |one| &one["value"])
+}
+
+const BOARD: &str = r#"
+name = "traced"
+[[task]]
+id = "plain"
+retry = 2
+run = 'echo "$TRACEPARENT" > "$TODONE_BOARD_DIR/plain.$TODONE_ATTEMPT"; test "$TODONE_ATTEMPT" = 2'
+[[task]]
+id = "t"
+agent = "a"
+prompt = "A secret of the house."
+"#;
+
+#[test]
+fn a_receiver_gets_the_run_and_its_attempts_as_spans() {
+    let space = Space::new(&[("x", "")]);
+    let agent = replay("made", &["claude-success:0"]);
+    space.board(&format!("{BOARD}[agent.a]\nkind = \"claude\"\nmodel = \"sonnet\"\n{agent}\n"));
+    let receiver = Receiver::new("200 OK");
+    let endpoint = format!("http://{}/", receiver.address);
+    let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-team=us, x-more=a b"),
+        ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone_env(&["run", board], &env, Some("main")).code(0);
+    let got = receiver.got();
+    let [request] = got.as_slice() else { panic!("{} requests", got.len()) };
+    assert_eq!(request.head[0], "POST /v1/traces HTTP/1.1");
+    for line in ["Content-Type: application/json", "x-team: us", "x-more: a b"] {
+        assert!(request.head.iter().any(|it| it == line), "{line} in {:?}", request.head);
+    }
+    let service = &request.body["resourceSpans"][0]["resource"];
+    assert_eq!(of(service, "service.name")["stringValue"], "todone");
+    let spans = request.spans();
+    assert_eq!(spans.len(), 4, "{spans:?}");
+    assert!(spans.iter().all(|span| span["traceId"] == trace), "{spans:?}");
+    let run = named(&spans, "invoke_workflow traced");
+    assert_eq!((&run["parentSpanId"], &run["status"]["code"]), (&caller.into(), &1.into()));
+    let agent = named(&spans, "invoke_agent a");
+    for (key, kind, value) in [
+        ("gen_ai.operation.name", "stringValue", Value::from("invoke_agent")),
+        ("gen_ai.provider.name", "stringValue", "anthropic".into()),
+        ("gen_ai.agent.name", "stringValue", "a".into()),
+        ("gen_ai.conversation.id", "stringValue", "fd3e3107-fb62-48d5-af87-235477d0a3d7".into()),
+        ("gen_ai.request.model", "stringValue", "sonnet".into()),
+        ("gen_ai.response.model", "stringValue", "claude-sonnet-4-5".into()),
+        ("gen_ai.usage.input_tokens", "intValue", "41484".into()),
+        ("gen_ai.usage.output_tokens", "intValue", "27".into()),
+        ("todone.cost.usd", "doubleValue", 0.124_857.into()),
+        ("todone.cost.source", "stringValue", "reported".into()),
+        ("todone.attempt", "intValue", "1".into()),
+    ] {
+        assert_eq!(of(agent, key)[kind], value, "{key}");
+    }
+    let tries: Vec<&Value> = spans.iter().filter(|span| span["name"] == "run_task plain").collect();
+    let [first, second] = tries.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((&first["status"]["code"], &second["status"]["code"]), (&2.into(), &1.into()));
+    assert_eq!(first["status"]["message"], "exit status 1");
+    assert_eq!(of(first, "error.type")["stringValue"], "exit");
+    for (span, number) in [(first, 1), (second, 2)] {
+        assert_eq!(span["parentSpanId"], run["spanId"]);
+        let seen = std::fs::read_to_string(space.path(&format!("plain.{number}"))).expect("seen");
+        assert_eq!(seen.split('-').nth(2), span["spanId"].as_str());
+    }
+    assert!(!request.body.to_string().contains("secret of the house"), "a prompt was sent");
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_is_warned_of_and_changes_nothing() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"t\"\nrun = \"echo > made\"\n");
+    let board = space.path("board.toml");
+    let run = ["run", "--new", board.to_str().expect("a name")];
+    let with = |endpoint: &str, more: (&str, &str)| {
+        let env = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint), more];
+        space.todone_env(&run, &env, Some("main")).code(0)
+    };
+    let receiver = Receiver::new("503 Later");
+    let endpoint = format!("http://{}/here", receiver.address);
+    with(&endpoint, ("A", "b")).says("warning: the spans of this run were not sent to http://127.");
+    with(&endpoint, ("OTEL_SDK_DISABLED", "true")).says_not("warning");
+    let got = receiver.got();
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].head[0], "POST /here HTTP/1.1");
+    // Nobody listens there any more.
+    with(&endpoint, ("A", "b")).says("warning: the spans of this run were not sent to");
+    with("https://localhost:1/", ("A", "b")).says("plain http alone");
+}
