@@ -79,7 +79,8 @@ pub fn result_key(board: &Board, task: &Task, unit: &Unit, rest: &impl serde::Se
     };
     let mut definition = without(task, OF_TASK);
     definition.remove("foreach");
-    let profile = profile.map(|profile| without(profile, OF_PROFILE));
+    let profiles = [profile, board.mediator(task)];
+    let profile = profiles.map(|one| one.map(|one| without(one, OF_PROFILE)));
     let inputs = task.cache.as_ref().map(|cache| &cache.inputs);
     let parts = (definition, profile, &board.env_pass, inputs, &unit.items, rest);
     digest(&parts).iter().map(|byte| format!("{byte:02x}")).collect()
