@@ -25,6 +25,11 @@ mergiraf:
     cargo install --locked mergiraf --version 0.20.0 --root target/mergiraf
     PATH="$PWD/target/mergiraf/bin:$PATH" cargo test --locked --test e2e mergiraf
 
+# The real coding agents against a scripted model on loopback; `just e2e-agents --install` gets them
+e2e-agents *words:
+    cargo build --locked
+    .ci/agents {{words}}
+
 # How fast it is, as ratios to other ways in the same run (minutes)
 bench:
     cargo bench --locked --bench merge

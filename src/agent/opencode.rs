@@ -10,9 +10,7 @@ use crate::model::{Permissions, Profile};
 
 use super::json::{count, number, plus, subject, text};
 use super::listen::{Step, Transcript};
-use super::{
-    Adapter, Asked, Assignment, Start, allowed, argument, parsed, program, trouble, with_system,
-};
+use super::{Adapter, Asked, Assignment, Start, allowed, parsed, program, trouble, with_system};
 
 /// The variable that holds its settings.
 const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
@@ -29,8 +27,9 @@ impl Adapter for Opencode {
         if let Some(session) = &prompt.session {
             argv.extend(["--session".into(), session.into()]);
         }
-        let (word, input) = argument(with_system(profile, prompt));
-        argv.push(word);
+        // It puts an argument that holds spaces into quotes, with backslashes before those inside: a
+        // prompt would reach the model so.
+        let input = Some(with_system(profile, prompt));
         let env = vec![
             ("OPENCODE_DISABLE_AUTOUPDATE".into(), "1".into()),
             (CONFIG.into(), config(profile, assignment)),

@@ -288,3 +288,13 @@ fn a_prompt_that_no_argument_can_hold_is_read_from_its_file() {
     let case = agent(&["sh", "-c", r#"cat "${1##*: }""#, "sh", "{{ prompt }}"], &text);
     assert_eq!(case.says(), text.as_bytes());
 }
+
+#[test]
+fn opencode_reads_its_prompt_since_it_would_quote_an_argument() {
+    let mut case = agent(&["opencode"], "Say \"it\" twice.");
+    case.profile.as_mut().expect("it is there").kind = ProfileKind::Opencode;
+    let dir = tempfile::tempdir().expect("a directory");
+    let launch = case.launch(dir.path());
+    assert!(launch.input.expect("a prompt").starts_with(b"Say \"it\" twice."));
+    assert!(words(&launch.argv).iter().all(|word| !word.contains("twice")));
+}

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::git::Repo;
+use crate::run;
 use crate::store::{Sqlite, Store as _};
 
 use super::error::Failure;
@@ -67,7 +68,7 @@ pub(super) fn bad_tasks() -> ArgValueCandidates {
         });
         let Some(state) = state else { return Vec::new() };
         let units = state.in_order().map(|unit| &unit.unit.id);
-        let bad = units.filter(|id| crate::run::fixable(&state, id).is_ok());
+        let bad = units.filter(|id| run::fixable(&state, id).is_ok());
         bad.map(|id| CompletionCandidate::new(id.as_str())).collect()
     })
 }
@@ -75,10 +76,7 @@ pub(super) fn bad_tasks() -> ArgValueCandidates {
 /// Names of the tasks of the latest run, and the classes.
 pub(super) fn tasks() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let mut all: Vec<String> = ["@failed", "@conflicted", "@rejected", "@review", "@skipped"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut all: Vec<_> = run::CLASSES.iter().map(|class| format!("@{class}")).collect();
         let state = open().and_then(|store| {
             let run = wiring::find_run(&store, None).ok()?;
             wiring::state(&store, &run).ok()

@@ -71,7 +71,7 @@ pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retr
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use secrets::{Secrets, given};
-pub use select::{Pick, UnknownTask, matches, select};
+pub use select::{CLASSES, Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
 pub use traces::{Trace, traces};
 pub use trespass::Lookout;

@@ -5,6 +5,21 @@
 use crate::event::{REVIEW, RunState, UnitStatus};
 use crate::model::{Outcome, TaskId};
 
+/// The words that may stand behind an `@`.
+pub const CLASSES: &[&str] = &[
+    "failed",
+    "conflicted",
+    "rejected",
+    REVIEW,
+    "skipped",
+    "cancelled",
+    "not-run",
+    "dropped",
+    "merged",
+    "unchanged",
+    "all",
+];
+
 /// One or several units, in merge order. A task that never became units stands for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pick {
@@ -50,20 +65,7 @@ pub fn select(state: &RunState, arguments: &[String]) -> Result<Pick, UnknownTas
     for text in arguments {
         let before = chosen.len();
         if let Some(class) = text.strip_prefix('@') {
-            let known = [
-                "merged",
-                "unchanged",
-                "failed",
-                "conflicted",
-                "rejected",
-                "skipped",
-                "cancelled",
-                "not-run",
-                REVIEW,
-                "dropped",
-                "all",
-            ];
-            if !known.contains(&class) {
+            if !CLASSES.contains(&class) {
                 return Err(unknown(state, &all, text));
             }
             let is = |id: &&TaskId| {

@@ -107,10 +107,12 @@ fn completions_and_the_manual_are_printed() {
         space.todone(&["completions", shell]).code(0).says("todone");
     }
     space.todone(&["man"]).code(0).says(".TH todone");
-    let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
-    command.env("COMPLETE", "fish").args(["--", "todone", "show", "go"]);
-    let output = command.output().expect("it runs");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("good"), "{output:?}");
+    for (begun, whole) in [("go", "good"), ("@d", "@dropped")] {
+        let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+        command.env("COMPLETE", "fish").args(["--", "todone", "show", begun]);
+        let output = command.output().expect("it runs");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(whole), "{output:?}");
+    }
 }
 
 #[test]
