@@ -153,7 +153,7 @@ fn every_case_is_told_as_expected() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/merges");
     let bless = std::env::var_os("TODONE_BLESS").is_some_and(|value| value == "1");
     let (count, wrong) = cases::walk(&folder, bless);
-    assert!(count >= 20, "only {count} cases");
+    assert!(count >= 40, "only {count} cases");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Place {
 /// The three sides of a path: base, ours, theirs.
 type Sides = [Option<Entry>; 3];
 
+/// What a pointer of Git LFS begins with.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
 /// A file larger than this has no hunks.
 const LARGEST: usize = 8 << 20;
 
@@ -120,8 +123,7 @@ fn file(
 ) -> Result<ConflictFile, Error> {
     let about = about(said, &path);
     let texts = texts(objects, &sides)?;
-    let binary = matches!(texts, Texts::Binary);
-    let kind = kind(&about, &sides, binary);
+    let kind = kind(&about, &sides, &texts);
     let mut names = names(objects, step, place, &path, &sides)?;
     let mut hunks: Vec<Hunk> = Vec::new();
     let mut capped = false;
@@ -223,6 +225,8 @@ enum Texts {
     /// All three; a base that is missing is empty.
     Text([Vec<u8>; 3]),
     Binary,
+    /// Pointers of Git LFS.
+    Lfs,
     /// Not two files.
     None,
 }
@@ -241,6 +245,9 @@ fn texts(objects: &mut Objects, sides: &Sides) -> Result<Texts, Error> {
     if all.iter().any(binary) {
         return Ok(Texts::Binary);
     }
+    if all[1..].iter().all(|text| text.starts_with(POINTER)) {
+        return Ok(Texts::Lfs);
+    }
     Ok(if all.iter().any(|text| text.len() > LARGEST) { Texts::None } else { Texts::Text(all) })
 }
 
@@ -257,7 +264,7 @@ const WORDS: [(&str, ConflictKind); 9] = [
     ("binary", ConflictKind::Binary),
 ];
 
-fn kind(about: &[&RawConflict], sides: &Sides, binary: bool) -> ConflictKind {
+fn kind(about: &[&RawConflict], sides: &Sides, texts: &Texts) -> ConflictKind {
     for (word, kind) in WORDS {
         if about.iter().any(|one| one.kind.contains(word)) {
             return kind;
@@ -271,8 +278,10 @@ fn kind(about: &[&RawConflict], sides: &Sides, binary: bool) -> ConflictKind {
         ConflictKind::Link
     } else if ours.map(|entry| entry.oid) == theirs.map(|entry| entry.oid) && ours != theirs {
         ConflictKind::Mode
-    } else if binary {
+    } else if matches!(texts, Texts::Binary) {
         ConflictKind::Binary
+    } else if matches!(texts, Texts::Lfs) {
+        ConflictKind::Lfs
     } else if base.is_none() {
         ConflictKind::AddAdd
     } else {

@@ -250,6 +250,7 @@ fn at_one_path(kind: ConflictKind) -> bool {
         | ConflictKind::ModifyDelete
         | ConflictKind::Mode
         | ConflictKind::Binary
+        | ConflictKind::Lfs
         | ConflictKind::Link
         | ConflictKind::Submodule => true,
         ConflictKind::Rename | ConflictKind::DirectoryRename | ConflictKind::DirectoryFile => false,
@@ -266,7 +267,13 @@ fn of_three(
 ) -> Result<Result<Entry, Option<String>>, Error> {
     let kind = file.kind;
     let texts = matches!(kind, ConflictKind::Content | ConflictKind::AddAdd);
-    if !texts && (rule.strategy == Strategy::Union || kind != ConflictKind::Binary) {
+    let fits = match rule.strategy {
+        Strategy::Union => texts,
+        // A pointer is no text: only a driver that knows it can do something with it.
+        Strategy::Driver => texts || matches!(kind, ConflictKind::Binary | ConflictKind::Lfs),
+        _ => texts || kind == ConflictKind::Binary,
+    };
+    if !fits {
         return Ok(Err(None));
     }
     let objects = quarantine.objects();

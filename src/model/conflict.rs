@@ -114,6 +114,8 @@ pub enum ConflictKind {
     Mode,
     /// Both changed a binary file.
     Binary,
+    /// Both changed a file that Git LFS keeps: here are only pointers.
+    Lfs,
     /// One has a directory where the other has a file.
     DirectoryFile,
     /// Both changed a symbolic link.

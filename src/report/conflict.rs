@@ -119,11 +119,43 @@ pub(super) fn plain_words(task: &TaskId, file: &ConflictFile) -> String {
             "one added it to a directory that the other renamed".to_owned()
         }
         ConflictKind::Mode => "both changed its mode or type, differently".to_owned(),
+        ConflictKind::Binary if file.base.is_none() => {
+            "both added this binary file, each with other content".to_owned()
+        }
         ConflictKind::Binary => "both changed this binary file".to_owned(),
+        ConflictKind::Lfs if file.base.is_none() => {
+            "both added this file, which Git LFS keeps".to_owned()
+        }
+        ConflictKind::Lfs => "both changed this file, which Git LFS keeps".to_owned(),
         ConflictKind::DirectoryFile => "one has a directory here, the other a file".to_owned(),
+        ConflictKind::Link if file.base.is_none() => {
+            "both added this symbolic link, each to another place".to_owned()
+        }
         ConflictKind::Link => "both changed where this symbolic link points".to_owned(),
+        ConflictKind::Submodule if file.base.is_none() => {
+            "both added this submodule, each at another commit".to_owned()
+        }
         ConflictKind::Submodule => "both moved this submodule to another commit".to_owned(),
     }
+}
+
+/// What helps with a conflict of this kind, where no lines tell it.
+fn advice(kind: ConflictKind) -> Option<&'static str> {
+    Some(match kind {
+        ConflictKind::Content | ConflictKind::AddAdd => return None,
+        ConflictKind::ModifyDelete => {
+            "decide whether the file is still needed; keep the change or delete it"
+        }
+        ConflictKind::Rename => "decide on one name, and give it the content of both",
+        ConflictKind::DirectoryRename => "put the new file where its directory is now",
+        ConflictKind::Mode => "decide on one mode or type, and keep the content that belongs to it",
+        ConflictKind::Binary | ConflictKind::Lfs => {
+            "no lines can be merged: take one of the two, or make the file anew (`[[merge_rule]]` can)"
+        }
+        ConflictKind::DirectoryFile => "give the file or the directory another name",
+        ConflictKind::Link => "decide where it points",
+        ConflictKind::Submodule => "merge the two commits in the submodule, and take the result",
+    })
 }
 
 /// The files of a conflict, a line each: what happened to it.
@@ -187,7 +219,8 @@ fn verb(base: &Side, side: &Side) -> &'static str {
 }
 
 fn without_hunks(task: &TaskId, file: &ConflictFile, look: &Look, lines: &mut Vec<String>) {
-    let said = escape::line(file.message.trim().as_bytes());
+    let said: Vec<&str> = file.message.trim().lines().collect();
+    let said = escape::line(said.join("; ").as_bytes());
     if !said.is_empty() {
         lines.push(look.ink(Ink::Faint, &format!("    git says: {}", escape::cut(&said, WIDEST))));
     }
@@ -196,6 +229,9 @@ fn without_hunks(task: &TaskId, file: &ConflictFile, look: &Look, lines: &mut Ve
     for (name, entry) in sides {
         let what = entry.as_ref().map_or_else(|| "not there".to_owned(), object);
         lines.push(look.ink(Ink::Faint, &format!("    {name}: {what}")));
+    }
+    if let Some(advice) = advice(file.kind) {
+        lines.push(format!("    {advice}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A folder of small runs: `base.sh` makes the base; `<wave>-<place>-<task>.sh` works on the tip
 //! before its wave; `<wave>-user.sh` is a commit of nobody's task that comes in before the wave is
-//! merged. `expected.json` is what the merger says of it.
+//! merged. `expected.json` is what the merger says of it, `expected.txt` how its conflicts are shown.
 //!
 //! Knows nothing of particular conflicts: a new case is a new folder.
 
@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use todone::board::Vars;
+use todone::event::{Event, EventKind, RunState};
 use todone::git::{Objects, Repo};
 use todone::merge::{History, Merged, Merger, Step};
 use todone::model::{MergeStyle, Oid, TaskId};
+use todone::report::{Look, explain};
 
 use super::world::git;
 
@@ -81,7 +84,35 @@ impl Case {
         steps
     }
 
-    fn told(&self, repo: &Repo) -> Value {
+    /// A run of the case, as far as reports look at it.
+    fn run(&self, base: Oid, base_tree: Oid) -> RunState {
+        let mut text = "name = 'case'\n".to_owned();
+        for name in self.scripts.keys().filter(|name| name.matches('-').count() == 2) {
+            let task = name.rsplit('-').next().expect("a name");
+            text.extend(["[[task]]\nid = '", task, "'\nrun = 'true'\n"]);
+        }
+        let board = todone::board::read(text.as_bytes(), "case.toml", Path::new("/"), &Vars::new())
+            .expect("a board");
+        let (plan, into) = (todone::plan::plan(&board).expect("a plan"), None);
+        let kind = EventKind::RunCreated {
+            board: Box::new(board),
+            plan,
+            base,
+            base_tree,
+            branch: "refs/heads/todone/case-1234".to_owned(),
+            into,
+            into_at: None,
+            only: Vec::new(),
+            jobs: 1,
+            unseen: 0,
+            epoch: 0,
+        };
+        let event = Event { v: Event::VERSION, seq: 1, at: 0, kind };
+        RunState::begin(&"case-1234".parse().expect("a run"), &event).expect("a beginning")
+    }
+
+    /// What the merger says, and how its conflicts are shown.
+    fn told(&self, repo: &Repo) -> (Value, String) {
         let mut objects = repo.objects().expect("objects");
         let base = self.work(None, &self.scripts["base"]);
         let base_tree = objects.tree_of(base).expect("a tree");
@@ -90,6 +121,8 @@ impl Case {
             Merger::new(repo, base_tree, super::who(), MergeStyle::Linear, true).expect("a merger");
         let mut tip = base;
         let mut history = History::default();
+        let state = self.run(base, base_tree);
+        let mut shown = String::new();
         let mut told = Vec::new();
         for wave in 1.. {
             let steps = self.steps(&mut objects, tip, wave);
@@ -104,7 +137,10 @@ impl Case {
             for (task, came) in done.steps {
                 let came = match came {
                     Merged::Nothing => json!("nothing"),
-                    Merged::Conflict(conflict) => json!({ "conflict": conflict }),
+                    Merged::Conflict(conflict) => {
+                        shown += &explain(&state, &conflict, &Look::default(), 200);
+                        json!({ "conflict": conflict })
+                    }
                     Merged::Commit(commit) => {
                         history.merged.push((task.clone(), commit));
                         json!({ "commit": commit, "tree": objects.tree_of(commit).expect("a tree") })
@@ -113,7 +149,7 @@ impl Case {
                 told.push(json!({ "task": task, "merged": came }));
             }
         }
-        Value::from(told)
+        (Value::from(told), shown)
     }
 }
 
@@ -132,20 +168,23 @@ pub fn walk(folder: &Path, bless: bool) -> (usize, Vec<String>) {
     let mut wrong = Vec::new();
     for folder in &all {
         let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
-        let file = folder.join("expected.json");
+        let [file, text] = ["expected.json", "expected.txt"].map(|name| folder.join(name));
         for plumbing in [false, true] {
             let case = Case::new(folder);
             let repo = Repo::discover(case.dir.path()).expect("a repository");
             let repo = if plumbing { repo.with_plumbing() } else { repo };
-            let told = serde_json::to_string_pretty(&case.told(&repo)).expect("json") + "\n";
-            if bless && !plumbing {
-                std::fs::write(&file, &told).expect("written");
-            }
-            let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-            if told != wanted {
-                let diff = similar::TextDiff::from_lines(&wanted, &told);
-                let shown = diff.unified_diff().header("expected", "told").to_string();
-                wrong.push(format!("{name} (plumbing: {plumbing})\n{shown}"));
+            let (told, shown) = case.told(&repo);
+            let told = serde_json::to_string_pretty(&told).expect("json") + "\n";
+            for (file, told) in [(&file, &told), (&text, &shown)] {
+                if bless && !plumbing {
+                    std::fs::write(file, told).expect("written");
+                }
+                let wanted = std::fs::read_to_string(file).unwrap_or_default();
+                if *told != wanted {
+                    let diff = similar::TextDiff::from_lines(&wanted, told);
+                    let shown = diff.unified_diff().header("expected", "told").to_string();
+                    wrong.push(format!("{name} (plumbing: {plumbing})\n{shown}"));
+                }
             }
         }
     }
