@@ -50,6 +50,7 @@ fn task(name: &str, needs: &[&str], scope: &[&str]) -> Task {
         sandbox: Default::default(),
         review: false,
         cache: None,
+        others: Vec::new(),
         budget: None,
         on_conflict: OnConflict::Report,
         on_reject: OnReject::Report,

@@ -60,6 +60,7 @@ fn case(work: Work) -> Case {
         sandbox: Default::default(),
         review: false,
         cache: None,
+        others: Vec::new(),
         budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),

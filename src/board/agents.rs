@@ -9,7 +9,7 @@ use super::fault::quote;
 use super::keys::AGENT;
 use super::settings::{budget, env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
-use crate::model::{Board, Permissions, Profile, ProfileKind, Transform, Work};
+use crate::model::{Board, Permissions, Profile, ProfileKind, Transform};
 
 /// The profiles that exist without being declared.
 const GIVEN: [ProfileKind; 4] =
@@ -133,15 +133,12 @@ pub(super) fn keep_used(board: &mut Board, declared: &BTreeSet<String>) {
         .tasks
         .iter()
         .flat_map(|task| {
-            let own = match &task.work {
-                Work::Agent { profile, .. } => Some(profile.clone()),
-                _ => None,
-            };
+            let own = task.profiles().map(str::to_owned);
             let mediator = match &task.handoff {
                 Some(Transform::Agent(profile)) => Some(profile.clone()),
                 _ => None,
             };
-            own.into_iter().chain(mediator)
+            own.chain(mediator)
         })
         .collect();
     used.extend(board.resolver.clone());

@@ -244,7 +244,7 @@ const TASK_KEYS: &[Key] = &[
     key("id", Word, REQUIRED, "its name: letters, digits, `.`, `_`, `-`"),
     key("description", Loose, "none", "for people; the prompt of a task that has no other"),
     key("needs", Many(&Word), "none", "the tasks whose merged patches it starts from").or(&["dependencies", "depends_on"]),
-    key("agent", Either(&[Word, Later(&Filling(&Word, "name at least one agent"))]), "none", "the agent profile that does it").or(&["agent_type"]),
+    key("agent", Either(&[Word, Filling(&Word, "name at least one agent")]), "none", "the agent profile that does it; of several whoever has the least to do").or(&["agent_type"]),
     key("prompt", Template(IN_PROMPT), "the description", "what the agent is asked"),
     key("prompt_template", Filled, "none", "a file with what stands around prompts, relative to the board's folder; `{{ prompt }}` in it is the prompt"),
     key("prompt_file", Filled, "none", "the file that holds the prompt, relative to the board's folder"),

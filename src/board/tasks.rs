@@ -117,6 +117,7 @@ impl<'d> Decoder<'d, '_> {
         Some(Task {
             id: TaskId::for_board(&id?).ok()?,
             description: view.text("description", &vars),
+            others: self.others(view, work.as_ref()),
             needs: needs.filter_map(|(_, need)| TaskId::for_board(need).ok()).collect(),
             work: work?,
             shell,
@@ -163,6 +164,21 @@ impl<'d> Decoder<'d, '_> {
             on_conflict: view.choice("on_conflict").unwrap_or(self.on_conflict),
             on_reject: view.choice("on_reject").unwrap_or(self.on_reject),
         })
+    }
+
+    /// The profiles that are named behind the first.
+    fn others(&self, view: &View<'_, '_>, work: Option<&Work>) -> Vec<String> {
+        let Some(Work::Agent { profile, .. }) = work else { return Vec::new() };
+        let mut others: Vec<String> = Vec::new();
+        for (_, name) in view.words("agent") {
+            if name != profile
+                && self.agents.contains_key(name)
+                && !others.iter().any(|o| o == name)
+            {
+                others.push(name.to_owned());
+            }
+        }
+        others
     }
 
     /// A table says once what a task does.

@@ -202,8 +202,8 @@ fn definition(
         }
         Work::Command { argv } => writeln!(out, "  command  {}", argv.join(" "))?,
         Work::Branch { rev } => writeln!(out, "  branch   {rev}")?,
-        Work::Agent { profile, prompt } => {
-            writeln!(out, "  agent    {profile}")?;
+        Work::Agent { prompt, .. } => {
+            writeln!(out, "  agent    {}", task.profiles().collect::<Vec<_>>().join(", "))?;
             if !prompt.text.is_empty() {
                 writeln!(out, "  prompt   {}", prompt.text.trim().replace('\n', "\n           "))?;
             }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptEnd, Board, Failure, Profile, ProfileKind, Task, TaskId, Transform, Work};
+use super::{AttemptEnd, Board, Failure, Profile, ProfileKind, Task, TaskId, Transform};
 
 /// What a budget is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -368,12 +368,19 @@ impl Board {
         }
     }
 
-    /// The profiles that a task may come to, its own first.
-    pub fn profiles_of(&self, work: &Work) -> Vec<&Profile> {
-        let Work::Agent { profile, .. } = work else { return Vec::new() };
-        let own = self.agents.get(profile);
-        let others = own.map_or(&[][..], |own| &own.fallback);
-        own.into_iter().chain(others.iter().filter_map(|name| self.agents.get(name))).collect()
+    /// The profiles that a task may come to: its own first, then those behind each.
+    pub fn profiles_of(&self, task: &Task) -> Vec<&Profile> {
+        let mut all: Vec<&Profile> = Vec::new();
+        let own = task.profiles().filter_map(|name| self.agents.get(name));
+        let own: Vec<&Profile> = own.collect();
+        let behind = own.iter().flat_map(|own| &own.fallback);
+        let behind = behind.filter_map(|name| self.agents.get(name));
+        for profile in own.iter().copied().chain(behind) {
+            if !all.iter().any(|known| known.name == profile.name) {
+                all.push(profile);
+            }
+        }
+        all
     }
 
     /// The agent that prepares the handoff of a task, if one does.
@@ -389,7 +396,7 @@ impl Board {
     pub fn spending(&self) -> Vec<String> {
         let mut used: Vec<&Profile> = Vec::new();
         for task in &self.tasks {
-            for profile in self.profiles_of(&task.work).into_iter().chain(self.mediator(task)) {
+            for profile in self.profiles_of(task).into_iter().chain(self.mediator(task)) {
                 if !used.iter().any(|known| known.name == profile.name) {
                     used.push(profile);
                 }
@@ -417,7 +424,7 @@ impl Board {
                         Pot::Run => true,
                         Pot::Agent { name: of } => of == name,
                         Pot::Task { name: of } => self.task(of).is_some_and(|task| {
-                            self.profiles_of(&task.work).iter().any(|p| p.name == name)
+                            self.profiles_of(task).iter().any(|p| p.name == name)
                         }),
                     };
                     if own && profile.kind.kept(measure) == Kept::Late && !late.contains(&name) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Board, Task, TaskId, Unit, Work};
+use super::{Board, Task, TaskId, Unit};
 
 /// A digest of a task's definition after defaults, its profile, and the keys of what it needs.
 pub type Key = [u8; 32];
@@ -55,32 +55,27 @@ fn key(board: &Board, task: &Task, known: &BTreeMap<TaskId, Keys>) -> Option<Key
     // In no particular order: another order of the same needs is no other task.
     let needs: Option<BTreeMap<&TaskId, Key>> =
         task.needs.iter().map(|need| Some((need, known.get(need)?.whole))).collect();
-    let profile = match &task.work {
-        Work::Agent { profile, .. } => board.agents.get(profile),
-        _ => None,
-    };
     let mut definition = without(task, OF_TASK);
     definition.remove("needs");
     let foreach = definition.remove("foreach");
-    let profiles =
-        [profile, board.mediator(task)].map(|one| one.map(|one| without(one, OF_PROFILE)));
-    let parts = (definition, profiles, &board.env_pass);
+    let parts = (definition, profiles(board, task), &board.env_pass);
     let share = digest(&(&parts, &needs?));
     let own = digest(&(&parts, &foreach, task.needs.iter().collect::<BTreeSet<_>>()));
     Some(Keys { whole: digest(&(share, foreach)), share, own })
 }
 
+/// What its profiles are, each without what changes no result.
+fn profiles(board: &Board, task: &Task) -> Vec<BTreeMap<String, Value>> {
+    let known = task.profiles().filter_map(|name| board.agents.get(name));
+    known.chain(board.mediator(task)).map(|profile| without(profile, OF_PROFILE)).collect()
+}
+
 /// What the result of a unit is found by: the definition of its task, its profile, its items, and
 /// `rest`: what it gets of others and the files that it depends on.
 pub fn result_key(board: &Board, task: &Task, unit: &Unit, rest: &impl serde::Serialize) -> String {
-    let profile = match &task.work {
-        Work::Agent { profile, .. } => board.agents.get(profile),
-        _ => None,
-    };
     let mut definition = without(task, OF_TASK);
     definition.remove("foreach");
-    let profiles = [profile, board.mediator(task)];
-    let profile = profiles.map(|one| one.map(|one| without(one, OF_PROFILE)));
+    let profile = profiles(board, task);
     let inputs = task.cache.as_ref().map(|cache| &cache.inputs);
     let parts = (definition, profile, &board.env_pass, inputs, &unit.items, rest);
     digest(&parts).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -21,6 +21,9 @@ pub struct Task {
     pub needs: Vec<TaskId>,
     /// What is done.
     pub work: Work,
+    /// Further profiles that do it as well as that of `work`: whoever has the least to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// What runs the scripts of this task; the script is appended. Default `["sh", "-e", "-c"]`.
     pub shell: Vec<String>,
     /// The directory it runs in; empty: the root of the worktree.
@@ -95,6 +98,17 @@ pub struct Task {
     /// What happens if a gate refuses its patch.
     #[serde(default)]
     pub on_reject: OnReject,
+}
+
+impl Task {
+    /// The profiles that may do it, in the order of the board; none: it has no agent.
+    pub fn profiles(&self) -> impl Iterator<Item = &str> {
+        let first = match &self.work {
+            Work::Agent { profile, .. } => Some(profile.as_str()),
+            _ => None,
+        };
+        first.into_iter().chain(self.others.iter().map(String::as_str))
+    }
 }
 
 /// What a task does.

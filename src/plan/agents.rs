@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Board, Permissions, Profile, Work};
+use crate::model::{Board, Permissions, Profile};
 
 use super::render::{line, plain};
 
@@ -36,8 +36,6 @@ pub(super) fn page(board: &Board) -> Vec<PlanPageAgent> {
 
 fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
     let llm = profile.kind.is_llm();
-    let does =
-        |work: &Work| matches!(work, Work::Agent { profile: name, .. } if *name == profile.name);
     PlanPageAgent {
         name: profile.name.clone(),
         kind: profile.kind.word().to_owned(),
@@ -46,7 +44,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         push: llm.then_some(profile.push),
         max: profile.max,
         fallback: profile.fallback.clone(),
-        tasks: board.tasks.iter().filter(|task| does(&task.work)).count(),
+        tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
     }
 }
 
@@ -81,8 +79,7 @@ pub(super) fn lines(out: &mut String, board: &Board) {
 
 /// The timeouts of its tasks, where they are alike.
 fn limits(board: &Board, name: &str) -> Option<String> {
-    let own = |work: &Work| matches!(work, Work::Agent { profile, .. } if profile == name);
-    let mut tasks = board.tasks.iter().filter(|task| own(&task.work));
+    let mut tasks = board.tasks.iter().filter(|task| task.profiles().any(|own| own == name));
     let first = tasks.next()?;
     let alike =
         tasks.all(|task| (task.timeout, task.idle_timeout) == (first.timeout, first.idle_timeout));

@@ -7,6 +7,7 @@
 //! | `mod.rs` | whether a task is tried again |
 //! | `budget.rs` | whether a budget has room for an attempt, and how much it may spend |
 //! | `price.rs` | which agents no budget in dollars can hold |
+//! | `spread.rs` | which of several profiles works next |
 //! | `choice.rs` | which profile and model tries it |
 //! | `health.rs` | when an account may be asked again, and whether at all |
 //! | `session.rs` | whether the next attempt goes on in the conversation of the last |
@@ -16,6 +17,7 @@ mod choice;
 mod health;
 mod price;
 mod session;
+mod spread;
 
 use crate::model::{Failure, Retry, Trouble};
 
@@ -24,6 +26,7 @@ pub use choice::{Tried, choose};
 pub use health::{Gate, Health};
 pub use price::{Unpriced, unpriced};
 pub use session::goes_on;
+pub use spread::Spread;
 
 /// What to do after an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

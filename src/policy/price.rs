@@ -21,8 +21,8 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
     let strict = |budget: &Budget| budget.bounds.usd.is_some() && !budget.unknown;
     for (pot, _) in board.budgets().into_iter().filter(|(_, budget)| strict(budget)) {
         for task in &board.tasks {
-            let profiles = board.profiles_of(&task.work).into_iter().chain(board.mediator(task));
-            for (place, profile) in profiles.enumerate() {
+            let profiles = board.profiles_of(task).into_iter().chain(board.mediator(task));
+            for profile in profiles {
                 let under = match &pot {
                     Pot::Run => true,
                     Pot::Agent { name } => *name == profile.name,
@@ -33,7 +33,8 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
                     continue;
                 }
                 // Only a profile's own list names models; those behind it are asked for theirs.
-                let models = if place == 0 { &profile.fallback[..] } else { &[] };
+                let own = task.profiles().any(|name| name == profile.name);
+                let models = if own { &profile.fallback[..] } else { &[] };
                 let models = models.iter().filter(|name| !board.agents.contains_key(*name));
                 let first = std::iter::once(profile.model.as_deref());
                 let all = first.chain(models.map(|model| Some(model.as_str())));

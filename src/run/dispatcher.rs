@@ -15,7 +15,7 @@ use crate::model::{
     TaskId,
 };
 
-use crate::policy::{Health, Ledger};
+use crate::policy::{Health, Ledger, Spread};
 
 use super::apart::confirm;
 use super::cache;
@@ -79,6 +79,7 @@ struct Dispatcher {
     health: Health,
     trace: Trace,
     ledger: Ledger,
+    spread: Spread,
     /// What those hold of the budgets that have a worker.
     shares: BTreeMap<TaskId, Share>,
     fault: Option<Error>,
@@ -118,6 +119,7 @@ pub async fn drive(
         health: ask::health(journal.state()),
         trace,
         ledger: purse::ledger(journal.state()),
+        spread: ask::spread(journal.state()),
         shares: BTreeMap::new(),
         journal,
         fault: None,
@@ -315,6 +317,7 @@ impl Dispatcher {
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
                         self.note_health(&unit, &end);
                         self.pay(&unit, Some(&end))?;
+                        ask::learn(&mut self.spread, &end);
                         let again = self.again(&unit, &end);
                         let (task, end) = (unit.clone(), Box::new(end));
                         let ended = EventKind::AttemptEnded { task, attempt, end, again };
@@ -390,6 +393,7 @@ impl Dispatcher {
         self.locks.give(unit);
         if let Some(profile) = self.asked.remove(unit) {
             self.health.let_go(&profile);
+            self.spread.ends(&profile.name);
         }
     }
 

@@ -67,10 +67,9 @@ impl Texts {
         let id = unit.unit.id.as_str();
         let task = state.board.task(&unit.unit.task);
         let description = task.and_then(|task| task.description.as_deref()).unwrap_or("").trim();
-        let agent = task.and_then(|task| match &task.work {
-            Work::Agent { profile, .. } => Some(profile.as_str()),
-            _ => None,
-        });
+        // Of several all: the commit must not depend on who had the time.
+        let agents: Vec<&str> = task.map(|task| task.profiles().collect()).unwrap_or_default();
+        let agent = (!agents.is_empty()).then(|| agents.join(", "));
         let mut text = match &self.template {
             Some(template) => template
                 .replace("{{ task }}", id)

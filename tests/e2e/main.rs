@@ -34,6 +34,7 @@ mod repositories;
 mod resolving;
 mod resuming;
 mod reviewing;
+mod roles;
 mod sandbox;
 mod secrets;
 mod sessions;

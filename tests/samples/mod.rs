@@ -54,6 +54,7 @@ pub fn task(name: &str, description: &str, needs: &[&str]) -> Task {
         sandbox: Default::default(),
         review: false,
         cache: None,
+        others: Vec::new(),
         budget: None,
         on_conflict: Default::default(),
         on_reject: Default::default(),

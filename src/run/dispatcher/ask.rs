@@ -6,7 +6,7 @@ use crate::event::{RunState, UnitState};
 use crate::model::{
     AttemptEnd, Bounds, Failure, Profile, Retry, SkipReason, Task, TaskId, Trouble, Work,
 };
-use crate::policy::{self, Decision, Gate, Health, Tried};
+use crate::policy::{self, Decision, Gate, Health, Spread, Tried};
 use crate::run::locks::Missing;
 use crate::run::resolve;
 
@@ -42,6 +42,31 @@ pub(super) fn health(state: &RunState) -> Health {
     health
 }
 
+/// How busy the profiles are as the log tells it: nothing is under way.
+pub(super) fn spread(state: &RunState) -> Spread {
+    let mut spread = Spread::default();
+    for (_, attempt) in state.attempts() {
+        let share = attempt.share.as_ref().map(|share| &share.profile);
+        let usage = attempt.ended.as_ref().and_then(|(_, end)| end.usage.as_ref());
+        if let Some(name) = share.or(usage.map(|usage| &usage.profile)) {
+            spread.begins(name);
+            spread.ends(name);
+        }
+        if let Some((_, end)) = &attempt.ended {
+            learn(&mut spread, end);
+        }
+    }
+    spread
+}
+
+/// What an attempt used tells what the next will.
+pub(super) fn learn(spread: &mut Spread, end: &AttemptEnd) {
+    let usage = end.usage.as_ref();
+    if let Some((usage, tokens)) = usage.and_then(|usage| Some((usage, usage.tokens()?))) {
+        spread.learns(&usage.profile, tokens);
+    }
+}
+
 /// The profile that an attempt was of, with the model that it was asked for.
 fn who(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Profile> {
     match &end.usage {
@@ -74,11 +99,43 @@ fn tried(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Tried> 
 impl Dispatcher {
     /// Who tries this unit.
     pub(super) fn ask(&self, id: &TaskId, task: &Task) -> Ask {
+        let mut names = self.names(&self.journal.state().units[id], task);
+        if names.len() > 1 {
+            names = self.spread.order(&names);
+            // Who has begun goes on, and who is full comes last.
+            let unit = &self.journal.state().units[id];
+            let last =
+                unit.attempts.last().and_then(|last| Some(last.share.as_ref()?.profile.as_str()));
+            let full = |name: &str| {
+                let most = self.board.agents[name].max;
+                most.is_some_and(|most| self.spread.live(name) >= u64::from(most))
+            };
+            names.sort_by_key(|name| (last != Some(*name), full(name)));
+        }
+        let mut other = None;
+        for name in names {
+            match self.ask_one(id, task, &self.board.agents[name]) {
+                now @ Ask::Now(_) => return now,
+                wait @ Ask::Wait(_) if !matches!(other, Some(Ask::Wait(_))) => other = Some(wait),
+                no => {
+                    other.get_or_insert(no);
+                }
+            }
+        }
+        other.unwrap_or(Ask::Now(None))
+    }
+
+    /// The profiles that may try this unit: the resolver where two changes are to become one.
+    fn names<'s>(&'s self, unit: &UnitState, task: &'s Task) -> Vec<&'s str> {
+        match unit.to_resolve().is_some() {
+            true => resolve::profile(&self.board, task, true).into_iter().collect(),
+            false => task.profiles().collect(),
+        }
+    }
+
+    fn ask_one(&self, id: &TaskId, task: &Task, own: &Profile) -> Ask {
         let state = self.journal.state();
         let unit = &state.units[id];
-        let name = resolve::profile(&self.board, task, unit.to_resolve().is_some());
-        let Some(name) = name else { return Ask::Now(None) };
-        let own = &self.board.agents[name];
         let resolves = unit.to_resolve().is_some();
         let past: Vec<Tried> =
             ends(unit, resolves).filter_map(|end| tried(state, unit, end)).collect();
@@ -86,7 +143,7 @@ impl Dispatcher {
         let Some(profile) = policy::choose(own, &self.board.agents, &past, stopped) else {
             let reason = self.health.stopped(own).unwrap_or("nobody is left who could do it");
             let reason = reason.to_owned();
-            return Ask::Nobody(SkipReason::Agent { profile: name.to_owned(), reason });
+            return Ask::Nobody(SkipReason::Agent { profile: own.name.clone(), reason });
         };
         match self.health.gate(&profile, (self.world.now)()) {
             Gate::Open => self.afford(task, profile),
@@ -108,16 +165,12 @@ impl Dispatcher {
         let all: Vec<&AttemptEnd> = ends(unit, resolves).chain([end]).collect();
         let failures: Vec<&Failure> = all.iter().filter_map(|end| end.failure.as_ref()).collect();
         let task = self.task_of(id);
-        let others = match resolve::profile(&self.board, task, resolves) {
-            Some(profile) => {
-                let past: Vec<Tried> =
-                    all.iter().filter_map(|end| tried(state, unit, end)).collect();
-                let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
-                let own = &self.board.agents[profile];
-                policy::choose(own, &self.board.agents, &past, stopped).is_some()
-            }
-            None => false,
-        };
+        let past: Vec<Tried> = all.iter().filter_map(|end| tried(state, unit, end)).collect();
+        let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
+        let others = self.names(unit, task).into_iter().any(|name| {
+            let own = &self.board.agents[name];
+            policy::choose(own, &self.board.agents, &past, stopped).is_some()
+        });
         let retry = match resolve::bound(&self.board).filter(|_| resolves) {
             Some(attempts) => Retry { attempts: attempts as u32 },
             None => task.retry,

@@ -85,6 +85,7 @@ impl Dispatcher {
         let mut task = self.task_of(&id).clone();
         if let Some(profile) = &profile {
             self.health.begins(profile);
+            self.spread.begins(&profile.name);
             self.asked.insert(id.clone(), profile.clone());
             if let Some(share) = share {
                 self.hold(&id, &task.id, profile, share);

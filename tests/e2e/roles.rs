@@ -1,0 +1,86 @@
+//! Several agents under one role: whoever has the least to do.
+
+use crate::space::Space;
+
+/// Two agents of which each writes its name; three tasks of five only end when both work.
+const BOARD: &str = r#"
+[agent.one]
+command = ["sh", "-c", 'echo one > "$TODONE_BOARD_DIR/by.$TODONE_TASK"; echo "$TODONE_TASK" > "$TODONE_TASK.txt"']
+[agent.two]
+command = ["sh", "-c", 'echo two > "$TODONE_BOARD_DIR/by.$TODONE_TASK"; echo "$TODONE_TASK" > "$TODONE_TASK.txt"']
+[[task]]
+id = "t"
+foreach = { items = ["a", "b", "c", "d"] }
+agent = ["one", "two"]
+prompt = "x"
+"#;
+
+fn who(space: &Space) -> Vec<String> {
+    let read = |number: usize| std::fs::read_to_string(space.path(&format!("by.t.{number}")));
+    (0..4).map(|number| read(number).expect("a name").trim().to_owned()).collect()
+}
+
+#[test]
+fn tasks_of_one_role_go_round_and_commits_do_not_tell_who_had_the_time() {
+    let space = Space::new(&[("x", "")]);
+    space.board(&BOARD.replace("[agent.one]", "land = \"never\"\n[agent.one]"));
+    space.run(&["--jobs", "1"]).code(0);
+    let by = who(&space);
+    assert_eq!(by, ["one", "two", "one", "two"]);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let first = space.report()["tree"].clone();
+    let message = space.git(&["log", "-1", "--format=%B", &format!("todone/{run}")]);
+    assert!(message.contains("Todone-Agent: one, two"), "{message}");
+    // Another number of jobs, other hands: the same commits.
+    let env = [("SOURCE_DATE_EPOCH", "1700000000")];
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    let heads = ["1", "4"].map(|jobs| {
+        space.todone_env(&["run", board, "--new", "--jobs", jobs], &env, None).code(0);
+        space.report()["head"].clone()
+    });
+    assert_eq!(heads[0], heads[1]);
+    assert_eq!(space.report()["tree"], first);
+}
+
+#[test]
+fn one_that_is_full_or_stopped_leaves_the_work_to_the_other() {
+    let space = Space::new(&[("x", "")]);
+    // The first can't be started at all, which stops it.
+    space.board(
+        r#"
+land = "never"
+[agent.gone]
+kind = "claude"
+command = ["/nowhere/claude"]
+[agent.two]
+command = ["sh", "-c", 'echo "$TODONE_TASK" > "$TODONE_TASK.txt"']
+[[task]]
+id = "t"
+foreach = { items = ["a", "b", "c"] }
+agent = ["gone", "two"]
+prompt = "x"
+"#,
+    );
+    space.run(&["--jobs", "1"]).code(1);
+    let report = space.report();
+    assert_eq!((&report["counts"]["failed"], &report["counts"]["merged"]), (&1.into(), &2.into()));
+    // Both work at once where one may only do one thing at a time.
+    space.board(
+        r#"
+land = "never"
+[agent.one]
+max = 1
+command = ["sh", "-c", 'touch "$TODONE_BOARD_DIR/one"; until test -e "$TODONE_BOARD_DIR/two.2"; do sleep 0.02; done']
+[agent.two]
+command = ["sh", "-c", 'test -e "$TODONE_BOARD_DIR/two.1" && touch "$TODONE_BOARD_DIR/two.2"; touch "$TODONE_BOARD_DIR/two.1"']
+[[task]]
+id = "t"
+foreach = { items = ["a", "b", "c"] }
+agent = ["one", "two"]
+prompt = "x"
+"#,
+    );
+    space.run(&["--new", "--jobs", "2"]).code(0);
+    assert_eq!(space.report()["counts"]["unchanged"], 3);
+}
