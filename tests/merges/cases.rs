@@ -153,6 +153,19 @@ impl Case {
     }
 }
 
+/// The same with the keys of every object in order, whatever order the program keeps them in.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(all) => all.into_iter().map(sorted).collect(),
+        Value::Object(all) => {
+            let all: BTreeMap<String, Value> =
+                all.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(all.into_iter().collect())
+        }
+        value => value,
+    }
+}
+
 /// Walks the folder; the names of the cases whose answer differs.
 pub fn walk(folder: &Path, bless: bool) -> (usize, Vec<String>) {
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -174,7 +187,7 @@ pub fn walk(folder: &Path, bless: bool) -> (usize, Vec<String>) {
             let repo = Repo::discover(case.dir.path()).expect("a repository");
             let repo = if plumbing { repo.with_plumbing() } else { repo };
             let (told, shown) = case.told(&repo);
-            let told = serde_json::to_string_pretty(&told).expect("json") + "\n";
+            let told = serde_json::to_string_pretty(&sorted(told)).expect("json") + "\n";
             for (file, told) in [(&file, &told), (&text, &shown)] {
                 if bless && !plumbing {
                     std::fs::write(file, told).expect("written");
