@@ -236,7 +236,28 @@ impl Repo {
         if rev.is_empty() || rev.starts_with('-') || rev.contains(['\0', '\n']) {
             return Err(none());
         }
-        self.revision(&format!("{rev}^{{commit}}"))?.ok_or_else(none)
+        let rev = format!("{rev}^{{commit}}");
+        match self.revision(&rev)? {
+            Some(found) => Ok(found),
+            None => self.again(&rev)?.ok_or_else(none),
+        }
+    }
+
+    /// Asks a second time for what was not found: quietly, git says the same of what is not there and of
+    /// what it could not read.
+    fn again(&self, rev: &str) -> Result<Option<Oid>, Error> {
+        let call = self.git().args(["rev-parse", "--verify", rev]);
+        let shown = call.shown();
+        let said = call.run()?;
+        if said.status.success() {
+            return Ok(Oid::from_hex(said.stdout.trim_ascii_end()).ok());
+        }
+        let words = String::from_utf8_lossy(&said.stderr);
+        let system = ["Permission denied", "Input/output error", "Too many open files", "No space"];
+        match system.iter().any(|word| words.contains(word)) {
+            true => Err(guard::failed(&shown, &said)),
+            false => Ok(None),
+        }
     }
 
     /// What a revision in somebody's words names; none if git makes nothing of it, for whatever reason.

@@ -124,6 +124,7 @@ fn in_checkout(
         return Ok(Err(block));
     }
     let scratch = index.copy()?;
+    scratch.refresh(lock)?;
     scratch.read_tree(lock, &intent.old_tree, &to.to_string())?;
     scratch.install()?;
     drop(index);

@@ -31,6 +31,18 @@ fn unrelated_local_changes_stay_and_do_not_hinder() {
 }
 
 #[test]
+fn a_file_that_was_only_touched_is_no_local_change() {
+    let space = Space::new(&[("x", "1\n")]);
+    space.board("land = \"never\"\n[[task]]\nid = \"a\"\nrun = \"echo 2 > x\"\n");
+    space.todone(&["run", space.path("board.toml").to_str().expect("a name")]).code(0);
+    let file = std::fs::File::options().append(true).open(space.repo().join("x"));
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    file.expect("it is there").set_modified(long_ago).expect("it is ours");
+    space.todone_landing(&["land"], "main").code(0);
+    assert_eq!(space.read("x"), "2\n");
+}
+
+#[test]
 fn a_file_in_the_way_keeps_the_run_from_landing() {
     let space = Space::new(&[("x", "1\n")]);
     space.board("[[task]]\nid = \"a\"\nrun = \"echo 2 > made\"\n");

@@ -130,9 +130,7 @@ impl Finishing<'_> {
         foreign.extend(more);
 
         let scratch = index.copy()?;
-        let refresh = scratch.git().args(["update-index", "-q", "--refresh"]);
-        // Its status only says that something differs, which it does.
-        self.lock.run(&refresh)?;
+        scratch.refresh(self.lock)?;
         let reachable = self.target(left.union(&foreign).copied())?;
         scratch.read_tree(self.lock, &self.intent.old_tree, &reachable.to_string())?;
         self.index_only(&scratch, &foreign)?;

@@ -309,6 +309,12 @@ impl<'r> ScratchIndex<'r> {
         self.repo.git().env("GIT_INDEX_FILE", &self.path)
     }
 
+    /// Looks at the files that were touched: one whose content is as before is then no change.
+    pub(super) fn refresh(&self, lock: &LandLock) -> Result<(), Error> {
+        // Its status only says that something differs.
+        lock.run(&self.git().args(["update-index", "-q", "--refresh"])).map(drop)
+    }
+
     /// Brings files and index copy from one tree to another. All is checked before the first file
     /// changes.
     pub(super) fn read_tree(&self, lock: &LandLock, from: &str, to: &str) -> Result<(), Error> {

@@ -252,6 +252,7 @@ pub(super) fn rehearse(
     intent: &Intent,
 ) -> Result<Vec<RepoPath>, Error> {
     let scratch = index.copy()?;
+    scratch.refresh(lock)?;
     let to = intent.to.to_string();
     let call = scratch.git().args(["read-tree", "-n", "-m", "-u", "--no-recurse-submodules"]);
     let call = call.arg(&intent.old_tree).arg(&to);
