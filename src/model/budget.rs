@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptEnd, Board, Failure, Profile, ProfileKind, Task, TaskId, Transform};
+use super::{
+    AttemptEnd, Board, Failure, OnConflict, Profile, ProfileKind, Task, TaskId, Transform,
+};
 
 /// What a budget is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -391,12 +393,20 @@ impl Board {
         }
     }
 
+    /// The agents that may cost something for a task besides those that do it: who prepares its handoff,
+    /// who resolves its conflicts.
+    pub fn helpers(&self, task: &Task) -> impl Iterator<Item = &Profile> {
+        let resolves = task.on_conflict == OnConflict::Resolve;
+        let resolver = self.resolver.as_ref().filter(|_| resolves);
+        self.mediator(task).into_iter().chain(resolver.and_then(|name| self.agents.get(name)))
+    }
+
     /// What is to be said of its budgets before anything starts: what bounds them, and how far they may
     /// be overshot; or that there is none, though models work.
     pub fn spending(&self) -> Vec<String> {
         let mut used: Vec<&Profile> = Vec::new();
         for task in &self.tasks {
-            for profile in self.profiles_of(task).into_iter().chain(self.mediator(task)) {
+            for profile in self.profiles_of(task).into_iter().chain(self.helpers(task)) {
                 if !used.iter().any(|known| known.name == profile.name) {
                     used.push(profile);
                 }

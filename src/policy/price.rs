@@ -21,7 +21,7 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
     let strict = |budget: &Budget| budget.bounds.usd.is_some() && !budget.unknown;
     for (pot, _) in board.budgets().into_iter().filter(|(_, budget)| strict(budget)) {
         for task in &board.tasks {
-            let profiles = board.profiles_of(task).into_iter().chain(board.mediator(task));
+            let profiles = board.profiles_of(task).into_iter().chain(board.helpers(task));
             for profile in profiles {
                 let under = match &pot {
                     Pot::Run => true,

@@ -216,7 +216,8 @@ fn write(world: &World, state: &RunState, task: &Task, unit: &UnitState) -> Resu
     };
     let Some((at, end)) = &attempt.ended else { return Ok(()) };
     let Some(patch) = end.patch.as_ref().filter(|_| end.failure.is_none()) else { return Ok(()) };
-    if end.reused.is_some() {
+    // What a resolver made, or somebody's words brought about, is not what the task gives by itself.
+    if end.reused.is_some() || attempt.resolves || unit.note.is_some() {
         return Ok(());
     }
     let profile: Option<&Profile> = match &task.work {

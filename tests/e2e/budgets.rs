@@ -287,6 +287,12 @@ fn a_budget_in_dollars_refuses_agents_whose_cost_nobody_would_know() {
     board("usd = 5", "model = \"gpt-5-codex\"\nfallback = [\"secret-model\"]");
     space.run(&[]).code(2).says("no price of `secret-model` is known");
     space.todone_quiet(&["status"]).code(0).says("nothing was run");
+    // A resolver costs too.
+    space.board(&format!(
+        "budget = {{ usd = 5 }}\non_conflict = \"resolve\"\nresolver = \"codex\"\n\
+         [agent.codex]\nkind = \"codex\"\n{codex}\n[[task]]\nid = \"t\"\nrun = \"true\"\n"
+    ));
+    space.run(&[]).code(2).says("what agent `codex` costs");
     // Whoever counts tokens needs no price.
     board("tokens = 100000", "");
     space.run(&[]).code(0);

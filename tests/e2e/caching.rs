@@ -150,3 +150,23 @@ fn what_a_gate_refused_is_not_used_again_and_clean_knows_of_results() {
     space.todone(&["clean", "--all", "--force"]).code(0).says("results for `cache`");
     assert_eq!(refs(), "");
 }
+
+#[test]
+fn what_came_about_by_somebodys_words_is_not_used_again() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\ncache = true\n\
+         run = '''echo run >> \"$TODONE_BOARD_DIR/ran.a\"\ntest -e \"$TODONE_BOARD_DIR/ok\" && echo 1 > a'''\n",
+    );
+    let start = space.git(&["rev-parse", "HEAD"]);
+    space.run(&[]).code(1);
+    std::fs::write(space.path("ok"), "").expect("written");
+    space.todone_landing(&["retry", "a", "-m", "now it should work"], "main").code(0);
+    assert_eq!(ran(&space, "a"), 2);
+    space.git(&["reset", "-q", "--hard", &start]);
+    space.run(&["--new"]).code(0);
+    assert_eq!(ran(&space, "a"), 3, "it ran again");
+    space.git(&["reset", "-q", "--hard", &start]);
+    space.run(&["--new"]).code(0).says("1 task not run");
+    assert_eq!(ran(&space, "a"), 3, "it did not");
+}
