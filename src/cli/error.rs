@@ -88,6 +88,21 @@ impl Failure {
         Self::environment(text).hint(way)
     }
 
+    /// A file that the user named, or keeps for todone, can't be read: what is not there, or is no
+    /// file, is a slip of theirs, all else is of the system.
+    pub fn unread(what: &str, path: &std::path::Path, fault: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let text = format!("can't read {what} {}: {fault}", path.display());
+        match fault.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            // It is no text.
+            | ErrorKind::InvalidData => Self::usage(text),
+            _ => Self::with_way_out(text),
+        }
+    }
+
     /// What went wrong, without the ways out.
     pub fn message(&self) -> &str {
         &self.message
@@ -241,5 +256,24 @@ impl From<std::io::Error> for Failure {
             return Self { message: String::new(), hints: Vec::new(), code: 0 };
         }
         Self::with_way_out(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_no_slip_of_the_user() {
+        let unread = |errno| {
+            let fault = std::io::Error::from(errno);
+            Failure::unread("the board", std::path::Path::new("b.toml"), &fault)
+        };
+        let slip = unread(rustix::io::Errno::NOENT);
+        assert_eq!((slip.code(), slip.hints().len()), (USAGE, 0));
+        let system = unread(rustix::io::Errno::MFILE);
+        assert_eq!(system.code(), ENVIRONMENT);
+        assert!(system.to_string().contains("b.toml: Too many open files"), "{system}");
+        assert!(system.hints()[0].contains("ulimit"), "{system}");
     }
 }

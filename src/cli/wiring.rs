@@ -71,9 +71,7 @@ pub fn board_text(
         Some(named) => here.join(named),
         None => find(&here)?,
     };
-    let text = std::fs::read(&path).map_err(|fault| {
-        Failure::usage(format!("can't read the board {}: {fault}", path.display()))
-    })?;
+    let text = std::fs::read(&path).map_err(|fault| Failure::unread("the board", &path, &fault))?;
     let name = match named {
         Some(named) => named.display().to_string(),
         None => path.strip_prefix(&here).unwrap_or(&path).display().to_string(),
@@ -363,10 +361,7 @@ pub fn prices(repo: &Repo) -> Result<Prices, Failure> {
         match std::fs::read_to_string(&path) {
             Ok(text) => tables.push((path.display().to_string(), text)),
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
-            Err(fault) => {
-                let path = path.display();
-                return Err(Failure::usage(format!("can't read the prices in {path}: {fault}")));
-            }
+            Err(fault) => return Err(Failure::unread("the prices in", &path, &fault)),
         }
     }
     let tables = tables.iter().map(|(name, text)| (name.clone(), text.as_str()));
