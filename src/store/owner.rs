@@ -6,8 +6,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::model::RunId;
@@ -45,6 +47,10 @@ fn card_path(dir: &Path) -> PathBuf {
 
 /// Takes the lock in the run's folder `dir`.
 pub(super) fn take(dir: &Path, run: &RunId) -> Result<Owner, Error> {
+    take_with(dir, run, &mut patience())
+}
+
+fn take_with(dir: &Path, run: &RunId, patient: &mut dyn FnMut() -> bool) -> Result<Owner, Error> {
     let path = lock_path(dir);
     let io = |doing| {
         let path = path.clone();
@@ -66,13 +72,8 @@ pub(super) fn take(dir: &Path, run: &RunId) -> Result<Owner, Error> {
         }
         // Whoever only looks (`look`) holds a shared lock for an instant. An owner's lock admits no
         // shared one, so this tells the two apart without waiting for a while.
-        match lock.try_lock_shared() {
-            Ok(()) => lock.unlock().map_err(io("unlock"))?,
-            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
-            Err(TryLockError::WouldBlock) => {
-                let (pid, since) = read_card(dir);
-                return Err(Error::Owned { run: run.clone(), pid, since });
-            }
+        if let Some((pid, since)) = holder(&lock, dir, patient).map_err(io("lock"))? {
+            return Err(Error::Owned { run: run.clone(), pid, since });
         }
         std::thread::yield_now();
     }
@@ -89,14 +90,44 @@ pub(super) fn look(dir: &Path) -> Result<Option<(u32, String)>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Io { doing: "open", path, source }),
     };
-    match lock.try_lock_shared() {
-        Ok(()) => {
-            let _ = lock.unlock();
-            Ok(None)
+    holder(&lock, dir, &mut patience()).map_err(|source| Error::Io { doing: "lock", path, source })
+}
+
+/// Who holds the lock alone, if anybody does.
+///
+/// An owner that was killed while it started a program leaves the lock to the copy that the child
+/// holds until it executes that program: so a lock whose owner is dead is waited for.
+fn holder(
+    lock: &File,
+    dir: &Path,
+    patient: &mut dyn FnMut() -> bool,
+) -> std::io::Result<Option<(u32, String)>> {
+    loop {
+        match lock.try_lock_shared() {
+            Ok(()) => return lock.unlock().map(|()| None),
+            Err(TryLockError::Error(source)) => return Err(source),
+            Err(TryLockError::WouldBlock) => {}
         }
-        Err(TryLockError::WouldBlock) => Ok(Some(read_card(dir))),
-        Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
+        let (pid, since) = read_card(dir);
+        if lives(pid) || !patient() {
+            return Ok(Some((pid, since)));
+        }
     }
+}
+
+/// Says for two seconds that it is worth to look again, a little later each time.
+fn patience() -> impl FnMut() -> bool {
+    let end = Instant::now() + Duration::from_secs(2);
+    move || {
+        std::thread::sleep(Duration::from_millis(5));
+        Instant::now() < end
+    }
+}
+
+fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // A process of somebody else may not be asked, so it is there.
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// The card of a live owner. Between its lock and its card there is an instant without one.
@@ -118,4 +149,55 @@ fn write_card(dir: &Path) -> Result<(), Error> {
         Ok(())
     };
     write().map_err(|source| Error::Io { doing: "write", path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        child.wait().expect("ended");
+        child.id()
+    }
+
+    fn held_by(dir: &Path, pid: u32) -> File {
+        let lock = File::create(lock_path(dir)).expect("made");
+        lock.lock().expect("locked");
+        let card = Card { pid, since: "then".into() };
+        std::fs::write(card_path(dir), serde_json::to_vec(&card).expect("json")).expect("written");
+        lock
+    }
+
+    #[test]
+    fn the_copy_of_a_dead_owners_lock_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let run = RunId::try_from("board-abcd".to_owned()).expect("a run");
+        let mut copy = Some(held_by(dir.path(), dead()));
+        // The child executes its program while it is waited for.
+        let mut wait = || copy.take().is_some();
+        take_with(dir.path(), &run, &mut wait).expect("taken");
+        assert!(copy.is_none(), "nothing was waited for");
+    }
+
+    #[test]
+    fn a_live_owner_is_told_at_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let run = RunId::try_from("board-abcd".to_owned()).expect("a run");
+        let _lock = held_by(dir.path(), std::process::id());
+        let told = take_with(dir.path(), &run, &mut || panic!("waited")).expect_err("refused");
+        assert!(matches!(told, Error::Owned { pid, .. } if pid == std::process::id()), "{told}");
+        let seen = look(dir.path()).expect("looked");
+        assert_eq!(seen, Some((std::process::id(), "then".into())));
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let run = RunId::try_from("board-abcd".to_owned()).expect("a run");
+        let gone = dead();
+        let _lock = held_by(dir.path(), gone);
+        let told = take_with(dir.path(), &run, &mut || false).expect_err("refused");
+        assert!(matches!(told, Error::Owned { pid, .. } if pid == gone), "{told}");
+    }
 }
