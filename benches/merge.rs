@@ -68,7 +68,15 @@ fn world(dir: &Path, add: bool) -> (Repo, Oid, Oid, Vec<Step>) {
         keep.push(patch.commit);
         let task = format!("t{number}").parse().expect("an id");
         let (message, time) = (format!("Change file {file}\n"), 1_700_000_000 + number as i64);
-        steps.push(Step { task, patch, message, author: None, time, history: false });
+        steps.push(Step {
+            task,
+            patch,
+            message,
+            author: None,
+            time,
+            history: false,
+            resolved: None,
+        });
     }
     quarantine.keep(&keep, &[]).expect("kept");
     (repo, base, base_tree, steps)

@@ -156,7 +156,15 @@ fn merge_as_tasks(repo: &Repo, objects: &mut Objects, base: &str, sides: [&str; 
         let commit = objects.write_commit(&commit).expect("written");
         let task = format!("side-{number}").parse().expect("an id");
         let patch = Patch { base, commit, tree, changes };
-        Step { task, patch, message: String::new(), author: None, time, history: false }
+        Step {
+            task,
+            patch,
+            message: String::new(),
+            author: None,
+            time,
+            history: false,
+            resolved: None,
+        }
     });
     let steps: Vec<Step> = steps.collect();
     let style = MergeStyle::Linear;

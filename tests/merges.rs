@@ -42,7 +42,7 @@ fn patch(objects: &mut Objects, base: Oid, tree: Oid, place: i64) -> Patch {
 fn step(number: usize, patch: Patch) -> Step {
     let task: TaskId = format!("t{number}").parse().expect("an id");
     let (message, time) = (format!("{task}\n"), 1_700_000_000 + number as i64);
-    Step { task, patch, message, author: None, time, history: false }
+    Step { task, patch, message, author: None, time, history: false, resolved: None }
 }
 
 /// Merges these worlds in order with both engines and with git, and compares every answer.

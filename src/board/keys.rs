@@ -88,7 +88,7 @@ const GATE: &Section = &Section::new(
 const MERGE_RULE: &Section = &Section::new(
     "merge_rule",
     &[
-        key("paths", Many(&Glob), REQUIRED, "the paths that the rule is for"),
+        key("paths", ManyFilling(&Glob, NO_GLOB), REQUIRED, "the paths that the rule is for"),
         key("regenerate", Script, "none", "the shell script that makes these files anew in the merged tree, wherever both sides changed them"),
         key("timeout", Duration, "`10m`", "how long that script may take"),
         key("strategy", Choice(&["union", "ours", "theirs", "driver", "mergiraf"], &[]), "none", "what is taken of a file that can't be merged: where the two meet the lines of both, the whole file as it is at the tip or as the patch has it, or what a merge driver or Mergiraf makes of the three"),

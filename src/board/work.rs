@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of when and where it is done.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::fault::{Span, quote};
@@ -187,8 +188,13 @@ impl Decoder<'_, '_> {
     /// The agent that is named, the first of several; complains of those that there are not.
     pub(super) fn agent(&mut self, view: &View<'_, '_>) -> Option<String> {
         let mut first = None;
+        let mut seen = BTreeSet::new();
         for (span, name) in view.words("agent") {
-            if self.agents.contains_key(name) {
+            if !seen.insert(name) {
+                let message = format!("agent {} stands twice in the list", quote(name));
+                let hint = "the work is spread by what each has to do: name each once".to_owned();
+                self.c.sink.hinted(span, message, hint);
+            } else if self.agents.contains_key(name) {
                 first.get_or_insert_with(|| name.to_owned());
             } else if !name.trim().is_empty() {
                 self.unknown_agent(name, span);

@@ -2,15 +2,17 @@
 //!
 //! Knows no way of running anything.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::board::{Fault, Faults};
 use crate::model::Board;
+use crate::run::Lacking;
 
 use super::Global;
 use super::error::Failure;
 use super::predict::predict;
+use super::run::lacks;
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ pub(super) struct Args {
     /// What they are merged into; default HEAD
     #[arg(long, value_name = "REV", requires = "merge")]
     into: Option<String>,
-    /// As JSON: `{"faults": […], "unbuilt": […]}`, or `{"onto": …, "branches": […], "conflicts": […]}`
+    /// As JSON: `{"faults": […], "unbuilt": […], "lacking": […]}`, or `{"onto": …, "branches": […], "conflicts": […]}`
     #[arg(long)]
     json: bool,
 }
@@ -40,12 +42,13 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     let vars = args.set.iter().cloned().collect();
     let read = crate::board::read(&text, &name, &dir, &vars);
     if args.json {
-        return as_json(read);
+        return as_json(global, read);
     }
     let board = read?;
     let plan = crate::plan::plan(&board)?;
     let mut out = anstream::stdout();
-    if global.quiet && board.unbuilt.is_empty() {
+    let lacking = lacking(global, &board)?;
+    if global.quiet && board.unbuilt.is_empty() && lacking.is_empty() {
         return Ok(0);
     }
     let (tasks, waves) = (board.tasks.len(), plan.waves.len());
@@ -63,22 +66,41 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
             unbuilt.place, unbuilt.key
         )?;
     }
+    tell_lacking(&mut out, &lacking)?;
     Ok(0)
 }
 
+/// The programs that merge rules need and that are not there.
+pub(super) fn lacking(global: &Global, board: &Board) -> Result<Vec<Lacking>, Failure> {
+    // A board can be checked anywhere, also where there is no repository.
+    Ok(crate::run::mergers(wiring::repo(global).ok().as_ref(), board)?)
+}
+
+/// Says that `run` would refuse the board, and what to do.
+pub(super) fn tell_lacking(out: &mut impl Write, lacking: &[Lacking]) -> Result<(), Failure> {
+    for one in lacking {
+        writeln!(out, "{one}; `run` would refuse it")?;
+        for hint in lacks(one, "run").hints() {
+            writeln!(out, "  {hint}")?;
+        }
+    }
+    Ok(())
+}
+
 /// What is wrong with a board, for programs.
-fn as_json(read: Result<Board, Faults>) -> Result<u8, Failure> {
+fn as_json(global: &Global, read: Result<Board, Faults>) -> Result<u8, Failure> {
     let fault = |fault: &Fault| {
         serde_json::json!({
             "file": fault.file, "line": fault.line, "column": fault.column,
             "message": fault.message, "help": fault.hint,
         })
     };
-    let (faults, unbuilt) = match &read {
-        Ok(board) => (Vec::new(), board.unbuilt.clone()),
-        Err(faults) => (faults.faults.iter().map(fault).collect(), Vec::new()),
+    let (faults, unbuilt, lacking) = match &read {
+        Ok(board) => (Vec::new(), board.unbuilt.clone(), lacking(global, board)?),
+        Err(faults) => (faults.faults.iter().map(fault).collect(), Vec::new(), Vec::new()),
     };
-    let page = serde_json::json!({ "faults": faults, "unbuilt": unbuilt });
+    let lacking: Vec<String> = lacking.iter().map(Lacking::to_string).collect();
+    let page = serde_json::json!({ "faults": faults, "unbuilt": unbuilt, "lacking": lacking });
     writeln!(std::io::stdout(), "{page:#}")?;
     Ok(if read.is_ok() { 0 } else { super::error::USAGE })
 }

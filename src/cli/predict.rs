@@ -75,7 +75,7 @@ fn step(branch: &Branch<'_>) -> Step {
     let Branch { id, commit, tree, .. } = branch;
     let patch = Patch { base: *commit, commit: *commit, tree: *tree, changes: Vec::new() };
     let message = String::new();
-    Step { task: id.clone(), patch, message, author: None, time: 0, history: true }
+    Step { task: id.clone(), patch, message, author: None, time: 0, history: true, resolved: None }
 }
 
 /// The pairs that conflict, and how many of all would be merged in this order.

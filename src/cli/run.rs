@@ -16,6 +16,7 @@ use crate::store::{Owner, Sqlite, Store as _};
 
 use super::Global;
 use super::budget;
+use super::check;
 use super::error::Failure;
 use super::reports::Reports;
 use super::wiring;
@@ -121,7 +122,9 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     let repo = wiring::repo(global)?;
     let only = only(&board, asked.only)?;
     if asked.dry_run {
-        write!(anstream::stdout(), "{}", crate::plan::table(&plan, &board))?;
+        let mut out = anstream::stdout();
+        write!(out, "{}", crate::plan::table(&plan, &board))?;
+        check::tell_lacking(&mut out, &check::lacking(global, &board)?)?;
         return Ok(0);
     }
     refuse_secrets(&board)?;

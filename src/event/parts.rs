@@ -165,6 +165,10 @@ pub enum LandState {
 }
 
 impl AttemptState {
+    fn patch(&self) -> Option<&Patch> {
+        self.ended.as_ref()?.1.patch.as_ref()
+    }
+
     /// What is charged for it, as far as is known; none: no agent worked that budgets are for.
     pub fn charges(&self) -> impl Iterator<Item = Charge> + use<> {
         charges(self.share.as_ref(), self.ended.as_ref().map(|(_, end)| end))
@@ -175,10 +179,22 @@ impl UnitState {
     /// The patch of the last attempt, whether it counts or not; a resolver's takes the place of the one in
     /// conflict only when it is well.
     pub fn patch(&self) -> Option<&Patch> {
+        self.counting()?.patch()
+    }
+
+    fn counting(&self) -> Option<&AttemptState> {
         let well = |end: &(u64, AttemptEnd)| end.1.failure.is_none();
         let counts =
             |attempt: &&AttemptState| !attempt.resolves || attempt.ended.as_ref().is_some_and(well);
-        self.attempts.iter().rev().find(counts)?.ended.as_ref()?.1.patch.as_ref()
+        self.attempts.iter().rev().find(counts)
+    }
+
+    /// If its patch is a resolver's: the patch of the task itself, and the conflict.
+    pub fn resolved(&self) -> Option<(&Patch, &Conflict)> {
+        let Some(Outcome::Conflicted { conflict }) = &self.returned else { return None };
+        self.counting().filter(|attempt| attempt.resolves)?;
+        let own = self.attempts.iter().rev().find(|attempt| !attempt.resolves)?;
+        Some((own.patch()?, conflict))
     }
 
     /// The conflict that the resolver has to do with next.

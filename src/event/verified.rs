@@ -53,6 +53,7 @@ impl RunState {
             unit.returned = Some(outcome);
         } else {
             unit.status = UnitStatus::Done(outcome);
+            unit.resolve = false;
         }
         Ok(())
     }

@@ -82,18 +82,19 @@ pub(super) fn bare(path: RepoPath, [base, ours, theirs]: Sides) -> ConflictFile 
         capped: false,
         message: String::new(),
         note: None,
+        rule: None,
     }
 }
 
 /// Names the tasks that these files were changed by before.
 pub(super) fn met(
     objects: &mut Objects,
-    step: &Step,
+    base: Oid,
     onto: Oid,
     files: &mut [ConflictFile],
     merged: &[(TaskId, Oid)],
 ) -> Result<(), Error> {
-    let lineage = Lineage::since(objects, step.patch.base, onto, merged)?;
+    let lineage = Lineage::since(objects, base, onto, merged)?;
     for file in files {
         let met = lineage.touched(objects, std::slice::from_ref(&file.path))?;
         (file.with, file.foreign) = lineage.names(&met);
@@ -161,7 +162,20 @@ fn file(
     let [base, ours, theirs] = sides;
     let message = message.join("\n");
     let note = about.iter().find_map(|one| one.note.clone());
-    Ok(ConflictFile { path, kind, with, foreign, base, ours, theirs, hunks, capped, message, note })
+    Ok(ConflictFile {
+        path,
+        kind,
+        with,
+        foreign,
+        base,
+        ours,
+        theirs,
+        hunks,
+        capped,
+        message,
+        note,
+        rule: None,
+    })
 }
 
 /// Where the sides differ. git saw a conflict where our steps may not: then all of it is one.

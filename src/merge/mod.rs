@@ -24,8 +24,10 @@ mod splice;
 
 use std::collections::BTreeMap;
 
-use crate::git::{Driver, Error, Identity, Repo, ThreeWay};
-use crate::model::{Conflict, MergeRule, MergeStyle, Oid, Patch, Settled, Strategy, TaskId};
+use crate::git::{Driver, Error, Identity, Quarantine, Repo, ThreeWay};
+use crate::model::{
+    Change, Conflict, ConflictFile, MergeRule, MergeStyle, Oid, Patch, Settled, Strategy, TaskId,
+};
 
 pub use settle::{Remaker, Rules};
 
@@ -46,6 +48,18 @@ pub struct Step {
     /// from where that history and the tip part, which moves with the tip, and `patch.base` is not
     /// looked at.
     pub history: bool,
+    /// What the patch was made of, if somebody made it of two that could not be merged.
+    pub resolved: Option<Resolved>,
+}
+
+/// Where a patch comes from that resolves a conflict. What scripts of rules are to make of files is made
+/// when it is merged.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The task's own patch.
+    pub own: Patch,
+    /// What was in conflict.
+    pub files: Vec<ConflictFile>,
 }
 
 /// What became of a step.
@@ -149,6 +163,16 @@ impl<'r> Merger<'r> {
     /// The same without leaving anything behind: what would become of each step.
     pub fn predict(&mut self, tip: Oid, steps: &[Step]) -> Result<Vec<(TaskId, Merged)>, Error> {
         Ok(queue::integrate(self, tip, steps, &History::default(), false)?.steps)
+    }
+
+    /// What rules make of the files of a conflict that they settle, as changes of `tree`; scripts make
+    /// theirs later. `quarantine` holds the blobs.
+    pub fn settled(
+        &mut self,
+        quarantine: &mut Quarantine,
+        conflict: &Conflict,
+    ) -> Result<Vec<Change>, Error> {
+        settle::changes(self, quarantine, conflict)
     }
 
     fn three_way(&mut self) -> Result<&ThreeWay, Error> {

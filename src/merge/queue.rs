@@ -54,9 +54,11 @@ pub(super) fn integrate(
                     settle::made_anew(merger, &mut quarantine, step, sides, at)?;
                 if !files.is_empty() {
                     let objects = quarantine.objects();
-                    conflict::met(objects, step, tip.commit, &mut files, &merged)?;
+                    let patch = step.resolved.as_ref().map_or(&step.patch, |from| &from.own);
+                    conflict::met(objects, patch.base, tip.commit, &mut files, &merged)?;
                 }
                 if made {
+                    settled.extend(settle::before(step).map(|one| (step.task.clone(), one)));
                     let all = settle::as_settled(files);
                     settled.extend(all.map(|one| (step.task.clone(), one)));
                     Ok(tree)

@@ -1,8 +1,9 @@
-//! Conflicts that rules of the board decide: all of a patch's, or none.
+//! Conflicts that rules of the board decide. A patch is merged only if all of its conflicts are settled; else
+//! each file says which rule settles it.
 //!
 //! Knows no globs: which rule a path has is asked.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::model::{
     Strategy,
 };
 
-use super::{Merger, Step, conflict};
+use super::{Merger, Resolved, Step, conflict};
 
 type Which = dyn Fn(&RepoPath) -> Option<usize> + Send + Sync;
 
@@ -41,17 +42,21 @@ impl Rules {
     }
 }
 
-type Remaking = dyn Fn(&MergeRule, Oid, Oid) -> Result<Vec<Change>, String> + Send + Sync;
+type Remaking =
+    dyn Fn(&MergeRule, Oid, Oid, &[RepoPath]) -> Result<Vec<Change>, String> + Send + Sync;
 
-/// Whoever runs the scripts of rules: told the rule, a commit in the store and its tree, it answers with
-/// what the script changed of the rule's paths, or why nothing of it is to be taken.
+/// Whoever runs the scripts of rules: told the rule, a commit in the store, its tree and the files that must
+/// not go, it answers with what the script changed of the rule's paths, or why nothing of it is to be taken.
 #[derive(Clone)]
 pub struct Remaker(Arc<Remaking>);
 
 impl Remaker {
     /// One that asks `run`. What it answers about a tree must not change.
     pub fn new(
-        run: impl Fn(&MergeRule, Oid, Oid) -> Result<Vec<Change>, String> + Send + Sync + 'static,
+        run: impl Fn(&MergeRule, Oid, Oid, &[RepoPath]) -> Result<Vec<Change>, String>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self(Arc::new(run))
     }
@@ -95,35 +100,24 @@ pub(super) fn settle(
     if clash.2.iter().any(|one| one.kind.contains("distinct")) {
         return Ok(None);
     }
-    // Before any program is started for some of them.
-    if !told
-        .files
-        .iter()
-        .all(|file| merger.rules.of(&file.path).is_some() && at_one_path(file.kind))
-    {
-        return Ok(None);
-    }
     for file in &mut told.files {
-        let rule = merger.rules.of(&file.path).expect("BUG: it was looked at").clone();
-        let by = rule.strategy;
-        let new = match by {
-            Strategy::Ours => file.ours,
-            Strategy::Theirs => file.theirs,
-            // So that something stands there when the script runs.
-            Strategy::Regenerate => file.ours.or(file.theirs),
-            Strategy::Union | Strategy::Driver | Strategy::Mergiraf => {
-                match of_three(merger, quarantine, file, &rule)? {
-                    Ok(made) => Some(made),
-                    Err(note) => {
-                        file.note = note.or(file.note.take());
-                        return Ok(None);
-                    }
-                }
+        let Some(rule) = merger.rules.of(&file.path).cloned() else { continue };
+        if !at_one_path(file.kind) {
+            continue;
+        }
+        match by_rule(merger, quarantine, file, &rule)? {
+            Ok(new) => {
+                let by = rule.strategy;
+                file.rule = Some(by);
+                changes.push(Change { path: file.path.clone(), old: None, new });
+                let (path, kind, with) = (file.path.clone(), file.kind, file.with.clone());
+                settled.push(Settled { path, kind, with, by });
             }
-        };
-        changes.push(Change { path: file.path.clone(), old: None, new });
-        let (path, kind, with) = (file.path.clone(), file.kind, file.with.clone());
-        settled.push(Settled { path, kind, with, by });
+            Err(note) => file.note = note.or(file.note.take()),
+        }
+    }
+    if told.open().next().is_some() {
+        return Ok(None);
     }
     let tree = match whole {
         Whole::Here((tree, ..)) => *tree,
@@ -138,18 +132,65 @@ pub(super) fn settle(
     let mut more = changed_twice(merger, quarantine, step, sides)?;
     more.retain(|file| told.files.iter().all(|one| one.path != file.path));
     let all = told.files.iter().chain(&more);
-    let paths: Vec<RepoPath> = all.map(|file| file.path.clone()).collect();
-    match remake(merger, quarantine, told.onto, &mut tree, &paths)? {
+    match remake(merger, quarantine, told.onto, &mut tree, all)? {
         Ok(()) => {
             settled.extend(as_settled(more));
             Ok(Some((tree, settled)))
         }
-        Err((place, note)) => {
-            let of = |file: &&mut ConflictFile| merger.rules.place(&file.path) == Some(place);
-            told.files.iter_mut().filter(of).for_each(|file| file.note = note.clone());
+        Err(why) => {
+            not_made(merger, &mut told.files, &why);
+            if told.open().next().is_none() {
+                // The script was to run for a file that git could merge.
+                let at = |file: &ConflictFile| merger.rules.place(&file.path) == Some(why.0);
+                let mut failed: Vec<ConflictFile> = more.into_iter().filter(at).collect();
+                not_made(merger, &mut failed, &why);
+                told.files.extend(failed);
+                told.files.sort_by(|one, other| one.path.cmp(&other.path));
+            }
             Ok(None)
         }
     }
+}
+
+/// Notes at the files of the rule whose script did not do it what went wrong.
+fn not_made(merger: &Merger, files: &mut [ConflictFile], (place, note): &(usize, Option<String>)) {
+    for file in files.iter_mut().filter(|file| merger.rules.place(&file.path) == Some(*place)) {
+        (file.note, file.rule) = (note.clone(), None);
+    }
+}
+
+/// What rules make of the files of a conflict that they settle.
+pub(super) fn changes(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    conflict: &Conflict,
+) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    for file in conflict.files.iter().filter(|file| file.rule.is_some()) {
+        let Some(rule) = merger.rules.of(&file.path).cloned() else { continue };
+        if let Ok(new) = by_rule(merger, quarantine, file, &rule)? {
+            changes.push(Change { path: file.path.clone(), old: None, new });
+        }
+    }
+    Ok(changes)
+}
+
+/// What a rule makes of the file; else what went wrong, if anything did.
+fn by_rule(
+    merger: &mut Merger,
+    quarantine: &mut Quarantine,
+    file: &ConflictFile,
+    rule: &MergeRule,
+) -> Result<Result<Option<Entry>, Option<String>>, Error> {
+    Ok(match rule.strategy {
+        Strategy::Ours => Ok(file.ours),
+        Strategy::Theirs => Ok(file.theirs),
+        // So that something stands there when the script runs.
+        Strategy::Regenerate => Ok(file.ours.or(file.theirs)),
+        Strategy::Union | Strategy::Driver | Strategy::Mergiraf => {
+            of_three(merger, quarantine, file, rule)?.map(Some)
+        }
+    })
 }
 
 /// Files that both sides changed, each in its way, and that a script is to make anew, though git may
@@ -187,14 +228,36 @@ pub(super) fn made_anew(
     (tip, tree): (Oid, &mut Oid),
 ) -> Result<(Vec<ConflictFile>, bool), Error> {
     let mut files = changed_twice(merger, quarantine, step, sides)?;
-    let paths: Vec<RepoPath> = files.iter().map(|file| file.path.clone()).collect();
-    match remake(merger, quarantine, tip, tree, &paths)? {
+    if let Some(Resolved { own, files: met }) = &step.resolved {
+        // Its patch stands on a tip that has the other side already: what both changed is known by the own one.
+        let own = Step { patch: own.clone(), ..step.clone() };
+        let base = quarantine.objects().tree_of(own.patch.base)?;
+        let mut more = changed_twice(merger, quarantine, &own, [base, sides[1], own.patch.tree])?;
+        let by_hand =
+            |path: &RepoPath| met.iter().any(|file| file.path == *path && file.rule.is_none());
+        more.retain(|file| {
+            !by_hand(&file.path) && files.iter().all(|known| known.path != file.path)
+        });
+        files.extend(more);
+    }
+    match remake(merger, quarantine, tip, tree, files.iter())? {
         Ok(()) => Ok((files, true)),
-        Err((_, note)) => {
-            files.iter_mut().for_each(|file| file.note = note.clone());
+        Err(why) => {
+            files.iter_mut().for_each(|file| file.rule = Some(Strategy::Regenerate));
+            not_made(merger, &mut files, &why);
             Ok((files, false))
         }
     }
+}
+
+/// What rules had settled before the rest was resolved, but for what scripts make.
+pub(super) fn before(step: &Step) -> impl Iterator<Item = Settled> + '_ {
+    let files = step.resolved.iter().flat_map(|resolved| &resolved.files);
+    files.filter_map(|file| {
+        let by = file.rule.filter(|by| *by != Strategy::Regenerate)?;
+        let (path, kind, with) = (file.path.clone(), file.kind, file.with.clone());
+        Some(Settled { path, kind, with, by })
+    })
 }
 
 /// That files were made anew.
@@ -207,18 +270,26 @@ pub(super) fn as_settled(files: Vec<ConflictFile>) -> impl Iterator<Item = Settl
     })
 }
 
-/// Has the files at these paths made anew by those of the rules that have a script, one after another.
-/// Else the rule whose script did not do it, and why.
-fn remake(
+/// Has these files made anew by those of the rules that have a script, one after another. Else the rule whose
+/// script did not do it, and why.
+fn remake<'f>(
     merger: &mut Merger,
     quarantine: &mut Quarantine,
     tip: Oid,
     tree: &mut Oid,
-    paths: &[RepoPath],
+    files: impl Iterator<Item = &'f ConflictFile>,
 ) -> Result<Result<(), (usize, Option<String>)>, Error> {
-    let places: BTreeSet<usize> =
-        paths.iter().filter_map(|path| merger.rules.place(path)).collect();
-    for place in places {
+    // Of each rule the files that both sides hold: a script that deletes one has not made it.
+    let mut places: BTreeMap<usize, Vec<RepoPath>> = BTreeMap::new();
+    for file in files {
+        if let Some(place) = merger.rules.place(&file.path) {
+            let held = places.entry(place).or_default();
+            if file.ours.is_some() && file.theirs.is_some() {
+                held.push(file.path.clone());
+            }
+        }
+    }
+    for (place, held) in places {
         let rule = &merger.rules.all[place];
         if rule.strategy != Strategy::Regenerate {
             continue;
@@ -234,7 +305,7 @@ fn remake(
         })?;
         // Whoever runs the script looks into the user's store.
         quarantine.keep(&[commit], &[])?;
-        match remaker.0(rule, commit, *tree) {
+        match remaker.0(rule, commit, *tree, &held) {
             Ok(changes) => *tree = quarantine.objects().edit(*tree, &changes)?,
             Err(note) => return Ok(Err((place, Some(note)))),
         }

@@ -32,6 +32,11 @@ impl Conflict {
         }
         all
     }
+
+    /// The files that no rule settles.
+    pub fn open(&self) -> impl Iterator<Item = &ConflictFile> {
+        self.files.iter().filter(|file| file.rule.is_none())
+    }
 }
 
 /// One file in conflict.
@@ -60,6 +65,9 @@ pub struct ConflictFile {
     /// What went wrong with the program that was to merge it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// How a rule of the board settles this file as soon as nothing else of the patch is in conflict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Strategy>,
 }
 
 /// A conflict in one file that a rule of the board settled.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use similar::{ChangeTag, InlineChangeMode, InlineChangeOptions, TextDiff};
 
 use crate::event::RunState;
-use crate::model::{Conflict, ConflictFile, ConflictKind, Entry, Mode, Side, TaskId};
+use crate::model::{Conflict, ConflictFile, ConflictKind, Entry, Mode, Side, Strategy, TaskId};
 
 use super::escape;
 use super::look::{Ink, Look};
@@ -175,6 +175,12 @@ fn explain_file(
 ) {
     let head = look.ink(Ink::Head, &file.path.to_string());
     lines.push(format!("  {head}: {}", plain_words(task, file)));
+    if let Some(rule) = file.rule.filter(|rule| *rule != Strategy::Regenerate) {
+        let text =
+            format!("    the merge rule `{}` settles it when the rest is mended", rule.word());
+        lines.push(look.ink(Ink::Faint, &text));
+        return;
+    }
     for said in file.note.iter().flat_map(|note| note.lines()) {
         lines.push(format!("    {}", escape::cut(&escape::line(said.as_bytes()), WIDEST)));
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitStatus};
 use crate::model::{
-    AttemptEnd, Conflict, Failure, GateRun, OnConflict, Outcome, Shift, TaskId, Trial, Verdict,
+    AttemptEnd, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Shift, TaskId, Trial,
+    Verdict,
 };
 
 use super::look::Ink;
@@ -90,7 +91,10 @@ impl News {
                 let (script, time) = (made.script.trim(), words::duration(made.millis));
                 let script = escape::line(script.lines().next().unwrap_or_default().as_bytes());
                 match &made.failure {
-                    None => vec![step(format!("  made anew  by `{script}` ({time})"))],
+                    None => {
+                        let what = changed(&made.changes);
+                        vec![step(format!("  made anew  by `{script}` ({time}): {what}"))]
+                    }
                     Some(_) => {
                         let text = format!("! not made anew: `{script}` failed ({time})");
                         vec![item(Weight::Bad, Ink::Bad, text)]
@@ -393,13 +397,32 @@ fn begun(state: &RunState) -> Vec<Item> {
     items
 }
 
+/// What a script made of files.
+fn changed(changes: &[Change]) -> String {
+    const MOST: usize = 4;
+    let name = |change: &Change| {
+        let path = escape::line(change.path.as_bytes());
+        match change.new {
+            Some(_) => format!("`{path}`"),
+            None => format!("`{path}` deleted"),
+        }
+    };
+    let mut parts: Vec<String> = changes.iter().take(MOST).map(name).collect();
+    match changes.len() {
+        0 => return "nothing was to be changed".to_owned(),
+        all if all > MOST => parts.push(format!("{} more", all - MOST)),
+        _ => {}
+    }
+    parts.join(", ")
+}
+
 fn met(conflict: &Conflict) -> String {
     let with: Vec<String> = conflict.with().iter().map(ToString::to_string).collect();
     let with = if with.is_empty() { super::conflict::NOBODY.to_owned() } else { with.join(", ") };
-    let more = match conflict.files.len() {
+    let more = match conflict.open().count() {
         0 | 1 => String::new(),
         many => format!(" and {}", words::count(many - 1, "more file")),
     };
-    let path = conflict.files.first().map(|file| file.path.to_string()).unwrap_or_default();
+    let path = conflict.open().next().map(|file| file.path.to_string()).unwrap_or_default();
     format!("{with} in {path}{more}")
 }

@@ -81,11 +81,15 @@ pub fn resolved(state: &RunState, unit: &UnitState) -> Option<String> {
                 _ => Vec::new(),
             };
             let met: Vec<&TaskId> = met.iter().collect();
-            match met.is_empty() {
-                true => format!("its conflict was resolved by `{name}`"),
-                false => {
-                    format!("its conflict with {} was resolved by `{name}`", words::names(&met, 8))
+            let with = match met.is_empty() {
+                true => String::new(),
+                false => format!(" with {}", words::names(&met, 8)),
+            };
+            match unit.outcome() {
+                Some(Outcome::Conflicted { .. }) => {
+                    format!("what `{name}` made of its conflict{with} could not be merged either")
                 }
+                _ => format!("its conflict{with} was resolved by `{name}`"),
             }
         }
         Some(failure) => {

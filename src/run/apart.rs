@@ -37,6 +37,7 @@ pub(super) fn only(state: &RunState, tasks: &[TaskId]) -> RunState {
         if unit.status == UnitStatus::Patched && !tasks.contains(id) {
             unit.status = UnitStatus::Waiting;
         }
+        unit.resolve = false;
     }
     state
 }

@@ -27,7 +27,7 @@ mod proof;
 mod take;
 
 pub use brought::{Brought, bring};
-pub(super) use content::marked;
+pub(super) use content::{by_rules, marked};
 pub(super) use proof::markers;
 pub use take::{Done, done};
 

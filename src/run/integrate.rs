@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::board::scope_set;
 use crate::event::{RunState, UnitState, UnitStatus};
 use crate::git::{Error as GitError, Identity};
-use crate::merge::{History, Merged, Merger, Rules, Step};
+use crate::merge::{History, Merged, Merger, Resolved, Rules, Step};
 use crate::model::{
     Blame, Board, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, Settled, TaskId, Work,
 };
@@ -21,7 +21,7 @@ use super::culprit::{Case, Suspect};
 use super::gate::{Gates, Known, Said, Tip};
 use super::remake::Remakes;
 use super::resolve;
-use super::schedule::need_bad;
+use super::schedule::{self, need_bad};
 use super::slot::{Halt, World, blocking};
 
 /// What a wave comes to.
@@ -120,7 +120,12 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
     let message = texts.message(state, unit);
     let task = state.board.task(&unit.unit.task);
     let history = task.is_some_and(|task| matches!(task.work, Work::Branch { .. }));
-    Step { task: id, patch, message, author: None, time: state.epoch + 1 + place as i64, history }
+    let resolved = unit.resolved().map(|(own, conflict)| {
+        let files = conflict.files.clone();
+        Resolved { own: own.clone(), files }
+    });
+    let time = state.epoch + 1 + place as i64;
+    Step { task: id, patch, message, author: None, time, history, resolved }
 }
 
 /// The tasks that are on the integration branch, in the order of their commits, and where else their
@@ -208,8 +213,10 @@ fn merge_wave(
     let mut places = Vec::new();
     let texts = Texts::of(state, &world.identity);
     let done = state.merged.len();
-    let waiting =
-        state.in_order().filter(|unit| unit.wave == wave && unit.status == UnitStatus::Patched);
+    let ready = |unit: &&UnitState| {
+        unit.wave == wave && (unit.status == UnitStatus::Patched || schedule::held(state, unit))
+    };
+    let waiting = state.in_order().filter(ready);
     for (place, unit) in waiting.enumerate() {
         let id = unit.unit.id.clone();
         let needs = state.board.task(&unit.unit.task).map_or(&[][..], |task| &task.needs);

@@ -65,7 +65,7 @@ pub use fix::{
 pub use journal::{Journal, durations};
 pub use land::{LandHow, land, undo};
 pub use names::Names;
-pub use preflight::{Lacking, preflight};
+pub use preflight::{Lacking, mergers, preflight};
 pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
 pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retry};
 pub use review::{approve, decline, not_in_review};

@@ -2,6 +2,8 @@
 //!
 //! Knows trees and paths; runs nothing.
 
+use std::collections::BTreeSet;
+
 use crate::board::scope_set;
 use crate::git::{Driver, Head, Objects, Repo, merge_bases};
 use crate::model::{
@@ -115,7 +117,7 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
     if let Some(lacking) = branch(repo, board, base)? {
         return Ok(Err(lacking));
     }
-    if let Some(lacking) = mergers(repo, board)? {
+    if let Some(lacking) = mergers(Some(repo), board)?.into_iter().next() {
         return Ok(Err(lacking));
     }
     let mut objects = repo.objects()?;
@@ -188,21 +190,25 @@ fn branch(repo: &Repo, board: &Board, base: Oid) -> Result<Option<Lacking>, Erro
     }))
 }
 
-/// What a merge rule needs and is not there.
-fn mergers(repo: &Repo, board: &Board) -> Result<Option<Lacking>, Error> {
+/// What merge rules need and is not there; without a repository nothing is known of drivers.
+pub fn mergers(repo: Option<&Repo>, board: &Board) -> Result<Vec<Lacking>, Error> {
     let by = |strategy| move |rule: &&MergeRule| rule.strategy == strategy;
-    let mut named = board.merge_rules.iter().filter(by(Strategy::Driver)).peekable();
-    if named.peek().is_some() {
+    let mut lacking = Vec::new();
+    let named = board.merge_rules.iter().filter(by(Strategy::Driver));
+    let named: BTreeSet<&String> = named.filter_map(|rule| rule.driver.as_ref()).collect();
+    if let Some(repo) = repo.filter(|_| !named.is_empty()) {
         let known = Driver::configured(repo)?;
         let lacks = |name: &&String| !known.iter().any(|driver| driver.name == **name);
-        if let Some(name) = named.filter_map(|rule| rule.driver.as_ref()).find(lacks) {
-            return Ok(Some(Lacking::Driver { name: name.clone() }));
-        }
+        let names = named.into_iter().filter(lacks).cloned();
+        lacking.extend(names.map(|name| Lacking::Driver { name }));
     }
     let there = |dir: std::path::PathBuf| dir.join("mergiraf").is_file();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let needed = board.merge_rules.iter().any(|rule| rule.strategy == Strategy::Mergiraf);
-    Ok((needed && !std::env::split_paths(&path).any(there)).then_some(Lacking::Mergiraf))
+    if needed && !std::env::split_paths(&path).any(there) {
+        lacking.push(Lacking::Mergiraf);
+    }
+    Ok(lacking)
 }
 
 /// The program of a task that the checkout has, `copy` does not bring and the base lacks.

@@ -17,7 +17,7 @@ use crate::event::{Progress, RunState};
 use crate::executor::{Exit, How};
 use crate::git::{Expect, HarvestRules, Purpose, RefUpdate};
 use crate::merge::{Merger, Remaker};
-use crate::model::{Board, Change, Clean, MergeRule, Oid, Remade};
+use crate::model::{Board, Change, Clean, MergeRule, Oid, Remade, RepoPath};
 
 use super::Error;
 use super::gate::{Said, setup, shared_copy};
@@ -81,7 +81,7 @@ impl Remakes {
     /// A merger of this run that has files made anew. To be used on a thread that may block.
     pub fn merger<'w>(&self, world: &'w World, state: &RunState) -> Result<Merger<'w>, Error> {
         let (own, handle) = (self.clone(), Handle::current());
-        let remaker = Remaker::new(move |rule, commit, tree| {
+        let remaker = Remaker::new(move |rule, commit, tree, held| {
             let script = rule.regenerate.clone().expect("BUG: a script was asked for");
             let key = (script, rule.paths.clone(), tree);
             if let Some(known) = own.inner().known.get(&key) {
@@ -90,7 +90,7 @@ impl Remakes {
             if own.inner().off.is_some() {
                 return Err("it was not run".to_owned());
             }
-            let made = match handle.block_on(own.run(rule, &key.0, commit, tree)) {
+            let made = match handle.block_on(own.run(rule, &key.0, (commit, tree), held)) {
                 Ok(Some(made)) => made,
                 Ok(None) => {
                     own.inner().off = Some(None);
@@ -131,8 +131,8 @@ impl Remakes {
         &self,
         rule: &MergeRule,
         script: &str,
-        commit: Oid,
-        tree: Oid,
+        (commit, tree): (Oid, Oid),
+        held: &[RepoPath],
     ) -> Result<Option<Remade>, Error> {
         let begun = Instant::now();
         let names = self.world.names();
@@ -166,14 +166,14 @@ impl Remakes {
         let argv = ["sh", "-e", "-c", script].map(OsString::from).to_vec();
         let env = vec![("TODONE_BOARD_DIR".into(), self.board.dir.as_os_str().to_owned())];
         let path = self.world.dir.join(&log);
-        let mut command = self.world.command(argv, lease.worktree(), env, path, &place);
+        let mut command = self.world.command(argv, lease.worktree(), env, path.clone(), &place);
         command.timeout = Some(rule.timeout.unwrap_or(PATIENCE));
         let name = script.trim().lines().next().unwrap_or_default().to_owned();
         let line =
             |line| (self.say)(Said::Progress(Progress::GateLine { gate: name.clone(), line }));
         line(Vec::new());
         let exit = self.world.watch(command, self.halt.clone(), line).await;
-        let ended = ended(script, &exit, &self.world.dir.join(&log));
+        let ended = ended(script, &exit, &path);
         let (world, wanted) = (self.world.clone(), rule.paths.clone());
         let (changes, incomplete) = blocking(move || {
             let rules = HarvestRules { outputs: wanted.clone(), largest: LARGEST };
@@ -206,7 +206,19 @@ impl Remakes {
                 Vec::new(),
                 Some(format!("`{script}` left `{path}`, which can't be taken: {why}")),
             ),
-            (Ended::Well, None) => made(changes, None),
+            (Ended::Well, None) => {
+                match changes.iter().find(|one| one.new.is_none() && held.contains(&one.path)) {
+                    None => made(changes, None),
+                    Some(gone) => {
+                        let (script, log) = (script.trim(), path.display());
+                        let gone = &gone.path;
+                        let why = format!(
+                            "`{script}` deleted `{gone}`, which both sides hold\nlog: {log}"
+                        );
+                        made(Vec::new(), Some(why))
+                    }
+                }
+            }
         })
     }
 }

@@ -11,11 +11,12 @@ use crate::agent::{Launch, fenced};
 use crate::event::{RunState, UnitState};
 use crate::git::{CommitData, Objects};
 use crate::model::{
-    Board, Conflict, Entry, Failure, Oid, Patch, Profile, Prompt, RepoPath, Task, TaskId, Work,
+    Board, Conflict, Entry, Failure, Oid, Patch, Profile, Prompt, RepoPath, Strategy, Task, TaskId,
+    Work,
 };
 
 use super::Error;
-use super::fix::{marked, markers};
+use super::fix::{by_rules, marked, markers};
 use super::handoff;
 use super::integrate::{Texts, step};
 use super::slot::World;
@@ -44,6 +45,8 @@ pub struct Resolving {
     theirs: Patch,
     /// What both did, in words.
     told: String,
+    /// The files in conflict that rules settle.
+    settled: BTreeMap<RepoPath, Strategy>,
     /// The patches as diffs: those that were merged before, and the one that could not be.
     diffs: [Vec<u8>; 2],
     /// What the task had printed, which stays what it hands over.
@@ -97,8 +100,10 @@ pub fn prepare(world: &World, state: &RunState, id: &TaskId) -> Result<Resolving
     let step = step(state, &Texts::of(state, &world.identity), unit, state.merged.len());
     let theirs = step.patch.clone();
     let changes = marked(world, state, &step, conflict)?;
+    let by_rules = by_rules(world, state, conflict)?;
     let mut objects = world.repo.objects()?;
     let tree = objects.edit(state.tip_tree, &changes)?;
+    let tree = objects.edit(tree, &by_rules)?;
     let marked = objects.write_commit(&CommitData {
         tree,
         parents: vec![state.tip],
@@ -127,7 +132,9 @@ pub fn prepare(world: &World, state: &RunState, id: &TaskId) -> Result<Resolving
     let end = end.filter_map(|attempt| attempt.ended.as_ref()).map(|(_, end)| end).next();
     let output = end.and_then(|end| end.output.clone());
     let json = end.and_then(|end| end.json.clone());
-    Ok(Resolving { marked, theirs, told, diffs: [ours, own], output, json })
+    let settled = conflict.files.iter();
+    let settled = settled.filter_map(|file| Some((file.path.clone(), file.rule?))).collect();
+    Ok(Resolving { marked, theirs, told, settled, diffs: [ours, own], output, json })
 }
 
 /// What a task was to do.
@@ -147,7 +154,7 @@ fn wanted(state: &RunState, unit: &UnitState) -> String {
 }
 
 fn places(conflict: &Conflict) -> String {
-    let all: Vec<String> = conflict.files.iter().map(|file| file.path.to_string()).collect();
+    let all: Vec<String> = conflict.open().map(|file| file.path.to_string()).collect();
     all.join(", ")
 }
 
@@ -222,6 +229,7 @@ impl Resolving {
     fn gone(&self, objects: &mut Objects, made: &Patch) -> Result<Vec<(RepoPath, Vec<u8>)>, Error> {
         let before = objects.tree_of(self.theirs.base)?;
         let tip = objects.tree_of(made.base)?;
+        let marked = objects.tree_of(self.marked)?;
         let paths: BTreeSet<&RepoPath> =
             self.theirs.changes.iter().chain(&made.changes).map(|change| &change.path).collect();
         let mut left: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -231,6 +239,13 @@ impl Resolving {
                 [before, tip, self.theirs.tree, made.tree].map(|tree| objects.leaf(tree, path));
             let base = text(objects, base?)?;
             let base = counts(&base);
+            let (ours, theirs) = match self.settled.get(path) {
+                // What it holds is thrown away.
+                Some(Strategy::Regenerate) => (Ok(None), Ok(None)),
+                // What the rule left out may stay out.
+                Some(_) => (objects.leaf(marked, path), Ok(None)),
+                None => (ours, theirs),
+            };
             for side in [ours?, theirs?] {
                 let side = text(objects, side)?;
                 for (line, count) in counts(&side) {

@@ -13,7 +13,8 @@ const HUNKS: usize = 5;
 /// The most lines of one side of a hunk.
 const LINES: usize = 20;
 
-/// Gives it the same as a file, below the folder `run` of the run or in `scratch`.
+/// Gives it the same as a file, below the folder `run` of the run or in `scratch`. Of a conflict only what no
+/// rule settles.
 pub fn give(returned: Option<&Outcome>, run: &Path, scratch: &Path, launch: &mut Launch) {
     match returned {
         Some(Outcome::Rejected { log: Some(log), .. }) => {
@@ -21,7 +22,9 @@ pub fn give(returned: Option<&Outcome>, run: &Path, scratch: &Path, launch: &mut
         }
         Some(Outcome::Conflicted { conflict }) => {
             let file = scratch.join("conflict.json");
-            let json = serde_json::to_vec_pretty(conflict).expect("BUG: a conflict can be written");
+            let files = conflict.open().cloned().collect();
+            let open = Conflict { files, ..(**conflict).clone() };
+            let json = serde_json::to_vec_pretty(&open).expect("BUG: a conflict can be written");
             launch.env.push(("TODONE_CONFLICT_FILE".into(), file.clone().into()));
             launch.files.push((file, json));
         }
@@ -60,7 +63,7 @@ fn met(conflict: &Conflict) -> String {
                     meanwhile. You start again from the result of their work. The whole conflict is, \
                     as JSON, in the file that the environment variable TODONE_CONFLICT_FILE names."
         .to_owned();
-    for file in &conflict.files {
+    for file in conflict.open() {
         text.push_str(&told(file));
     }
     text

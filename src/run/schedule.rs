@@ -5,9 +5,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{RunState, UnitStatus};
+use crate::event::{RunState, UnitState, UnitStatus};
 use crate::model::{
-    Gate, OnConflict, OnFailure, OnReject, Outcome, PlannedTask, Schedule, SkipReason, TaskId,
+    Conflict, Gate, OnConflict, OnFailure, OnReject, Outcome, PlannedTask, RepoPath, Schedule,
+    SkipReason, TaskId,
 };
 
 /// One thing that can be done now.
@@ -224,6 +225,8 @@ fn look(
             UnitStatus::Review | UnitStatus::Done(_) => {}
             UnitStatus::Waiting if busy.live.contains(unit) => seen.open = true,
             UnitStatus::Waiting if !wanted(state, id, Some(unit)) => {}
+            // Whoever it waits for is open or patched.
+            UnitStatus::Waiting if held(state, &state.units[unit]) => {}
             UnitStatus::Waiting => match (needs(state, planned, eager), stopped()) {
                 (Needs::Open, _) => seen.open = true,
                 (Needs::Bad(reason), _) | (Needs::Met, Some(reason)) => {
@@ -234,6 +237,37 @@ fn look(
         }
     }
     seen
+}
+
+/// Whether the resolver of this unit waits until the resolution of an earlier one is merged, since both touch
+/// the same paths: else the later would be made on what is no longer there.
+pub fn held(state: &RunState, unit: &UnitState) -> bool {
+    let Some(conflict) = unit.to_resolve().filter(|_| unit.status == UnitStatus::Waiting) else {
+        return false;
+    };
+    let paths = touched(unit, conflict);
+    let mut earlier = state.in_order().take_while(|other| other.unit.id != unit.unit.id);
+    earlier.any(|other| {
+        let conflict = match (&other.status, other.to_resolve(), other.resolved()) {
+            (UnitStatus::Waiting | UnitStatus::Running, Some(conflict), _) => conflict,
+            (UnitStatus::Patched, _, Some((_, conflict))) => conflict,
+            _ => return false,
+        };
+        other.wave == unit.wave
+            && wanted(state, &other.unit.task, Some(&other.unit.id))
+            && !touched(other, conflict).is_disjoint(&paths)
+    })
+}
+
+/// What whoever resolves the conflict may change: all that the patch changes, but for what rules settle.
+fn touched<'u>(unit: &'u UnitState, conflict: &'u Conflict) -> BTreeSet<&'u RepoPath> {
+    let changes = unit.patch().into_iter().flat_map(|patch| &patch.changes);
+    let mut paths: BTreeSet<&RepoPath> = changes.map(|change| &change.path).collect();
+    paths.extend(conflict.files.iter().map(|file| &file.path));
+    for file in conflict.files.iter().filter(|file| file.rule.is_some()) {
+        paths.remove(&file.path);
+    }
+    paths
 }
 
 fn needs(state: &RunState, planned: &PlannedTask, eager: bool) -> Needs {

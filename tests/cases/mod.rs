@@ -161,6 +161,7 @@ fn file(path: impl Into<RepoPath>, kind: ConflictKind, with: &[&str]) -> Conflic
         theirs: entry(72),
         hunks: Vec::new(),
         note: None,
+        rule: None,
         capped: false,
         message: String::new(),
     }

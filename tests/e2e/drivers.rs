@@ -244,3 +244,37 @@ fn mergiraf_merges_what_differs_only_in_syntax() {
     }
     assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:?}");
 }
+
+/// Whoever looks before they run hears of it, too; only `run` refuses.
+#[test]
+fn checks_and_dry_runs_say_what_merge_rules_lack() {
+    let space = Space::new(&[("file", "1\n2\n3\n")]);
+    let rules = "[[merge_rule]]\npaths = [\"a\"]\nstrategy = \"driver\"\ndriver = \"nowhere\"\n\
+                 [[merge_rule]]\npaths = [\"b\"]\nstrategy = \"mergiraf\"\n";
+    space.board(&format!("{rules}{}", meeting("file")));
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    // git alone is found: whatever is installed here, Mergiraf is not.
+    let bin = space.path("bin");
+    std::fs::create_dir_all(&bin).expect("made");
+    for program in ["git", "sh"] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").expect("a path"))
+            .map(|dir| dir.join(program))
+            .find(|path| path.is_file());
+        std::os::unix::fs::symlink(found.expect("it is there"), bin.join(program)).expect("linked");
+    }
+    let path = [("PATH", bin.to_str().expect("a name"))];
+    for args in [&["check", board][..], &["run", board, "--dry-run"]] {
+        space
+            .todone_env(args, &path, None)
+            .code(0)
+            .says("the merge driver `nowhere`, which your git configuration lacks; `run` would refuse it")
+            .says("a merge rule needs `mergiraf`, which is not installed; `run` would refuse it")
+            .says("cargo install --locked mergiraf");
+    }
+    let told = space.todone_env(&["check", board, "--json"], &path, None).code(0).json();
+    assert_eq!(told["lacking"].as_array().map(Vec::len), Some(2), "{told:#}");
+    space.todone_env(&["run", board], &path, None).code(2).says("`nowhere`");
+    space.git(&["config", "merge.nowhere.driver", "true"]);
+    space.todone_env(&["check", board], &path, None).code(0).says_not("nowhere");
+}

@@ -35,6 +35,7 @@ mod resolving;
 mod resuming;
 mod reviewing;
 mod roles;
+mod rules_and_resolver;
 mod sandbox;
 mod secrets;
 mod sessions;

@@ -39,7 +39,8 @@ fn what_conflicts_is_made_anew_in_the_merged_tree() {
         let env: &[(&str, &str)] = if plumbing { &[("TODONE_PLUMBING", "1")] } else { &[] };
         let ran = space.todone_env(&args, env, Some("main")).code(0);
         ran.says("`c`: its conflict with b in `lock` was settled by a merge rule: `regenerate`")
-            .says("made anew  by `sh make-lock");
+            .says("made anew  by `sh make-lock")
+            .says("): `lock`");
         assert_eq!(space.read("lock"), "a\nb\nc\nd\n4\n");
         assert_eq!(space.read("text"), "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
         assert!(!space.repo().join("new").exists());
@@ -107,6 +108,24 @@ fn a_script_that_fails_is_a_conflict_with_its_log() {
         assert!(text.contains("<<<<<<<"), "{text}");
         space.todone(&["fix", "c", "--abandon"]).code(0);
     }
+}
+
+/// A script that takes away what both sides hold has not made it; one that no side may keep may go.
+#[test]
+fn a_script_that_deletes_the_file_is_a_conflict() {
+    let space = space("rm lock");
+    let ran = space.run(&[]).code(4);
+    ran.says("not made anew").says("`rm lock` deleted `lock`, which both sides hold").says("log: ");
+    assert_eq!(space.status_of("c"), "conflicted");
+    let lock = space.report()["run"].as_str().expect("a name").to_owned();
+    assert_eq!(space.git(&["show", &format!("todone/{lock}:lock")]), "a\nb\n2");
+    // `b` changes the list and `c` deletes it.
+    space.board(
+        &board("rm lock", "")
+            .replace("echo c > parts/c; sh make-lock", "rm lock; echo c > parts/c"),
+    );
+    let ran = space.run(&["--new", "--only", "b", "--only", "c"]).code(5);
+    ran.says("made anew  by `rm lock`").says("`lock` deleted");
 }
 
 /// The culprit search merges parts of the wave: each has its own list.

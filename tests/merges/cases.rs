@@ -79,7 +79,15 @@ impl Case {
             let changes = objects.diff(trees[0], trees[1]).expect("a difference");
             let patch = todone::model::Patch { base, commit, tree: trees[1], changes };
             let (message, time) = (format!("{task}\n"), 1_700_000_000 + place as i64);
-            steps.push(Step { task, patch, message, author: None, time, history: false });
+            steps.push(Step {
+                task,
+                patch,
+                message,
+                author: None,
+                time,
+                history: false,
+                resolved: None,
+            });
         }
         steps
     }

@@ -3,9 +3,9 @@
 //! Knows no directory.
 
 use crate::event::{RunState, UnitState};
-use crate::git::ThreeWay;
+use crate::git::{Quarantine, ThreeWay};
 use crate::merge::{Merged, Step};
-use crate::model::{Change, Conflict, Mode, Oid, Outcome, TaskId};
+use crate::model::{Change, Conflict, Mode, Oid, Outcome, Strategy, TaskId};
 use crate::run::Error;
 use crate::run::integrate::{Texts, history, merger, step};
 use crate::run::slot::World;
@@ -48,7 +48,15 @@ fn on_tip(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, 
     let base = state.tip;
     match merged.steps.into_iter().next() {
         Some((_, Merged::Conflict(conflict))) => {
-            let changes = marked(world, state, &step, &conflict)?;
+            let mut changes = marked(world, state, &step, &conflict)?;
+            let mut settled = by_rules(world, state, &conflict)?;
+            // What a script would make is the person's to make: nobody runs it after them.
+            settled.retain(|change| {
+                let file = conflict.files.iter().find(|file| file.path == change.path);
+                file.is_some_and(|file| file.rule != Some(Strategy::Regenerate))
+            });
+            changes.retain(|change| settled.iter().all(|other| other.path != change.path));
+            changes.extend(settled);
             Ok(Content { base, changes, conflict: Some(*conflict) })
         }
         // What it met is gone since.
@@ -79,6 +87,27 @@ pub(in crate::run) fn marked(
         Err((tree, ..)) => tree,
     };
     let changes = quarantine.objects().diff(state.tip_tree, tree)?;
+    keep_blobs(world, &mut quarantine, &changes)?;
+    Ok(changes)
+}
+
+/// What rules make of the files of a conflict that they settle, with the blobs in the store.
+pub(in crate::run) fn by_rules(
+    world: &World,
+    state: &RunState,
+    conflict: &Conflict,
+) -> Result<Vec<Change>, Error> {
+    if conflict.files.iter().all(|file| file.rule.is_none()) {
+        return Ok(Vec::new());
+    }
+    let mut quarantine = world.repo.quarantine()?;
+    let changes = merger(world, state)?.settled(&mut quarantine, conflict)?;
+    keep_blobs(world, &mut quarantine, &changes)?;
+    Ok(changes)
+}
+
+/// Brings what these changes make of files into the store.
+fn keep_blobs(world: &World, quarantine: &mut Quarantine, changes: &[Change]) -> Result<(), Error> {
     let mut store = world.repo.objects()?;
     for entry in changes.iter().filter_map(|change| change.new) {
         if entry.mode != Mode::Submodule {
@@ -86,7 +115,7 @@ pub(in crate::run) fn marked(
             store.write_blob(&bytes)?;
         }
     }
-    Ok(changes)
+    Ok(())
 }
 
 /// What the side that is merged already is called in markers: the tasks that made it.
