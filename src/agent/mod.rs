@@ -14,6 +14,7 @@
 //! | `listen.rs` | what the lines of an agent add up to, and how it ended |
 //! | `trouble.rs` | what troubles an agent, read out of its words |
 //! | `result.rs` | the file in which a plain program may say what it used |
+//! | `bent.rs` | JSON in which one value is none |
 //! | `json.rs` | questions to a JSON value |
 //! | `shape.rs` | which JSON Schemas the models' services take |
 //! | `values.rs` | the variables and files that every task gets |
@@ -28,6 +29,7 @@
 mod acp;
 mod aider;
 mod around;
+mod bent;
 mod claude;
 mod codex;
 mod command;

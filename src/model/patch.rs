@@ -182,6 +182,15 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// A value of that file is not what it should be: it is passed over, all others count.
+    OddResult {
+        /// Its key, such as `usage.usd`; empty: it is no JSON, wherever it stands.
+        key: String,
+        /// What stands there, shortened.
+        found: String,
+        /// What should stand there.
+        wanted: String,
+    },
     /// A submodule that is not initialised in the worktree.
     SubmoduleAbsent {
         /// Where.

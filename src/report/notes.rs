@@ -48,6 +48,15 @@ pub fn note(note: &Note) -> String {
         Note::BadResult { reason } => {
             format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
         }
+        Note::OddResult { key, found, wanted } => {
+            let found = escape::line(found.as_bytes());
+            match key.is_empty() {
+                true => format!("in its result file `{found}` is no {wanted}: it counts as `null`"),
+                false => format!(
+                    "in its result file `{key}` is passed over: it is {found}, and should be {wanted}"
+                ),
+            }
+        }
         Note::SubmoduleAbsent { path } => {
             format!("submodule `{path}` is not initialised in the task's worktree")
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::{self, Ended, Heard, Listener, ResultFile, Spent};
 use crate::executor::{CommandSpec, Exit, How};
-use crate::model::{Note, Profile};
+use crate::model::Profile;
 
 use super::Secrets;
 
@@ -115,23 +115,26 @@ impl Ear {
 }
 
 /// What an agent with a command of its own wrote into its result file, if it wrote one.
-pub fn result(
-    scratch: &Path,
-    profile: &Profile,
-    secrets: &Secrets,
-    notes: &mut Vec<Note>,
-) -> Option<ResultFile> {
-    let bytes = std::fs::read(ResultFile::path(scratch)).ok()?;
-    // Nothing of it went through the supervisor, which takes secrets out.
-    let bytes = match secrets.finder() {
-        Some(finder) => finder.replaced(&bytes),
-        None => bytes,
+pub fn result(scratch: &Path, profile: &Profile, secrets: &Secrets) -> Option<ResultFile> {
+    let path = ResultFile::path(scratch);
+    let there = path.symlink_metadata().ok()?;
+    // A pipe would hold the reader up, and a link may lead to what the agent may not read.
+    let read = match there.is_file() {
+        false => Err("it is no plain file".to_owned()),
+        true => read_to(&path, ResultFile::MOST as u64 + 1).map_err(|fault| fault.to_string()),
     };
-    match ResultFile::read(&bytes, &profile.name) {
-        Ok(result) => Some(result),
-        Err(reason) => {
-            notes.push(Note::BadResult { reason });
-            None
-        }
-    }
+    Some(match read {
+        Err(reason) => ResultFile::unreadable(&profile.name, reason),
+        // Nothing of it went through the supervisor, which takes secrets out.
+        Ok(bytes) => match secrets.finder() {
+            Some(finder) => ResultFile::read(&finder.replaced(&bytes), &profile.name),
+            None => ResultFile::read(&bytes, &profile.name),
+        },
+    })
+}
+
+fn read_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

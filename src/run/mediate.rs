@@ -24,6 +24,8 @@ pub struct Mediated {
     pub spent: Mediation,
     /// How its command ended.
     pub exit: Exit,
+    /// What was noticed.
+    pub notes: Vec<Note>,
 }
 
 /// Turns what the needs of a task hand over into what it gets, in its slot before it begins there.
@@ -51,10 +53,10 @@ pub async fn mediate(
     let paper = (log, out.clone());
     let (exit, heard, over) = run_command(world, &job, &place, &launch, paper, tell, halt).await?;
     let result = match (&job.profile, &heard) {
-        // A file that can't be read tells nothing.
-        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets, &mut Vec::new()),
+        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets),
         _ => None,
     };
+    let notes = result.as_ref().map(|result| result.notes.clone()).unwrap_or_default();
     let said = Said::of(heard, result);
     let bytes = match &said.output {
         Some(text) => text.clone().into_bytes(),
@@ -75,7 +77,7 @@ pub async fn mediate(
         (handed, _) => handed,
     };
     let spent = Mediation { usage: said.usage, millis: exit.took.as_millis() as u64 };
-    Ok((lease, Mediated { handed, spent, exit }))
+    Ok((lease, Mediated { handed, spent, exit, notes }))
 }
 
 fn failed(reason: String) -> Failure {
@@ -90,7 +92,7 @@ fn not_begun(failure: Failure) -> Mediated {
         leaked: false,
     };
     let spent = Mediation::default();
-    Mediated { handed: Err(failed(failure.to_string())), spent, exit }
+    Mediated { handed: Err(failed(failure.to_string())), spent, exit, notes: Vec::new() }
 }
 
 /// What it said is what the task gets, whole or not at all.

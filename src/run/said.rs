@@ -28,7 +28,7 @@ impl Said {
             (Some(Heard { failure, text, usage, refused }), _) => {
                 Self { speaks: true, failure, output: Some(text), usage: Some(usage), refused }
             }
-            (None, Some(ResultFile { output, usage, failure })) => {
+            (None, Some(ResultFile { output, usage, failure, .. })) => {
                 Self { failure, output, usage: Some(usage), ..Self::default() }
             }
             (None, None) => Self::default(),

@@ -213,7 +213,7 @@ async fn in_slot(
             return not_started(&job, &tell, begun, failure, &tail).await;
         }
     };
-    let Ready { lease, seat, notes, leftover } = ready;
+    let Ready { lease, seat, mut notes, leftover } = ready;
     let session = follow::take_up(&mut job, lease.worktree());
     let (go, gone) = oneshot::channel();
     let told = tell.send(Tell::Ready {
@@ -250,6 +250,7 @@ async fn in_slot(
         let at = (lease, &place);
         let (back, done) = mediate(&world, &job, &transform, at, &tell, halt.clone()).await?;
         lease = back;
+        notes.extend(done.notes);
         share::less(&mut job.share, &done.spent);
         spent = Some(Box::new(done.spent));
         match done.handed {
@@ -286,12 +287,12 @@ async fn in_slot(
     );
     let (exit, heard, over) =
         run_command(&world, &job, &place, &launch, paper, &tell, halt.clone()).await?;
-    let mut notes = notes;
     notes.extend(unseen);
-    let result = match (&job.profile, &heard) {
-        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets, &mut notes),
+    let mut result = match (&job.profile, &heard) {
+        (Some(profile), None) => ear::result(&scratch.0, profile, &world.secrets),
         _ => None,
     };
+    notes.extend(result.iter_mut().flat_map(|result| std::mem::take(&mut result.notes)));
     brink::reach("task.ended");
     let mut said = Said::of(heard, result).of_session(session.is_some());
     if let Some(measure) = over {

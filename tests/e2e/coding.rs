@@ -225,4 +225,29 @@ fn a_command_may_say_in_a_file_what_it_used_and_how_it_failed() {
     board("{ no json", 0);
     space.run(&["--new"]).code(0).says("its result file can't be read");
     assert_eq!(space.read("got"), "noise\n");
+    // One value that can't be read hides no other: neither what it cost, nor that it failed.
+    board(
+        r#"{"usage": {"usd": 0.5, "input_tokens": "7", "output_tokens": NaN},
+            "failure": {"kind": "tired", "message": "no more"}}"#,
+        0,
+    );
+    space
+        .run(&["--new"])
+        .code(1)
+        .says("the agent failed: no more")
+        .says("in its result file `usage.input_tokens` is passed over: it is \"7\"")
+        .says("`NaN` is no JSON")
+        .says("`failure.kind` is passed over: it is \"tired\"");
+    let used = space.task("t")["usage"].clone();
+    assert_eq!(used["usd"].as_f64(), Some(0.5), "{used}");
+    assert!(used["input_tokens"].is_null() && used["output_tokens"].is_null(), "{used}");
+    // Torn while it told of a failure.
+    board(r#"{"failure": {"kind": "rate-li"#, 0);
+    space.run(&["--new"]).code(1).says("its result file speaks of a failure and can't be read");
+    // A pipe is not waited for.
+    space.board(
+        "[agent.own]\ncommand = [\"sh\", \"-c\", 'mkfifo \"$TODONE_RESULT_FILE\"']\n\
+         [[task]]\nid = \"t\"\nagent = \"own\"\n",
+    );
+    space.run(&["--new"]).code(0).says("its result file can't be read: it is no plain file");
 }
