@@ -217,6 +217,7 @@ fn every_kind() -> Vec<EventKind> {
             split: vec![id("b")],
             again: vec![id("a")],
             note: Some("again".to_owned()),
+            given: vec![(Pot::Run, None)],
         },
         EventKind::RebuildPlanned {
             from: None,

@@ -371,6 +371,14 @@ pub(super) fn budget(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Budget>
         time: more.duration("time", &c.vars).map(|time| time.as_millis() as u64),
     };
     let per_task = dollars("per_task");
+    // Less than a millionth is nothing.
+    let nothing = |usd: f64| usd >= 0.0 && micro(usd) == 0;
+    if let Some(found) = more.find("usd")
+        && super::value::number(found.value).is_some_and(nothing)
+    {
+        let hint = "give it something, or take it out: without it nothing is bounded".to_owned();
+        c.sink.hinted(found.value.span(), "with a budget of $0.00 nothing could start", hint);
+    }
     let names = view.value("budget").and_then(|value| value.get_ref().as_table());
     let known = names.into_iter().flatten().all(|(name, _)| more.key(name.get_ref()).is_some());
     if known && Measure::ALL.iter().all(|measure| more.find(measure.word()).is_none()) {

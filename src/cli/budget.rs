@@ -3,7 +3,7 @@
 //! Knows how they are spelt; the policy says what they mean.
 
 use crate::event::RunState;
-use crate::model::{Board, Budget, Measure, Pot, Prices, micro};
+use crate::model::{Board, Bounds, Budget, Measure, Pot, Prices, RunId, micro};
 use crate::policy::unpriced;
 
 use super::error::Failure;
@@ -72,13 +72,17 @@ pub(super) fn parse(text: &str) -> Result<Change, String> {
     Ok(Change { pot, key })
 }
 
-/// The budgets of a run after these changes, each once.
-pub(super) fn changed(state: &RunState, changes: &[Change]) -> Result<Vec<(Pot, Budget)>, Failure> {
-    let mut board = Board::clone(&state.board);
+/// What a board has of budgets after these changes, each pot once.
+pub(super) fn changed(
+    run: &RunId,
+    board: &Board,
+    changes: &[Change],
+) -> Result<Vec<(Pot, Budget)>, Failure> {
+    let mut board = Board::clone(board);
     let mut pots: Vec<Pot> = Vec::new();
     for Change { pot, key } in changes {
         let Some(place) = board.budget_at(pot) else {
-            return Err(Failure::usage(format!("the board of run {} has no {pot}", state.run)));
+            return Err(Failure::usage(format!("the board of run {run} has no {pot}")));
         };
         let budget = place.get_or_insert_default();
         match *key {
@@ -119,6 +123,42 @@ pub(super) fn with(board: &Board, budgets: &[(Pot, Budget)]) -> Board {
         }
     }
     board
+}
+
+/// The board as its file has it now, with what `--budget` allowed the run since; and what its file says
+/// where that differs. What was edited in the file since counts as it stands there.
+pub(super) fn keeping(state: &RunState, board: Board) -> (Board, Vec<(Pot, Option<Budget>)>) {
+    let (mut board, mut given) = (board, Vec::new());
+    for (pot, before) in &state.given {
+        let now = Board::clone(&state.board).budget_at(pot).and_then(|place| *place);
+        let Some(place) = board.budget_at(pot) else { continue };
+        let kept = match (now, *place) {
+            (now, file) if file == *before => now,
+            (Some(now), Some(file)) => Some(merged(before.unwrap_or_default(), now, file)),
+            (_, file) => file,
+        };
+        if kept != *place {
+            given.push((pot.clone(), std::mem::replace(place, kept)));
+        }
+    }
+    (board, given)
+}
+
+/// Of each key what the file has if it was edited there, else what holds by now.
+fn merged(before: Budget, now: Budget, file: Budget) -> Budget {
+    fn pick<T: PartialEq>(before: &T, now: T, file: T) -> T {
+        if file == *before { now } else { file }
+    }
+    let of = |measure| {
+        let [before, now, file] = [before, now, file].map(|budget| budget.bounds.of(measure));
+        pick(&before, now, file)
+    };
+    let [usd, tokens, time] = Measure::ALL.map(of);
+    Budget {
+        bounds: Bounds { usd, tokens, time },
+        per_task: pick(&before.per_task, now.per_task, file.per_task),
+        unknown: pick(&before.unknown, now.unknown, file.unknown),
+    }
 }
 
 /// A budget in dollars can't hold whom nobody can charge.

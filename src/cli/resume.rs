@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::event::RunState;
 use crate::git::Repo;
-use crate::model::{Board, Plan, RunId, TaskId};
+use crate::model::{Board, Budget, Plan, Pot, RunId, TaskId};
 use crate::report;
 use crate::run::{self, Branch, Journal, World};
 use crate::store::{Owner, Sqlite};
@@ -115,8 +115,9 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
         // The same: nothing is begun with a budget that could not hold.
         let repo = wiring::repo(global)?;
         let (_, state) = wiring::look(&repo, args.run.as_deref())?;
-        let budgets = budget::changed(&state, &args.budget)?;
-        let with = budget::with(&state.board, &budgets);
+        let goes_on = board.as_ref().map_or(&*state.board, |edited| &edited.board);
+        let budgets = budget::changed(&state.run, goes_on, &args.budget)?;
+        let with = budget::with(goes_on, &budgets);
         budget::refuse_unpriced(&with, &wiring::prices(&repo)?)?;
     }
     let branch = if args.rebuild { Branch::Again } else { Branch::AsLeft };
@@ -125,7 +126,7 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
     refuse_landed(open.journal.state(), "its branch is not made again")
         .or_else(|failure| if args.update || args.rebuild { Err(failure) } else { Ok(()) })?;
     match board {
-        Some((board, plan)) => update(&mut open, board, plan, telling)?,
+        Some(edited) => update(&mut open, edited, telling)?,
         None => {
             if args.rebuild {
                 super::drop::again(&open.world, &mut open.journal, Vec::new())?;
@@ -135,7 +136,8 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
             }
         }
     }
-    let budgets = budget::changed(open.journal.state(), &args.budget)?;
+    let state = open.journal.state();
+    let budgets = budget::changed(&state.run, &state.board, &args.budget)?;
     for (pot, budget) in budgets {
         run::rebudget(&mut open.journal, pot, budget)?;
     }
@@ -148,17 +150,26 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
     go_on(global, open, telling, &args.reports)
 }
 
+/// A board that a run can go on with.
+struct Edited {
+    board: Board,
+    plan: Plan,
+    /// The budgets that its file has otherwise.
+    given: Vec<(Pot, Option<Budget>)>,
+}
+
 /// The board as it is in its file now, if the run can go on with it.
 fn edited(
     global: &Global,
     repo: &Repo,
     state: &RunState,
     set: &[(String, String)],
-) -> Result<(Board, Plan), Failure> {
+) -> Result<Edited, Failure> {
     refuse_mending(state)?;
     let board = wiring::board_again(global, &state.board, set)?;
     refuse_unbuilt(&board)?;
     refuse_secrets(&board)?;
+    let (board, given) = budget::keeping(state, board);
     if !board.budgets().is_empty() {
         budget::refuse_unpriced(&board, &wiring::prices(repo)?)?;
     }
@@ -173,7 +184,7 @@ fn edited(
     // Whatever HEAD is by now: the run goes on from its own base.
     let based = Board { base: state.base.to_string(), ..board.clone() };
     run::preflight(repo, &based)?.map_err(|lacking| lacks(&lacking, "resume"))?;
-    Ok((board, plan))
+    Ok(Edited { board, plan, given })
 }
 
 /// A run does not begin again under the hands of a person.
@@ -188,9 +199,13 @@ fn refuse_mending(state: &RunState) -> Result<(), Failure> {
 }
 
 /// The run goes on with this board.
-fn update(open: &mut Open, board: Board, plan: Plan, telling: Telling) -> Result<(), Failure> {
+fn update(open: &mut Open, edited: Edited, telling: Telling) -> Result<(), Failure> {
+    let Edited { board, plan, given } = edited;
     let state = open.journal.state();
     let told = !telling.quiet && !telling.json;
+    if told && !given.is_empty() {
+        note(&format!("what `--budget` allowed still holds: {}", allowed(&board, &given)));
+    }
     if run::Difference::of(state, &board).is_none() && state.board.given == board.given {
         if told {
             note("the board is as the run has it");
@@ -202,7 +217,7 @@ fn update(open: &mut Open, board: Board, plan: Plan, telling: Telling) -> Result
         false => wiring::jobs(None, &board),
     };
     wiring::refit(&mut open.world, &board);
-    let found = run::update(&open.world, &mut open.journal, board, plan, jobs)?;
+    let found = run::update(&open.world, &mut open.journal, board, given, plan, jobs)?;
     if told {
         note(&format!("the run goes on with the edited board: {}", tale(&found)));
     }
@@ -212,6 +227,14 @@ fn update(open: &mut Open, board: Board, plan: Plan, telling: Telling) -> Result
 fn note(text: &str) {
     // It is only a remark.
     let _ = writeln!(anstream::stderr(), "note: {text}");
+}
+
+/// The budgets that hold though the file has others.
+fn allowed(board: &Board, given: &[(Pot, Option<Budget>)]) -> String {
+    let holds =
+        board.budgets().into_iter().filter(|(pot, _)| given.iter().any(|(of, _)| of == pot));
+    let words = holds.map(|(pot, budget)| format!("budget of {pot}: {}", budget.words()));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// What differs, in words.
@@ -237,10 +260,8 @@ fn tale(found: &run::Difference) -> String {
 /// The run goes on with its own copy of the board; what differs in the file is named.
 fn differs(global: &Global, state: &RunState) {
     let Some(file) = &state.board.file else { return };
-    let Ok(mut now) = wiring::board_again(global, &state.board, &[]) else { return };
-    if state.budgeted {
-        now = budget::with(&now, &state.board.budgets());
-    }
+    let Ok(now) = wiring::board_again(global, &state.board, &[]) else { return };
+    let (now, _) = budget::keeping(state, now);
     let found = run::Difference::of(state, &now);
     if found.is_none() {
         return;

@@ -306,10 +306,11 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
     let landed = matches!(state.land, crate::event::LandState::Landed { .. });
     let asked = state.board.land != LandPolicy::Never && state.into.is_some();
     let unlanded = state.tip != state.base && !landed && asked;
+    let (as_kept, _) = budget::keeping(&state, board.clone());
     let edited = verb.starts_with("run")
         && !state.has_landed
         && run::fixed(&state, board).is_none()
-        && !run::Difference::of(&state, board).is_none();
+        && !run::Difference::of(&state, &as_kept).is_none();
     let update = |failure: Failure| match edited {
         true => failure.hint(format!("take the edited board in: todone resume {run} --update")),
         false => failure,

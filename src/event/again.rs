@@ -144,7 +144,8 @@ impl RunState {
 
     /// The run begins again.
     pub(super) fn replan(&mut self, event: &EventKind) -> Result<(), String> {
-        let EventKind::Replanned { board, plan, jobs, kept, split, again, note } = event else {
+        let EventKind::Replanned { board, plan, jobs, kept, split, again, note, given } = event
+        else {
             return Err("BUG: this is another event".to_owned());
         };
         if self.has_landed {
@@ -159,7 +160,7 @@ impl RunState {
             let number = self.numbers.entry(id.clone()).or_default();
             *number = last.max(*number);
         }
-        self.budgeted = false;
+        self.given = given.iter().cloned().collect();
         (self.board, self.plan, self.jobs) = (Arc::new((**board).clone()), plan.clone(), *jobs);
         let wave_of = |task: &TaskId| plan.wave_of(task).filter(|_| kept.contains(task));
         for (id, mut unit) in std::mem::take(&mut self.units) {

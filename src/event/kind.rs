@@ -328,6 +328,9 @@ pub enum EventKind {
         /// What the user adds to the prompts of these.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
+        /// The budgets of that board that are not as its file has them (`--budget`), as they stand there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        given: Vec<(Pot, Option<Budget>)>,
     },
     /// The integration branch is made again in memory, and will move from `from` to `to`.
     RebuildPlanned {

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Conflict, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share, TaskId,
-    Unit, charges,
+    AttemptEnd, Charge, Conflict, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share,
+    SkipReason, TaskId, Unit, charges,
 };
 
 use super::LandRefusal;
@@ -210,6 +210,14 @@ impl UnitState {
         let conflict = Box::new(self.to_resolve()?.clone());
         self.resolve = false;
         Some(Outcome::Conflicted { conflict })
+    }
+
+    /// What it stays if its budget has no room for another attempt, and ended the last one already.
+    pub(super) fn still_without_budget(&self, reason: &SkipReason) -> Option<Outcome> {
+        let budget = matches!(reason, SkipReason::Budget { .. });
+        let failure =
+            self.last_end()?.failure.clone().filter(|failure| budget && failure.is_bound());
+        Some(Outcome::Failed { failure: failure? })
     }
 
     /// How the last attempt ended.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    AttemptEnd, Board, GateRun, Oid, Outcome, Plan, Remade, RunId, TaskId, Trespass, Unit,
+    AttemptEnd, Board, Budget, GateRun, Oid, Outcome, Plan, Pot, Remade, RunId, TaskId, Trespass,
+    Unit,
 };
 
 use super::again::Rebuild;
@@ -115,8 +116,8 @@ pub struct RunState {
     pub trespasses: Vec<Trespass>,
     /// Events of a newer todone.
     pub unknown: u64,
-    /// Whether a budget was changed since the board was read.
-    pub budgeted: bool,
+    /// The budgets that were changed since the board was read, as they stood in its file.
+    pub given: BTreeMap<Pot, Option<Budget>>,
 }
 
 impl RunState {
@@ -185,7 +186,7 @@ impl RunState {
             seq: event.seq,
             trespasses: Vec::new(),
             unknown: 0,
-            budgeted: false,
+            given: BTreeMap::new(),
         })
     }
 
@@ -311,8 +312,10 @@ impl RunState {
             }
             EventKind::Skipped { task, reason } => {
                 let unresolved = self.units.get_mut(task).and_then(UnitState::give_up_resolving);
+                let before = || self.units.get(task)?.still_without_budget(reason);
                 let skipped = || Outcome::Skipped { reason: reason.clone() };
-                self.finish(task, unresolved.unwrap_or_else(skipped))?;
+                let outcome = unresolved.or_else(before).unwrap_or_else(skipped);
+                self.finish(task, outcome)?;
             }
             EventKind::GateEnded(gate) => {
                 self.gate_ended(gate);
@@ -379,8 +382,8 @@ impl RunState {
             EventKind::Budgeted { pot, budget, tasks } => {
                 let board = Arc::make_mut(&mut self.board);
                 let place = board.budget_at(pot).ok_or_else(|| format!("there is no {pot}"))?;
-                *place = Some(*budget);
-                self.budgeted = true;
+                let before = place.replace(*budget);
+                self.given.entry(pot.clone()).or_insert(before);
                 self.put_back(tasks, None)?;
             }
             EventKind::Approved { tasks } => self.approve(tasks)?,

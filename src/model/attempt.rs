@@ -185,6 +185,13 @@ pub enum Failure {
     Lost,
 }
 
+impl Failure {
+    /// Whether a bound that was set for its agent ended it, of money, tokens, time or turns.
+    pub fn is_bound(&self) -> bool {
+        matches!(self, Self::Agent { kind: Trouble::Bound, .. })
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths = |list: &[RepoPath]| -> String {

@@ -134,6 +134,22 @@ pub struct Budget {
     pub unknown: bool,
 }
 
+impl Budget {
+    /// What it bounds, and what an attempt holds of it.
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        for measure in Measure::ALL {
+            let Some(most) = self.bounds.of(measure) else { continue };
+            words.push(match measure {
+                Measure::Time => format!("{} of agents' time", measure.say(most)),
+                _ => measure.say(most),
+            });
+        }
+        let each = self.per_task.map(|each| format!("{} for each attempt", Measure::Usd.say(each)));
+        words.into_iter().chain(each).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Whose budget it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "lowercase")]
@@ -421,13 +437,10 @@ impl Board {
         let mut lines = Vec::new();
         let mut late: Vec<&str> = Vec::new();
         for (pot, budget) in &budgets {
-            let mut bounds = Vec::new();
             for measure in Measure::ALL {
-                let Some(most) = budget.bounds.of(measure) else { continue };
-                bounds.push(match measure {
-                    Measure::Time => format!("{} of agents' time", measure.say(most)),
-                    _ => measure.say(most),
-                });
+                if budget.bounds.of(measure).is_none() {
+                    continue;
+                }
                 for profile in &used {
                     let name = profile.name.as_str();
                     let own = match pot {
@@ -442,7 +455,7 @@ impl Board {
                     }
                 }
             }
-            lines.push(format!("budget of {pot}: {}", bounds.join(", ")));
+            lines.push(format!("budget of {pot}: {}", budget.words()));
         }
         if !late.is_empty() {
             let names: Vec<String> = late.iter().map(|name| format!("`{name}`")).collect();

@@ -3,6 +3,7 @@
 //! Knows the commands that a user can type, not what they do.
 
 use crate::event::{LandRefusal, RunState};
+use crate::model::LandPolicy;
 
 use super::{summary, words};
 
@@ -82,16 +83,19 @@ pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
 pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
     let (run, branch) = (&state.run, words::quoted(words::branch(&state.branch)));
     let into = words::quoted(into(state));
-    let land = |what| (format!("todone land {run}"), what);
+    let whole = summary::whole(state);
+    // What is refused for something else would be for this next.
+    let merged = if whole || state.board.land == LandPolicy::Merged { "" } else { " --merged" };
+    let land = |what| (format!("todone land {run}{merged}"), what);
     match reason {
-        LandRefusal::Never => vec![land("move the branch to the result")],
-        LandRefusal::NotClean if state.tip == state.base => Vec::new(),
-        LandRefusal::NotClean if summary::whole(state) => {
-            vec![land("move the branch to the result")]
+        LandRefusal::Never | LandRefusal::NotClean if state.into.is_none() => {
+            vec![(format!("git switch -c NAME {branch}"), "give the result a branch of its own")]
         }
-        LandRefusal::NotClean => {
-            vec![(format!("todone land {run} --merged"), "land what is merged, without the rest")]
-        }
+        LandRefusal::Never | LandRefusal::NotClean if state.tip == state.base => Vec::new(),
+        LandRefusal::Never if whole => vec![land("move the branch to the result")],
+        LandRefusal::Never => vec![land("land what is merged, without the rest")],
+        LandRefusal::NotClean if whole => vec![land("move the branch to the result")],
+        LandRefusal::NotClean => vec![land("land what is merged, without the rest")],
         LandRefusal::Nothing => Vec::new(),
         LandRefusal::NoBranch => {
             vec![(format!("git switch -c NAME {branch}"), "give the result a branch of its own")]
@@ -103,7 +107,7 @@ pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
         ],
         LandRefusal::CheckedOut { worktree } => {
             vec![(
-                format!("todone -C {} land {run}", words::quoted(&words::shown(worktree))),
+                format!("todone -C {} land {run}{merged}", words::quoted(&words::shown(worktree))),
                 "land from there",
             )]
         }

@@ -2,9 +2,10 @@
 //!
 //! Knows the commands by name, not what they do.
 
-use crate::event::{LandState, RunState};
-use crate::model::{LandPolicy, Outcome, RunId, SkipReason, TaskId};
+use crate::event::{LandState, RunState, UnitState};
+use crate::model::{Bounds, LandPolicy, Measure, Outcome, Pot, Profile, SkipReason, TaskId};
 
+use super::budget::BudgetReport;
 use super::land::{self, Step};
 use super::summary::{self, Report};
 
@@ -37,10 +38,16 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         steps.extend(review(report));
     }
     if report.status != "running" {
-        steps.extend(spent(state, run));
+        steps.extend(spent(state, report));
     }
+    // The same again with the same budget would end the same way.
+    let bound = state.units.values().filter(|unit| ended_by_budget(unit)).count();
     let bad = [
-        (counts.failed, "@failed", "run what failed again, then what was skipped because of it"),
+        (
+            counts.failed.saturating_sub(bound),
+            "@failed",
+            "run what failed again, then what was skipped because of it",
+        ),
         (counts.conflicted, "@conflicted", "run these again, on top of what is merged now"),
         (counts.rejected, "@rejected", "run what was refused again"),
     ];
@@ -87,19 +94,76 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
     steps
 }
 
-/// How what a budget stopped goes on: with as much again.
-fn spent(state: &RunState, run: &RunId) -> Option<Step> {
-    let outcomes = state.units.values().filter_map(|unit| unit.outcome());
-    let reason = outcomes.chain(state.unexpanded.values()).find_map(|outcome| match outcome {
-        Outcome::Skipped { reason: SkipReason::Budget { pot, measure, most, .. } } => {
-            Some((pot, *measure, *most))
+/// How what budgets stopped goes on: with as much again of each.
+fn spent(state: &RunState, report: &Report) -> Option<Step> {
+    let mut more: Vec<(String, String)> = Vec::new();
+    let units = state.units.values();
+    let outcomes = units.filter_map(|unit| Some((&unit.unit.task, unit.outcome()?)));
+    for (task, outcome) in outcomes.chain(&state.unexpanded) {
+        let Outcome::Skipped { reason: SkipReason::Budget { pot, measure, most, .. } } = outcome
+        else {
+            continue;
+        };
+        more.push((pot.key(*measure), format!("+{}", measure.spell(*most))));
+        // The others that it draws on have no room either where nothing is left.
+        let profiles = state.board.task(task).map(|task| state.board.profiles_of(task));
+        for budget in report.budgets.iter().filter(|budget| budget.left <= 0.0) {
+            let of = |profile: &&Profile| Pot::all_of(task, &profile.name).contains(&budget.pot);
+            let most = bound(state, &budget.pot, budget.measure);
+            if let (true, Some(most)) = (profiles.iter().flatten().any(of), most) {
+                let measure = budget.measure;
+                more.push((budget.pot.key(measure), format!("+{}", measure.spell(most))));
+            }
         }
-        _ => None,
-    })?;
-    let (pot, measure, most) = reason;
-    let command =
-        format!("todone resume {run} --budget {}=+{}", pot.key(measure), measure.spell(most));
-    Some((command, "allow so much more, and do what the budget stopped"))
+    }
+    more.extend(state.units.values().filter_map(|unit| narrow(state, report, unit)));
+    more.sort();
+    more.dedup_by(|one, other| one.0 == other.0);
+    let each = more.iter().map(|(key, amount)| format!(" --budget {key}={amount}"));
+    let command = format!("todone resume {}{}", report.run, each.collect::<String>());
+    (!more.is_empty()).then_some((command, "allow so much more, and do what the budget stopped"))
+}
+
+/// The budget that ended an attempt at this unit, and what would give the next one more: `usd` and `+5`.
+fn narrow(state: &RunState, report: &Report, unit: &UnitState) -> Option<(String, String)> {
+    let last = unit.attempts.last().filter(|_| ended_by_budget(unit))?;
+    let share = last.share.as_ref()?;
+    let spend = last.charges().last()?.spend;
+    let used_up =
+        |measure: &Measure| share.most.of(*measure).is_some_and(|most| spend.of(*measure) >= most);
+    let measure = Measure::ALL
+        .into_iter()
+        .find(used_up)
+        .or_else(|| Measure::ALL.into_iter().find(|measure| share.most.of(*measure).is_some()))?;
+    let pots = Pot::all_of(&unit.unit.task, &share.profile);
+    let said = |pot: &&Pot| {
+        let budget = state.board.budgets().into_iter().find(|(of, _)| of == *pot)?.1;
+        budget.per_task.filter(|_| measure == Measure::Usd)
+    };
+    // What each attempt may spend was said; more of the whole would change nothing.
+    if let Some((pot, each)) = pots.iter().rev().find_map(|pot| Some((pot, said(&pot)?))) {
+        let key = pot.key(measure).replace("usd", "per_task");
+        return Some((key, measure.spell(each.saturating_mul(2))));
+    }
+    let of = |budget: &&BudgetReport| budget.measure == measure && pots.contains(&budget.pot);
+    let tight =
+        report.budgets.iter().filter(of).min_by(|one, other| one.left.total_cmp(&other.left));
+    let pot = &tight?.pot;
+    let most = bound(state, pot, measure)?;
+    Some((pot.key(measure), format!("+{}", measure.spell(most))))
+}
+
+/// What may be spent of a budget.
+fn bound(state: &RunState, pot: &Pot, measure: Measure) -> Option<u64> {
+    let budgets = state.board.budgets();
+    budgets.iter().find(|(of, _)| of == pot)?.1.bounds.of(measure)
+}
+
+/// Whether a unit failed because an attempt came to the end of its share of a budget.
+fn ended_by_budget(unit: &UnitState) -> bool {
+    let held = unit.attempts.last().and_then(|last| last.share.as_ref());
+    let bounded = held.is_some_and(|share| share.most != Bounds::default());
+    bounded && matches!(unit.outcome(), Some(Outcome::Failed { failure }) if failure.is_bound())
 }
 
 /// Whether the run would land if it were tried.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{EventKind, RunState, UnitState, UnitStatus};
-use crate::model::{Board, Failure, Oid, Outcome, Plan, Task, TaskId, keys};
+use crate::model::{Board, Budget, Failure, Oid, Outcome, Plan, Pot, Task, TaskId, keys};
 
 use super::rebuild::begin_again;
 use super::{Error, Journal, World};
@@ -100,11 +100,13 @@ pub fn fixed(state: &RunState, new: &Board) -> Option<(&'static str, String, Str
     all.into_iter().find(|(_, old, new)| old != new)
 }
 
-/// The run begins again with this board; what is the same in it keeps what it did.
+/// The run begins again with this board; what is the same in it keeps what it did. `given` are the budgets
+/// that its file has otherwise.
 pub fn update(
     world: &World,
     journal: &mut Journal,
     board: Board,
+    given: Vec<(Pot, Option<Budget>)>,
     plan: Plan,
     jobs: u32,
 ) -> Result<Difference, Error> {
@@ -117,8 +119,8 @@ pub fn update(
     }
     let (kept, split) = (difference.kept.clone(), difference.split.clone());
     let board = Box::new(board);
-    let event = EventKind::Replanned { board, plan, jobs, kept, split, again, note: None };
-    journal.record(event)?;
+    let note = None;
+    journal.record(EventKind::Replanned { board, plan, jobs, kept, split, again, note, given })?;
     begin_again(world, journal)?;
     Ok(difference)
 }
@@ -155,7 +157,8 @@ pub fn redo(
     let kept = kept.filter(|task| !anew.contains(task)).collect();
     let (board, plan, jobs) = (Box::new((*state.board).clone()), state.plan.clone(), state.jobs);
     let split = Vec::new();
-    journal.record(EventKind::Replanned { board, plan, jobs, kept, split, again, note })?;
+    let given = state.given.clone().into_iter().collect();
+    journal.record(EventKind::Replanned { board, plan, jobs, kept, split, again, note, given })?;
     begin_again(world, journal)
 }
 

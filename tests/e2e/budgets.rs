@@ -329,3 +329,139 @@ fn plans_and_headers_say_what_bounds_the_agents() {
     space.board("[[task]]\nid = \"t\"\nrun = \"true\"\n");
     plan().says_not("budget");
 }
+
+#[test]
+fn an_edited_board_keeps_what_the_command_line_allowed() {
+    let space = Space::new(&[("x", "")]);
+    let board = |budget: &str, last: &str| {
+        let tasks: String = ["a", "b"].map(|id| task(id, "\"usd\": 0.4")).concat();
+        space.board(&format!("budget = {{ {budget} }}\n{PAYS}{tasks}{last}"));
+    };
+    let more = |id: &str| format!("[[task]]\nid = {id:?}\nrun = \"echo > {id}\"\n");
+    board("usd = 0.5, time = \"1h\"", "");
+    space.run(&["--jobs", "1"]).code(1).says("skipped   b: budget");
+    space.todone_landing(&["resume", "--budget", "usd=+0.5"], "main").code(0);
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let budget = |place: usize| space.report()["budgets"][place]["most"].as_f64();
+    // What was edited elsewhere changes no budget.
+    board("usd = 0.5, time = \"1h\"", &more("c"));
+    space
+        .todone_landing(&["resume", "--update"], "main")
+        .code(0)
+        .says("what `--budget` allowed still holds: budget of the run: $1.00, 1h of agents' time")
+        .says("new: c");
+    assert_eq!(budget(0), Some(1.0));
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    // Nor does it when the run begins again otherwise, or a second time.
+    space.todone_landing(&["retry", "c"], "main").code(0).says_not("differs now");
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    space
+        .todone_landing(&["resume", "--update"], "main")
+        .code(0)
+        .says("the board is as the run has it");
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    // What the file says anew holds; the rest is kept. More can be allowed at the same time.
+    board("usd = 0.5, time = \"2h\"", &format!("{}{}", more("c"), task("d", "\"usd\": 0.4")));
+    space
+        .todone_landing(&["resume", &run, "--update", "--budget", "usd=+0.5"], "main")
+        .code(0)
+        .says("budget of the run: $1.00, 2h of agents' time");
+    assert_eq!((budget(0), budget(1)), (Some(1.5), Some(7_200_000.0)));
+    space.todone_landing(&["land", "--undo"], "main").code(0);
+    board("usd = 3, time = \"2h\"", &format!("{}{}", more("c"), task("d", "\"usd\": 0.4")));
+    space.todone_landing(&["resume", "--update"], "main").code(0).says_not("still holds");
+    assert_eq!(budget(0), Some(3.0));
+}
+
+#[test]
+fn several_budgets_are_raised_by_one_command() {
+    let space = Space::new(&[("x", "")]);
+    let own = |id: &str| task(id, "\"usd\": 0.4, \"input_tokens\": 5, \"output_tokens\": 5");
+    let [a, b] = ["a", "b"].map(own);
+    space.board(&format!("budget = {{ usd = 0.4 }}\n{PAYS}budget = {{ tokens = 10 }}\n{a}{b}"));
+    space.run(&["--jobs", "1"]).code(1).says("--budget agent.pays.tokens=+10 --budget usd=+0.4 ");
+    let more = ["--budget", "agent.pays.tokens=+10", "--budget", "usd=+0.4"];
+    space.todone_landing(&[&["resume"], &more[..]].concat(), "main").code(0);
+    let budgets = space.report()["budgets"].clone();
+    let most: Vec<f64> = (0..2).filter_map(|place| budgets[place]["most"].as_f64()).collect();
+    assert_eq!(most, [0.8, 20.0], "{budgets:#}");
+}
+
+#[test]
+fn what_failed_by_its_budget_stays_failed_while_there_is_no_room() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+land = "never"
+budget = { usd = 1 }
+[agent.other]
+command = ["true"]
+budget = { tokens = 10 }
+[agent.open]
+kind = "opencode"
+command = ["sh", "-c", '''
+echo '{"type":"text","sessionID":"s","part":{"text":"working"}}'
+if test -e "$TODONE_BOARD_DIR/again"; then
+  echo '{"type":"step_finish","sessionID":"s","part":{"reason":"stop","cost":0.2,"tokens":{"input":1,"output":1}}}'
+  exit 0
+fi
+echo '{"type":"step_finish","sessionID":"s","part":{"reason":"tool-calls","cost":1.2,"tokens":{"input":1,"output":1}}}'
+exec sleep 1000''', "agent"]
+[[task]]
+id = "t"
+agent = "open"
+prompt = "x"
+[[task]]
+id = "made"
+run = "echo > made"
+"#,
+    );
+    let failed = |ran: crate::space::Ran| {
+        ran.code(1).says("it used up its share of the budget").says_not("@failed");
+        let task = space.task("t");
+        assert_eq!((task["status"].as_str(), &task["attempts"]), (Some("failed"), &1.into()));
+        // Landing would refuse a run that is not whole.
+        let said = space.todone(&["report"]).code(0);
+        let land =
+            said.out.lines().find(|line| line.contains("todone land")).expect("a way").to_owned();
+        assert!(land.contains(" --merged "), "{land}");
+        said.says("--budget usd=+");
+    };
+    failed(space.run(&[]));
+    // Neither what says nothing of budgets, nor too little, nor another budget changes how it ended.
+    failed(space.todone(&["resume"]));
+    failed(space.todone(&["resume", "--budget", "usd=+0.1"]));
+    failed(space.todone(&["resume", "--budget", "agent.other.tokens=+1"]));
+    failed(space.todone(&["retry", "t"]));
+    failed(space.todone(&["resume", "--update"]));
+    std::fs::write(space.path("again"), "").expect("written");
+    space.todone(&["resume", "--budget", "usd=+5"]).code(0);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    space.todone(&["report"]).code(0).says(&format!("todone land {run}  "));
+    space.todone_landing(&["land", &run], "main").code(0);
+}
+
+#[test]
+fn what_each_attempt_holds_is_told_and_can_be_raised() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+budget = { usd = 3, per_task = 0.5 }
+[agent.open]
+kind = "opencode"
+command = ["sh", "-c", '''
+echo '{"type":"text","sessionID":"s","part":{"text":"working"}}'
+echo '{"type":"step_finish","sessionID":"s","part":{"reason":"tool-calls","cost":0.6,"tokens":{"input":1,"output":1}}}'
+exec sleep 1000''', "agent"]
+[[task]]
+id = "t"
+agent = "open"
+prompt = "x"
+"#,
+    );
+    let told = "budget of the run: $3.00, $0.5000 for each attempt";
+    let board = space.path("board.toml");
+    space.todone(&["plan", board.to_str().expect("a name")]).code(0).says(told);
+    space.run(&[]).code(1).says(told).says("--budget per_task=1 ");
+}
