@@ -1,6 +1,7 @@
 //! What of the user's repository no task may change: looked at cheaply, compared, kept, put back.
 //!
-//! Knows no task. A look costs a few system calls as long as nothing has changed.
+//! Knows no task. As long as nothing has changed, a look costs a system call for each loose ref and
+//! a glance one for each folder of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +17,7 @@ use super::{Error, Expect, RefUpdate, Repo};
 
 /// What a file is like without reading it: times in nanoseconds, size, inode.
 type Stamp = (i64, i64, i64, i64, u64, u64);
-type Stamps = BTreeMap<PathBuf, Stamp>;
+type Stamped = BTreeMap<PathBuf, Stamp>;
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,22 @@ struct State {
 #[derive(Debug)]
 pub struct Witness {
     repo: Repo,
-    known: Option<(Stamps, State)>,
+    known: Option<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stamps: Stamps,
+    state: State,
+}
+
+/// What files and folders are like.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamps {
+    files: Stamped,
+    loose: Stamped,
+    /// Those of loose refs: git writes a ref beside itself and renames it, which is seen here.
+    folders: Stamped,
 }
 
 /// The file in which todone notes the branches that it moves itself.
@@ -45,34 +61,50 @@ impl Witness {
         Self { repo: repo.clone(), known: None }
     }
 
+    /// Whether a look may find something: false only if nothing has changed but, maybe, the content
+    /// of a loose ref that was written in place, as git never does.
+    pub fn glance(&self) -> bool {
+        self.known.as_ref().is_none_or(|known| {
+            let mut folders = Stamped::new();
+            known.stamps.folders.keys().for_each(|path| stamp(path, &mut folders));
+            folders != known.stamps.folders || self.files() != known.stamps.files
+        })
+    }
+
     /// What changed since the last look, but for what todone itself moved. What was there before is
     /// kept by refs that begin with `keep`.
     pub fn look(&mut self, keep: &str) -> Result<Vec<Shift>, Error> {
         let stamps = self.stamps();
-        if self.known.as_ref().is_some_and(|(known, _)| *known == stamps) {
+        if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
         }
-        let now = State::read(&self.repo)?;
-        let Some((_, before)) = self.known.replace((stamps, now.clone())) else {
+        let state = State::read(&self.repo)?;
+        let Some(before) = self.known.replace(Known { stamps, state: state.clone() }) else {
             return Ok(Vec::new());
         };
-        let mut shifts = self.compared(&before, &now)?;
+        let mut shifts = self.compared(&before.state, &state)?;
         if !shifts.is_empty() {
-            self.keep(&before, keep, &mut shifts)?;
+            self.keep(&before.state, keep, &mut shifts)?;
         }
         Ok(shifts)
     }
 
     fn stamps(&self) -> Stamps {
-        let mut stamps = Stamps::new();
+        let refs = self.repo.common_dir().join("refs");
+        let (mut loose, mut folders) = (Stamped::new(), Stamped::new());
+        walk(&refs, &[refs.join("todone")], &mut folders, &mut loose);
+        Stamps { files: self.files(), loose, folders }
+    }
+
+    fn files(&self) -> Stamped {
+        let mut files = Stamped::new();
         let common = self.repo.common_dir();
         for file in ["packed-refs", "config", "logs/refs/stash", "reftable/tables.list"] {
-            stamp(&common.join(file), &mut stamps);
+            stamp(&common.join(file), &mut files);
         }
-        stamp(&self.repo.git_dir().join("HEAD"), &mut stamps);
-        walk(&common.join("hooks"), &[], &mut stamps);
-        walk(&common.join("refs"), &[common.join("refs/todone")], &mut stamps);
-        stamps
+        stamp(&self.repo.git_dir().join("HEAD"), &mut files);
+        walk(&common.join("hooks"), &[], &mut Stamped::new(), &mut files);
+        files
     }
 
     fn compared(&self, before: &State, now: &State) -> Result<Vec<Shift>, Error> {
@@ -251,7 +283,7 @@ fn moved_by_us(moves: &str, name: &str, old: Option<&Oid>, new: Option<&Oid>) ->
     false
 }
 
-fn stamp(path: &Path, stamps: &mut Stamps) {
+fn stamp(path: &Path, stamps: &mut Stamped) {
     if let Ok(there) = fs::symlink_metadata(path) {
         let times = (there.mtime(), there.mtime_nsec(), there.ctime(), there.ctime_nsec());
         let stamp = (times.0, times.1, times.2, times.3, there.size(), there.ino());
@@ -259,15 +291,17 @@ fn stamp(path: &Path, stamps: &mut Stamps) {
     }
 }
 
-fn walk(dir: &Path, but: &[PathBuf], stamps: &mut Stamps) {
+fn walk(dir: &Path, but: &[PathBuf], folders: &mut Stamped, files: &mut Stamped) {
+    // Before its entries: one that comes meanwhile is seen by the next look.
+    stamp(dir, folders);
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if but.contains(&path) {
             continue;
         }
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk(&path, but, stamps),
-            _ => stamp(&path, stamps),
+            Ok(kind) if kind.is_dir() => walk(&path, but, folders, files),
+            _ => stamp(&path, files),
         }
     }
 }
@@ -371,5 +405,77 @@ impl Repo {
             Thing::Config => file("config"),
             Thing::Hook { name } => file(&format!("hooks/{name}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a glance and then a look say after `deed`, on a repository with a branch `loose/one`.
+    fn after(deed: impl Fn(&Repo, Oid)) -> (bool, usize) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let call = super::super::guard::call().dir(dir.path()).env("GIT_CONFIG_NOSYSTEM", "1");
+        output(call.env("GIT_CONFIG_GLOBAL", "/dev/null").args(["init", "-q"])).expect("made");
+        let repo = Repo::discover(dir.path()).expect("found");
+        let tree = output(repo.git().args(["write-tree"])).expect("a tree");
+        let tree: String = String::from_utf8_lossy(tree.trim_ascii()).into_owned();
+        let commit = |message| {
+            let call = repo.git().args(["-c", "user.name=T", "-c", "user.email=t@t"]);
+            let oid = output(call.args(["commit-tree", "-m", message, &tree])).expect("a commit");
+            Oid::from_hex(oid.trim_ascii()).expect("an id")
+        };
+        let (one, two) = (commit("one"), commit("two"));
+        output(repo.git().args(["update-ref", "refs/heads/loose/one", &one.to_string()]))
+            .expect("made");
+        let mut witness = Witness::new(&repo);
+        assert!(witness.glance(), "nothing is known");
+        assert_eq!(witness.look("refs/todone/r/saved/").expect("seen"), []);
+        deed(&repo, two);
+        (witness.glance(), witness.look("refs/todone/r/saved/").expect("seen").len())
+    }
+
+    fn git(repo: &Repo, args: &[&str]) {
+        output(repo.git().args(args)).expect("done");
+    }
+
+    #[test]
+    fn a_glance_sees_whatever_git_does() {
+        assert_eq!(after(|_, _| ()), (false, 0));
+        let set = |name: &'static str| {
+            move |repo: &Repo, oid: Oid| git(repo, &["update-ref", name, &oid.to_string()])
+        };
+        assert_eq!(after(set("refs/heads/loose/one")), (true, 1), "moved");
+        assert_eq!(after(set("refs/heads/loose/two")), (true, 1), "new beside another");
+        assert_eq!(after(set("refs/heads/very/deep/down")), (true, 1), "new in a new folder");
+        assert_eq!(after(|repo, _| git(repo, &["branch", "-D", "loose/one"])), (true, 1));
+        assert_eq!(after(|repo, _| git(repo, &["config", "a.b", "c"])), (true, 1));
+        assert_eq!(after(|repo, _| git(repo, &["pack-refs", "--all"])), (true, 0), "the same");
+    }
+
+    #[test]
+    fn a_glance_is_not_woken_by_refs_of_todone() {
+        let first = |repo: &Repo, oid: Oid| {
+            git(repo, &["update-ref", "refs/todone/r/attempt/a/1", &oid.to_string()]);
+        };
+        // The folder of them all is new once.
+        assert_eq!(after(first), (true, 0));
+        let second = |repo: &Repo, oid: Oid| {
+            first(repo, oid);
+            let mut witness = Witness::new(repo);
+            witness.look("refs/todone/r/saved/").expect("seen");
+            git(repo, &["update-ref", "refs/todone/r/attempt/b/1", &oid.to_string()]);
+            assert!(!witness.glance());
+        };
+        assert_eq!(after(second).1, 0);
+    }
+
+    #[test]
+    fn a_look_sees_what_was_written_in_place() {
+        let deed = |repo: &Repo, oid: Oid| {
+            let path = repo.common_dir().join("refs/heads/loose/one");
+            fs::write(path, format!("{oid}\n")).expect("written");
+        };
+        assert_eq!(after(deed), (false, 1));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Knows no events: it answers who ran between two looks, and what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::git::{Repo, Witness};
 use crate::model::{TaskId, Trespass};
@@ -18,38 +19,131 @@ pub struct Lookout {
 struct Inner {
     witness: Witness,
     keep: String,
+    pace: Pace,
     live: BTreeMap<TaskId, u32>,
+    /// Whoever ran since the last look.
+    since: BTreeSet<TaskId>,
 }
 
 impl Lookout {
     /// Keeps what was there before a change by refs that begin with `keep`.
     pub fn new(repo: &Repo, keep: String) -> Self {
-        let (witness, live) = (Witness::new(repo), BTreeMap::new());
-        Self { inner: Arc::new(Mutex::new(Inner { witness, keep, live })) }
+        let inner = Inner {
+            witness: Witness::new(repo),
+            keep,
+            pace: Pace::default(),
+            live: BTreeMap::new(),
+            since: BTreeSet::new(),
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// A task is about to begin. What changed while nobody ran was the user's doing.
     pub fn enter(&self, task: &TaskId) -> Option<Trespass> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = inner.look();
+        let alone = inner.live.is_empty();
+        let found = inner.look(alone);
         *inner.live.entry(task.clone()).or_default() += 1;
+        inner.since.insert(task.clone());
         found
     }
 
     /// A task has ended.
     pub fn leave(&self, task: &TaskId) -> Option<Trespass> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = inner.look();
         inner.live.remove(task);
-        found
+        let last = inner.live.is_empty();
+        inner.look(last)
     }
 }
 
 impl Inner {
-    fn look(&mut self) -> Option<Trespass> {
+    /// Looks, unless looks come too dear for now and nothing is to be seen at a glance.
+    fn look(&mut self, must: bool) -> Option<Trespass> {
+        let begin = Instant::now();
+        if !must && !self.pace.due(begin) && !self.witness.glance() {
+            return None;
+        }
         // To look is no reason to fail: what can't be seen now is seen by the next look.
         let shifts = self.witness.look(&self.keep).unwrap_or_default();
-        let tasks: Vec<TaskId> = self.live.keys().cloned().collect();
+        let end = Instant::now();
+        self.pace.took(begin, end);
+        let live = self.live.keys().cloned().collect();
+        let tasks: Vec<TaskId> = std::mem::replace(&mut self.since, live).into_iter().collect();
         (!shifts.is_empty() && !tasks.is_empty()).then_some(Trespass { tasks, shifts })
+    }
+}
+
+/// How often to look: in a repository with thousands of loose refs a look takes longer than many a
+/// task, so that looks take a twentieth of the time at most.
+#[derive(Debug, Default)]
+struct Pace {
+    next: Option<Instant>,
+}
+
+impl Pace {
+    fn due(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| next <= now)
+    }
+
+    fn took(&mut self, begin: Instant, end: Instant) {
+        self.next = Some(end + (end - begin) * 20);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn task(name: &str) -> TaskId {
+        TaskId::for_board(name).expect("an id")
+    }
+
+    /// Between two looks `short` began and ended; what was done in place meanwhile may be its work,
+    /// and that of `long`, but not of `gone`, which had ended before.
+    #[test]
+    fn whoever_ran_since_the_last_look_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = |args: &[&str]| {
+            let mut git = std::process::Command::new("git");
+            git.args(["-c", "user.name=T", "-c", "user.email=t@t"]).args(args);
+            git.current_dir(dir.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+            let said = git.env_remove("GIT_DIR").output().expect("git runs");
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            String::from_utf8_lossy(&said.stdout).trim().to_owned()
+        };
+        run(&["init", "-q", "-b", "main"]);
+        run(&["commit", "-q", "--allow-empty", "-m", "one"]);
+        let other = run(&["commit-tree", "-m", "two", "HEAD^{tree}"]);
+        let repo = Repo::discover(dir.path()).expect("found");
+        let lookout = Lookout::new(&repo, "refs/todone/r/saved/".to_owned());
+        let hold = || {
+            let next = Instant::now() + Duration::from_hours(1);
+            lookout.inner.lock().expect("free").pace.next = Some(next);
+        };
+        assert_eq!(lookout.enter(&task("gone")), None);
+        assert_eq!(lookout.leave(&task("gone")), None);
+        assert_eq!(lookout.enter(&task("long")), None);
+        hold();
+        assert_eq!(lookout.enter(&task("short")), None);
+        std::fs::write(dir.path().join(".git/refs/heads/main"), format!("{other}\n"))
+            .expect("written");
+        assert_eq!(lookout.leave(&task("short")), None, "not looked at yet");
+        let found = lookout.leave(&task("long")).expect("the last one looks");
+        assert_eq!(found.tasks, [task("long"), task("short")]);
+        assert_eq!(found.shifts.len(), 1);
+    }
+
+    #[test]
+    fn looks_take_a_twentieth_of_the_time() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut pace = Pace::default();
+        assert!(pace.due(start));
+        pace.took(at(0), at(10));
+        assert!(!pace.due(at(209)));
+        assert!(pace.due(at(210)));
     }
 }
