@@ -56,6 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("minreq", &["cli"]),
     ("petgraph", &["plan"]),
     ("rusqlite", &["store"]),
+    ("saphyr_parser", &["board"]),
     ("schemars", &["board"]),
     ("tokio", &["executor", "bridge", "run", "serve", "cli"]),
     ("toml", &["board"]),

@@ -51,6 +51,20 @@ proptest! {
     }
 
     #[test]
+    fn agent_files(text in mangled(samples("agent-files", ".md"))) {
+        let file = todone::board::AgentFile {
+            path: "/a.md".into(),
+            name: "a.md".to_owned(),
+            bytes: Ok(text),
+        };
+        for found in todone::board::agent_files(&[file]) {
+            if let Some(faults) = found.faults {
+                prop_assert!(!faults.to_string().is_empty());
+            }
+        }
+    }
+
+    #[test]
     fn events_of_runs(text in mangled(events())) {
         if let Ok(event) = serde_json::from_slice::<Event>(&text) {
             let again = serde_json::to_vec(&event).expect("what was read can be written");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use todone::board::{AgentFile, agent_files};
+
 /// The text between two markers.
 fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
     let start = text.find(from).unwrap_or_else(|| panic!("{from} is missing")) + from.len();
@@ -30,11 +32,22 @@ fn the_table_of_keys_is_that_of_the_board() {
 fn every_board_of_the_readme_is_good() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = std::fs::read_to_string(&path).expect("the README");
+    let files: Vec<AgentFile> = text
+        .split("```markdown\n")
+        .skip(1)
+        .map(|block| AgentFile {
+            path: "/.claude/agents/README.md".into(),
+            name: "README".to_owned(),
+            bytes: Ok(block.as_bytes()[..block.find("```").expect("an end")].to_vec()),
+        })
+        .collect();
+    let files = agent_files(&files);
+    assert!(!files.is_empty());
     let mut count = 0;
     for block in text.split("```toml\n").skip(1) {
         let board = &block[..block.find("```").expect("an end")];
-        let read =
-            todone::board::read(board.as_bytes(), "README", Path::new("/"), &Default::default());
+        let (root, vars) = (Path::new("/"), Default::default());
+        let read = todone::board::read_with(board.as_bytes(), "README", root, &vars, &files);
         let read = read.unwrap_or_else(|faults| panic!("{faults}"));
         assert!(read.unbuilt.is_empty(), "{:?}", read.unbuilt);
         count += 1;

@@ -43,9 +43,15 @@ impl Adapter for Claude {
             argv.push("--allowedTools".into());
             argv.extend(tools);
         }
-        if profile.permissions == Permissions::Read {
+        let reads = profile.permissions == Permissions::Read;
+        let writers = WRITERS.iter().filter(|_| reads).map(|tool| (*tool).to_owned());
+        let never: Vec<String> = writers.chain(profile.tools.never.iter().cloned()).collect();
+        if !never.is_empty() {
             argv.push("--disallowedTools".into());
-            argv.extend(WRITERS.iter().map(Into::into));
+            argv.extend(never.iter().map(Into::into));
+        }
+        if let Some(only) = &profile.tools.only {
+            argv.extend(["--tools".into(), built_in(only).into()]);
         }
         argv.extend(["--permission-mode", mode].map(Into::into));
         argv.extend(["--output-format", "stream-json", "--verbose"].map(Into::into));
@@ -90,6 +96,19 @@ impl Adapter for Claude {
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
         read(so_far, &parsed(line)?)
     }
+}
+
+/// What `--tools` takes: its own tools alone, without what is said of their use. Those of servers are
+/// there, and may be used as far as they are allowed.
+fn built_in(only: &[String]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for tool in only.iter().filter(|tool| !tool.starts_with("mcp__")) {
+        let name = tool.split('(').next().unwrap_or(tool).trim();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(",")
 }
 
 /// A line of this shape, which Qwen Code speaks as well.

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agent_file::FoundAgent;
 use super::check::Checker;
-use super::fault::quote;
+use super::fault::{Span, quote};
 use super::keys::AGENT;
 use super::settings::{budget, env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
@@ -18,10 +19,18 @@ const GIVEN: [ProfileKind; 4] =
 /// How many agents of one profile work at once if it does not say.
 const AT_ONCE: u32 = 4;
 
-/// Every profile that a task may name.
-pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<String, Profile> {
+/// Every profile that a task may name: those declared, before those of agent files, which change
+/// nothing about the names that are todone's own.
+pub(super) fn agents(
+    board: &View<'_, '_>,
+    files: &[FoundAgent],
+    c: &mut Checker<'_>,
+) -> BTreeMap<String, Profile> {
     let table = board.value("agent").and_then(|value| value.get_ref().as_table());
     let mut agents = BTreeMap::new();
+    for file in files {
+        agents.insert(file.profile.name.clone(), file.profile.clone());
+    }
     for kind in GIVEN {
         let profile = Profile { max: Some(AT_ONCE), ..Profile::new(kind.word(), kind.clone()) };
         agents.insert(kind.word().to_owned(), profile);
@@ -31,44 +40,7 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
         let Some(table) = value.get_ref().as_table() else { continue };
         let view = View::new(table, AGENT);
         let name_text = name.get_ref().to_string();
-        let kind = view.raw("kind").map_or(ProfileKind::Command, |kind| ProfileKind::named(&kind));
-        if kind == ProfileKind::Command && view.find("command").is_none() {
-            let message = format!("agent {} has no `command`", quote(&name_text));
-            let named = ProfileKind::named(&name_text);
-            let hint = if ProfileKind::AGENTS.contains(&named) {
-                format!("give it a `command`, or `kind = {name_text:?}`")
-            } else {
-                "such as `command = [\"my-agent\", \"{{ prompt }}\"]`".to_owned()
-            };
-            c.sink.hinted(name.span(), message, hint);
-        }
-        if kind == ProfileKind::Acp && view.find("command").is_none() {
-            let message = format!("agent {} of kind `acp` has no `command`", quote(&name_text));
-            let hint = "name a program that speaks the protocol, such as `command = [\"gemini\", \"--acp\"]`";
-            c.sink.hinted(name.span(), message, hint.to_owned());
-        }
-        let command = view.value("command");
-        first_word(command, c);
-        let profile = Profile {
-            command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
-            stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
-            max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
-            retry: retry(&view),
-            env: view.map("env", &c.vars),
-            env_from: view.map_from("env"),
-            env_pass: env_pass(&view, c),
-            isolation: view.choice("isolation"),
-            sandbox: sandbox(&view, c),
-            model: view.text("model", &c.vars),
-            fallback: view.texts("fallback", &c.vars),
-            system: view.text("system", &c.vars),
-            permissions: view.choice("permissions").unwrap_or_default(),
-            allow: view.texts("allow", &c.vars),
-            push: view.flag("push"),
-            budget: budget(&view, c),
-            ..Profile::new(&name_text, kind)
-        };
-        lacking(&view, &profile, c);
+        let profile = profile(&view, &name_text, name.span(), ProfileKind::Command, c);
         fallbacks.extend(view.words("fallback").into_iter().map(|found| (profile.clone(), found)));
         agents.insert(name_text, profile);
     }
@@ -85,6 +57,56 @@ pub(super) fn agents(board: &View<'_, '_>, c: &mut Checker<'_>) -> BTreeMap<Stri
         }
     }
     agents
+}
+
+/// A profile of this name, whose place is that of the name. `usual` is its kind if it does not say.
+pub(super) fn profile(
+    view: &View<'_, '_>,
+    name: &str,
+    place: Span,
+    usual: ProfileKind,
+    c: &mut Checker<'_>,
+) -> Profile {
+    let kind = view.raw("kind").map_or(usual, |kind| ProfileKind::named(&kind));
+    if kind == ProfileKind::Command && view.find("command").is_none() {
+        let message = format!("agent {} has no `command`", quote(name));
+        let named = ProfileKind::named(name);
+        let hint = if ProfileKind::AGENTS.contains(&named) {
+            format!("give it a `command`, or `kind = {name:?}`")
+        } else {
+            "such as `command = [\"my-agent\", \"{{ prompt }}\"]`".to_owned()
+        };
+        c.sink.hinted(place.clone(), message, hint);
+    }
+    if kind == ProfileKind::Acp && view.find("command").is_none() {
+        let message = format!("agent {} of kind `acp` has no `command`", quote(name));
+        let hint =
+            "name a program that speaks the protocol, such as `command = [\"gemini\", \"--acp\"]`";
+        c.sink.hinted(place, message, hint.to_owned());
+    }
+    let command = view.value("command");
+    first_word(command, c);
+    let profile = Profile {
+        command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
+        stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
+        max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
+        retry: retry(view),
+        env: view.map("env", &c.vars),
+        env_from: view.map_from("env"),
+        env_pass: env_pass(view, c),
+        isolation: view.choice("isolation"),
+        sandbox: sandbox(view, c),
+        model: view.text("model", &c.vars),
+        fallback: view.texts("fallback", &c.vars),
+        system: view.text("system", &c.vars),
+        permissions: view.choice("permissions").unwrap_or_default(),
+        allow: view.texts("allow", &c.vars),
+        push: view.flag("push"),
+        budget: budget(view, c),
+        ..Profile::new(name, kind)
+    };
+    lacking(view, &profile, c);
+    profile
 }
 
 /// Complains of keys that mean nothing to this kind, so that nobody counts on them.
@@ -142,10 +164,15 @@ pub(super) fn keep_used(board: &mut Board, declared: &BTreeSet<String>) {
         })
         .collect();
     used.extend(board.resolver.clone());
-    for profile in board.agents.values() {
-        if declared.contains(&profile.name) {
-            used.extend(profile.fallback.iter().cloned());
+    used.extend(declared.iter().cloned());
+    let mut open: Vec<String> = used.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        let Some(profile) = board.agents.get(&name) else { continue };
+        for next in &profile.fallback {
+            if used.insert(next.clone()) {
+                open.push(next.clone());
+            }
         }
     }
-    board.agents.retain(|name, _| declared.contains(name) || used.contains(name));
+    board.agents.retain(|name, _| used.contains(name));
 }

@@ -384,6 +384,7 @@ fn named(section: &Section) -> String {
         "board" => "the board".to_owned(),
         "task" => "a task".to_owned(),
         "agent" => "an agent".to_owned(),
+        "front matter" => "the front matter".to_owned(),
         name => quote(name),
     }
 }

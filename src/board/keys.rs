@@ -183,6 +183,19 @@ pub(super) const AGENT: &Section = &Section::new(
     ],
 );
 
+/// The front matter of an agent file, as far as it is read.
+#[rustfmt::skip]
+pub(super) const AGENT_FILE: &Section = &Section::new(
+    "front matter",
+    &[
+        key("name", Word, REQUIRED, "its name"),
+        key("tools", Many(&Text), "all", "the tools of Claude Code that it has"),
+        key("disallowedTools", Many(&Text), "none", "those that it has not"),
+        key("model", Filled, "its own", "the model"),
+        key("todone", Table(AGENT), "none", "the keys of `[agent.NAME]`"),
+    ],
+);
+
 #[rustfmt::skip]
 const FOREACH: &Section = &Section::new(
     "foreach",

@@ -10,12 +10,14 @@
 //! | `check`, `strings` | a parsed file held against the tables |
 //! | `value`, `settings`, `tasks`, `work` | a checked file decoded |
 //! | `agents` | agent profiles decoded, and those that need no declaration |
+//! | `agent_file`, `yaml` | agent files, `.claude/agents/*.md`, and the front matter that they begin with |
 //! | `graph` | ids and needs |
 //! | `prices` | price tables, `prices.toml` |
 //! | `template` | `{{ name }}` |
 //! | `glob`, `items` | what a `foreach` becomes |
 //! | `fault`, `near` | complaints, their places, and what was probably meant |
 
+mod agent_file;
 mod agents;
 mod answer;
 mod check;
@@ -33,6 +35,7 @@ mod tasks;
 mod template;
 mod value;
 mod work;
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,6 +43,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use agent_file::{AgentFile, FoundAgent, agent_files};
 pub use answer::meets;
 pub use fault::{Fault, Faults};
 pub use glob::{PathSet, matching, scope_set};
@@ -70,6 +74,17 @@ const DEFAULT_GATE: &str = "gate";
 /// Reads a board. `name` is how the file is called in messages, `dir` the folder that `prompt_file`
 /// is relative to.
 pub fn read(text: &[u8], name: &str, dir: &Path, vars: &Vars) -> Result<Board, Faults> {
+    read_with(text, name, dir, vars, &[])
+}
+
+/// Reads a board that may name the agents of these files.
+pub fn read_with(
+    text: &[u8],
+    name: &str,
+    dir: &Path,
+    vars: &Vars,
+    files: &[FoundAgent],
+) -> Result<Board, Faults> {
     let text = decode(text, name)?;
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut sink = Sink::default();
@@ -85,10 +100,24 @@ pub fn read(text: &[u8], name: &str, dir: &Path, vars: &Vars) -> Result<Board, F
     let mut c = Checker::new(text, settings::vars(root, vars), sink);
     c.table(root, keys::BOARD, 0..0);
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let mut board = settings::board(root, &mut c, name, &dir);
+    let mut board = settings::board(root, &mut c, name, &dir, files);
     tasks_of(root, vars, &mut c, &mut board);
     unused(root, vars, &mut c);
-    board.unbuilt = c.sink.finish(text, name)?;
+    let mut all = c.sink.finish(text, name);
+    // What is wrong with a file that nobody uses is nobody's business here.
+    let from_file = |file: &&FoundAgent| {
+        let kept = board.agents.get(&file.profile.name);
+        kept.is_some_and(|kept| kept.origin.is_some())
+    };
+    for file in files.iter().filter(from_file) {
+        match (&mut all, &file.faults) {
+            (Err(all), Some(more)) => all.faults.extend(more.faults.clone()),
+            (Ok(_), Some(more)) => all = Err(more.clone()),
+            (Ok(unbuilt), None) => unbuilt.extend(file.unbuilt.clone()),
+            (Err(_), None) => {}
+        }
+    }
+    board.unbuilt = all?;
     Ok(board)
 }
 

@@ -52,7 +52,13 @@ pub(super) fn vars_env(root: &DeTable<'_>, c: &mut Checker<'_>) -> BTreeMap<Stri
 }
 
 /// The board without its tasks.
-pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &Path) -> Board {
+pub(super) fn board(
+    root: &DeTable<'_>,
+    c: &mut Checker<'_>,
+    name: &str,
+    dir: &Path,
+    files: &[super::FoundAgent],
+) -> Board {
     let view = View::new(root, BOARD);
     let vars = c.vars.clone();
     for key in ["into", "branch"] {
@@ -128,7 +134,7 @@ pub(super) fn board(root: &DeTable<'_>, c: &mut Checker<'_>, name: &str, dir: &P
         protect: view.texts("protect", &vars),
         redact: view.words("redact").into_iter().map(|(_, name)| name.to_owned()).collect(),
         limits: limits(&view),
-        agents: super::agents::agents(&view, c),
+        agents: super::agents::agents(&view, files, c),
         tasks: Vec::new(),
         unbuilt: Vec::new(),
         given: Default::default(),

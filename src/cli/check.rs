@@ -10,6 +10,7 @@ use crate::model::Board;
 use crate::run::Lacking;
 
 use super::Global;
+use super::agent_files;
 use super::error::Failure;
 use super::predict::predict;
 use super::run::lacks;
@@ -29,7 +30,8 @@ pub(super) struct Args {
     /// What they are merged into; default HEAD
     #[arg(long, value_name = "REV", requires = "merge")]
     into: Option<String>,
-    /// As JSON: `{"faults": […], "unbuilt": […], "lacking": […]}`, or `{"onto": …, "branches": […], "conflicts": […]}`
+    /// As JSON: `{"faults": […], "unbuilt": […], "lacking": […], "unapproved": […]}`, or `{"onto": …,
+    /// "branches": […], "conflicts": […]}`
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +42,8 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     }
     let (text, name, dir) = wiring::board_text(global, args.board.as_deref())?;
     let vars = args.set.iter().cloned().collect();
-    let read = crate::board::read(&text, &name, &dir, &vars);
+    let files = agent_files::found(global);
+    let read = crate::board::read_with(&text, &name, &dir, &vars, &files);
     if args.json {
         return as_json(global, read);
     }
@@ -48,7 +51,9 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     let plan = crate::plan::plan(&board)?;
     let mut out = anstream::stdout();
     let lacking = lacking(global, &board)?;
-    if global.quiet && board.unbuilt.is_empty() && lacking.is_empty() {
+    let missing = agent_files::missing(&board)?;
+    let complete = board.unbuilt.is_empty() && lacking.is_empty() && missing.is_empty();
+    if global.quiet && complete {
         return Ok(0);
     }
     let (tasks, waves) = (board.tasks.len(), plan.waves.len());
@@ -67,6 +72,10 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
         )?;
     }
     tell_lacking(&mut out, &lacking)?;
+    for line in agent_files::shadowed(&board, &files) {
+        writeln!(out, "{line}")?;
+    }
+    agent_files::tell(&mut out, &missing)?;
     Ok(0)
 }
 
@@ -100,7 +109,14 @@ fn as_json(global: &Global, read: Result<Board, Faults>) -> Result<u8, Failure> 
         Err(faults) => (faults.faults.iter().map(fault).collect(), Vec::new(), Vec::new()),
     };
     let lacking: Vec<String> = lacking.iter().map(Lacking::to_string).collect();
-    let page = serde_json::json!({ "faults": faults, "unbuilt": unbuilt, "lacking": lacking });
+    let missing = match &read {
+        Ok(board) => agent_files::missing(board)?,
+        Err(_) => Vec::new(),
+    };
+    let unapproved: Vec<&str> = missing.iter().map(|one| one.origin.name.as_str()).collect();
+    let page = serde_json::json!({
+        "faults": faults, "unbuilt": unbuilt, "lacking": lacking, "unapproved": unapproved,
+    });
     writeln!(std::io::stdout(), "{page:#}")?;
     Ok(if read.is_ok() { 0 } else { super::error::USAGE })
 }

@@ -5,6 +5,7 @@
 //!
 //! To add a check: a function here or in a file of the folder, and a row in [`CHECKS`].
 
+mod agents;
 mod leftovers;
 mod machine;
 mod memory;
@@ -34,6 +35,8 @@ struct Site {
     repo: Option<Repo>,
     /// Where slots stand: in the user's cache directory, and where boards of earlier runs put them.
     pools: Vec<PathBuf>,
+    /// The directory that the user works in, which files are called from.
+    here: PathBuf,
     fix: bool,
 }
 
@@ -92,6 +95,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("watcher", machine::watcher),
     ("sandbox", machine::sandbox),
     ("processes", machine::processes),
+    ("agents", agents::files),
     ("store", memory::store),
     ("runs", memory::runs),
     ("worktrees", leftovers::slots),
@@ -110,7 +114,7 @@ pub(super) fn doctor(global: &Global, args: Args) -> Result<u8, Failure> {
         Some(repo) => wiring::pools(repo)?,
         None => Vec::new(),
     };
-    let site = Site { repo, pools, fix: args.fix };
+    let site = Site { repo, pools, here: wiring::dir(global)?, fix: args.fix };
     let mut findings = Vec::new();
     for (check, look) in CHECKS {
         let mut told = Told(Vec::new());

@@ -4,6 +4,8 @@
 //!
 //! To add a verb: a file with its arguments and a function, a variant and an arm here.
 
+mod agent_files;
+mod approvals;
 mod budget;
 mod by_refs;
 mod check;
@@ -34,6 +36,7 @@ mod show;
 mod status;
 mod stop;
 mod telemetry;
+mod trust;
 mod wiring;
 
 use std::io::Write as _;
@@ -125,6 +128,8 @@ enum Verb {
     Reject(review::RejectArgs),
     /// Stop a run that is going on; it can be resumed
     Stop(stop::Args),
+    /// Approve agent files that todone picked up in this repository
+    Trust(trust::Args),
     /// Put back what changed in your repository while tasks ran
     Restore(restore::Args),
     /// Remove what finished runs left: refs, branches, logs, worktrees
@@ -171,6 +176,7 @@ pub fn main() -> ExitCode {
         Verb::Approve(args) => review::approve(global, args),
         Verb::Reject(args) => review::reject(global, args),
         Verb::Stop(args) => stop::stop(global, args),
+        Verb::Trust(args) => trust::trust(global, args),
         Verb::Restore(args) => restore::restore(global, args),
         Verb::Clean(args) => clean::clean(global, args),
         Verb::Doctor(args) => doctor::doctor(global, args),

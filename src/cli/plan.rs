@@ -9,6 +9,7 @@ use crate::model::{Board, ForeachSource, Plan};
 use crate::{board, plan as order};
 
 use super::Global;
+use super::agent_files;
 use super::error::Failure;
 use super::wiring;
 
@@ -44,11 +45,17 @@ pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
     let format = if args.json { Format::Json } else { args.format };
     let mut out = anstream::stdout();
     match format {
-        Format::Table => write!(out, "{}", order::table(&plan, &board))?,
+        Format::Table => {
+            write!(out, "{}", order::table(&plan, &board))?;
+            agent_files::tell_all(&mut out, global, &board)?;
+        }
         Format::Dot => write!(out, "{}", order::dot(&plan, &board))?,
         Format::Mermaid => write!(out, "{}", order::mermaid(&plan))?,
         Format::Json => {
             let mut page = order::json(&plan, &board);
+            let missing = agent_files::missing(&board)?;
+            let files = missing.iter().map(|one| one.origin.name.as_str());
+            page["unapproved"] = files.collect::<Vec<_>>().into();
             if args.expand {
                 page["items"] = items_json(global, &board, &plan)?;
             }

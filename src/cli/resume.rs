@@ -168,6 +168,7 @@ fn edited(
     refuse_mending(state)?;
     let board = wiring::board_again(global, &state.board, set)?;
     refuse_unbuilt(&board)?;
+    super::agent_files::refuse_unapproved(&board)?;
     refuse_secrets(&board)?;
     let (board, given) = budget::keeping(state, board);
     if !board.budgets().is_empty() {

@@ -15,6 +15,7 @@ use crate::run::{self, Journal, Request, World};
 use crate::store::{Owner, Sqlite, Store as _};
 
 use super::Global;
+use super::agent_files;
 use super::budget;
 use super::check;
 use super::error::Failure;
@@ -125,8 +126,10 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
         let mut out = anstream::stdout();
         write!(out, "{}", crate::plan::table(&plan, &board))?;
         check::tell_lacking(&mut out, &check::lacking(global, &board)?)?;
+        agent_files::tell_all(&mut out, global, &board)?;
         return Ok(0);
     }
+    agent_files::refuse_unapproved(&board)?;
     refuse_secrets(&board)?;
     run::preflight(&repo, &board)
         .map_err(Failure::from)?

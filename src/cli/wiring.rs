@@ -88,7 +88,8 @@ pub fn board(
 ) -> Result<Board, Failure> {
     let (text, name, dir) = board_text(global, named)?;
     let vars: Vars = set.iter().cloned().collect();
-    let mut board = board::read(&text, &name, &dir, &vars)?;
+    let files = super::agent_files::found(global);
+    let mut board = board::read_with(&text, &name, &dir, &vars, &files)?;
     board.given.vars = vars;
     if named != Some(Path::new("-")) {
         let file = Path::new(&name).file_name().unwrap_or_default();

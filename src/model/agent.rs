@@ -3,6 +3,7 @@
 //! Knows no agent's language; the `agent` room does.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,40 @@ impl Permissions {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The tools that an agent has, by the names that Claude Code gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tools {
+    /// These alone; none: all that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
+    /// Of those, not these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+}
+
+impl Tools {
+    /// Whether nothing is said of them.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The agent file that a profile comes from. Nobody named it, so what it says is followed only once
+/// the user has approved it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Where it is (absolute).
+    #[serde(with = "super::native")]
+    pub path: PathBuf,
+    /// As messages call it.
+    pub name: String,
+    /// The digest of what it holds (SHA-256, in hexadecimal digits).
+    pub content: String,
+    /// What it says and todone does not follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<String>,
 }
 
 /// What an attempt of an agent used. What is not known is none, never zero.

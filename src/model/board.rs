@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Oid, Permissions, ProfileKind, Retry, Task, TaskId};
+use super::{Budget, Oid, Origin, Permissions, ProfileKind, Retry, Task, TaskId, Tools};
 
 /// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -463,6 +463,12 @@ pub struct Profile {
     /// What all its attempts may spend together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The tools of Claude Code that it has; other kinds have no list of tools.
+    #[serde(default, skip_serializing_if = "Tools::is_all")]
+    pub tools: Tools,
+    /// The file that it comes from, if the board does not declare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Profile {
@@ -487,6 +493,8 @@ impl Profile {
             allow: Vec::new(),
             push: false,
             budget: None,
+            tools: Tools::default(),
+            origin: None,
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Keys {
 const OF_TASK: &[&str] =
     &["description", "priority", "timeout", "idle_timeout", "retry", "budget", "cache"];
 /// The same of a profile.
-const OF_PROFILE: &[&str] = &["max", "retry", "budget"];
+const OF_PROFILE: &[&str] = &["max", "retry", "budget", "origin"];
 
 /// The keys of every task of a board. A task that needs itself, or something that the board lacks, is
 /// not among them; a board that was read has none.

@@ -31,7 +31,7 @@ mod task;
 mod trespass;
 mod verdict;
 
-pub use agent::{Permissions, ProfileKind, Trouble, Usage};
+pub use agent::{Origin, Permissions, ProfileKind, Tools, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,

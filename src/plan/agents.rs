@@ -27,6 +27,10 @@ pub struct PlanPageAgent {
     pub fallback: Vec<String>,
     /// How many tasks name it.
     pub tasks: usize,
+    /// The agent file that it comes from; null: the board, or todone itself.
+    pub file: Option<String>,
+    /// What that file says and todone does not follow.
+    pub unused: Vec<String>,
 }
 
 /// Every profile that a task may come to.
@@ -45,14 +49,23 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         max: profile.max,
         fallback: profile.fallback.clone(),
         tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
+        file: profile.origin.as_ref().map(|origin| origin.name.clone()),
+        unused: profile.origin.as_ref().map(|origin| origin.unused.clone()).unwrap_or_default(),
     }
 }
 
-/// A line for each coding agent. Commands are what they are written as.
+/// A line for each coding agent. Commands are what they are written as, but for those of files.
 pub(super) fn lines(out: &mut String, board: &Board) {
-    let agents = page(board).into_iter().filter(|agent| agent.permissions.is_some());
-    for agent in agents {
+    for agent in page(board) {
         let PlanPageAgent { name, kind, model, permissions, push, max, fallback, .. } = agent;
+        let from = agent.file.map(|file| format!(" ({})", plain(&file))).unwrap_or_default();
+        if permissions.is_none() {
+            if let Some(profile) = board.agents.get(&name).filter(|_| !from.is_empty()) {
+                let command = plain(&profile.command.join(" "));
+                line(out, format_args!("agent {name}{from}: runs {command}"));
+            }
+            continue;
+        }
         let mut parts = vec![match model {
             Some(model) => format!("{kind} with {}", plain(&model)),
             None => format!("{kind} with its own model"),
@@ -73,7 +86,11 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         if !fallback.is_empty() {
             parts.push(format!("then {}", plain(&fallback.join(", "))));
         }
-        line(out, format_args!("agent {name}: {}", parts.join(", ")));
+        line(out, format_args!("agent {name}{from}: {}", parts.join(", ")));
+        if !agent.unused.is_empty() {
+            let unused = plain(&agent.unused.join(", "));
+            line(out, format_args!("  its file says more, which todone does not follow: {unused}"));
+        }
     }
 }
 

@@ -74,4 +74,4 @@ pub use summary::{Counts, FileReport, GateReport, Land, Rejected, Report, TaskRe
 pub use terminal::Terminal;
 pub use text::{landing, some, text};
 pub use wait::waits;
-pub use words::{duration, list, shown, size, time};
+pub use words::{duration, list, quoted, shown, size, time};

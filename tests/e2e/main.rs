@@ -2,6 +2,7 @@
 
 mod acp;
 mod again;
+mod agent_files;
 mod agents;
 mod beside;
 mod boards;
