@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, Bounds, Budget, ConflictKind, Failure, GateRun, GateScope, Note, Outcome, Plan,
-    PlannedTask, Pot, Remade, RepoPath, RunId, Sandbox, Settled, Share, Shift, SkipReason,
-    Strategy, Thing, Trespass, Trial, Unit, Verdict,
+    AttemptEnd, Bounds, Budget, ConflictKind, Failure, GateRun, GateScope, LockWait, Note, Outcome,
+    Plan, PlannedTask, Pot, Published, Remade, RepoPath, RunId, Sandbox, Settled, Share, Shift,
+    SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -91,7 +91,9 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Remade(_) => 30,
         EventKind::Budgeted { .. } => 31,
         EventKind::NotStarted { .. } => 32,
-        EventKind::Unknown => 33,
+        EventKind::LockTimedOut { .. } => 33,
+        EventKind::Published { .. } => 34,
+        EventKind::Unknown => 35,
     }
 }
 
@@ -249,6 +251,20 @@ fn every_kind() -> Vec<EventKind> {
             tasks: vec![id("a")],
         },
         EventKind::NotStarted { task: id("a") },
+        EventKind::LockTimedOut {
+            task: id("a"),
+            wait: LockWait { on: "db".to_owned(), holder: None, millis: 7 },
+            fails: true,
+        },
+        EventKind::Published {
+            remote: Some("origin".to_owned()),
+            branches: vec![Published {
+                task: Some(id("a")),
+                name: "refs/heads/todone/every-1234-tasks/a".to_owned(),
+                commit: oid(9),
+                url: None,
+            }],
+        },
         EventKind::Unknown,
     ]
 }
@@ -257,7 +273,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..34).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..36).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -39,6 +39,8 @@ fn case(work: Work) -> Case {
         scope: Vec::new(),
         locks: Vec::new(),
         shared_locks: Vec::new(),
+        lock_timeout: None,
+        on_lock_timeout: Default::default(),
         verify: None,
         outputs: Vec::new(),
         env: BTreeMap::new(),

@@ -16,7 +16,7 @@ use super::value::{View, count, elements, scalar};
 use super::{DEFAULT_GATE, Vars};
 use crate::model::{
     Board, Bounds, Budget, CommitStyle, Gate, Isolation, Jobs, LandPolicy, Measure, MergeRule,
-    OnOverlap, Retry, Sandbox, Sandboxing, Schedule, Strategy, micro,
+    OnOverlap, Pushing, Retry, Sandbox, Sandboxing, Schedule, Strategy, micro,
 };
 
 /// The value of `[vars]`, overridden by what the caller set.
@@ -86,11 +86,8 @@ pub(super) fn board(
         Some(_) => Some(Jobs::Auto),
         None => count(value).map(Jobs::Fixed),
     });
-    // `branches` and `push` are not built: such a board lands nothing by itself.
-    let land = match view.value("land") {
-        None => LandPolicy::default(),
-        Some(_) => view.choice("land").unwrap_or(LandPolicy::Never),
-    };
+    let land = view.choice("land").unwrap_or_default();
+    let pushing = pushing(&view, land, c);
     let sandbox = sandbox(&view, c).unwrap_or_default();
     let schedule = view.choice("schedule").unwrap_or_default();
     let overlap = view.choice("overlap").unwrap_or_default();
@@ -110,6 +107,7 @@ pub(super) fn board(
         into: view.text("into", &vars),
         branch: view.text("branch", &vars).unwrap_or_else(|| "todone".to_owned()),
         land,
+        pushing,
         land_as: view.choice("land_as").unwrap_or_default(),
         land_moved: view.choice("land_moved").unwrap_or_default(),
         merge: view.choice("merge").unwrap_or_default(),
@@ -183,6 +181,32 @@ fn commit(board: &View<'_, '_>, c: &mut Checker<'_>) -> CommitStyle {
         message: view.template("message", &c.vars),
         trailers: view.texts("trailers", &c.vars),
         signoff: view.flag("signoff"),
+    }
+}
+
+/// What `land = "push"` does; its keys mean nothing without it.
+fn pushing(view: &View<'_, '_>, land: LandPolicy, c: &mut Checker<'_>) -> Pushing {
+    if land != LandPolicy::Push {
+        for key in ["remote", "push_branches", "pull_requests"] {
+            if let Some(found) = view.find(key) {
+                let message =
+                    format!("{} without `land = \"push\"`: nothing is pushed", quote(key));
+                let hint = "add `land = \"push\"`, or take it out".to_owned();
+                c.sink.hinted(found.key.clone(), message, hint);
+            }
+        }
+    }
+    let remote = view.words("remote").into_iter().next();
+    if let Some((span, name)) = &remote
+        && name.starts_with('-')
+    {
+        c.sink.fault(span.clone(), "`remote`: a remote can't begin with `-`");
+    }
+    let plain = Pushing::default();
+    Pushing {
+        remote: remote.map_or(plain.remote, |(_, name)| name.to_owned()),
+        branches: view.choice("push_branches").unwrap_or_default(),
+        pull_requests: view.flag("pull_requests"),
     }
 }
 

@@ -126,6 +126,8 @@ impl<'d> Decoder<'d, '_> {
             scope: view.texts("scope", &vars),
             locks,
             shared_locks,
+            lock_timeout: view.duration("lock_timeout", &vars),
+            on_lock_timeout: view.choice("on_lock_timeout").unwrap_or_default(),
             verify: script(view, "verify").map(|run| Check { run }),
             outputs: view.texts("outputs", &vars),
             env,
@@ -212,6 +214,11 @@ impl<'d> Decoder<'d, '_> {
                 let hint = "leave it in one of `locks` and `shared_locks`".to_owned();
                 self.c.sink.hinted(span, message, hint);
             }
+        }
+        if let (Some(found), None) = (view.find("on_lock_timeout"), view.find("lock_timeout")) {
+            let hint = "add one, such as `lock_timeout = \"10m\"`".to_owned();
+            let message = "`on_lock_timeout` without a `lock_timeout`: nothing runs out";
+            self.c.sink.hinted(found.key.clone(), message, hint);
         }
         (alone, own(view.words("shared_locks")))
     }

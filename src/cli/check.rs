@@ -79,10 +79,10 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The programs that merge rules need and that are not there.
+/// What the board needs and is not there: programs, merge drivers, a remote.
 pub(super) fn lacking(global: &Global, board: &Board) -> Result<Vec<Lacking>, Failure> {
     // A board can be checked anywhere, also where there is no repository.
-    Ok(crate::run::mergers(wiring::repo(global).ok().as_ref(), board)?)
+    Ok(crate::run::absent(wiring::repo(global).ok().as_ref(), board)?)
 }
 
 /// Says that `run` would refuse the board, and what to do.

@@ -206,6 +206,12 @@ fn proof(repo: &Repo, state: &RunState, lost: Option<Held>) -> String {
         (None, LandState::Landed { into, .. }) => {
             format!("all of it landed on {}", into.trim_start_matches("refs/heads/"))
         }
+        (None, LandState::Published { remote: None, .. }) => {
+            "all of it is on branches for review".to_owned()
+        }
+        (None, LandState::Published { remote: Some(remote), .. }) => {
+            format!("all of it was pushed to {remote}")
+        }
         (None, _) => "it changed nothing".to_owned(),
     };
     format!("{why}; logs {large}")
@@ -373,7 +379,17 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
     if waiting > 0 {
         return Ok(Some(Held::Review(waiting)));
     }
-    let landed = matches!(state.land, LandState::Landed { .. });
+    let landed = match &state.land {
+        LandState::Landed { .. } | LandState::Published { remote: Some(_), .. } => true,
+        LandState::Published { remote: None, branches } => {
+            let mut there = true;
+            for branch in branches {
+                there &= repo.ref_at(&branch.name)?.is_some();
+            }
+            there
+        }
+        _ => false,
+    };
     if state.tip != state.base && !landed {
         return Ok(Some(Held::Unlanded(state.merged.len())));
     }

@@ -68,6 +68,12 @@ fn move_branch(
         }
         return Ok(0);
     }
+    if let (LandState::Published { .. }, false) = (&state.land, args.json || args.undo) {
+        if !telling.quiet && !telling.aside {
+            writeln!(anstream::stdout(), "{run} is published already: see todone report {run}")?;
+        }
+        return Ok(0);
+    }
     let world = wiring::world(repo, &store, run, &state.board)?;
     let look = wiring::look_of(world.dir.clone());
     let mut journal = Journal::open(run.clone(), Box::new(store), reporter(telling), wiring::now)?;
@@ -100,7 +106,7 @@ fn move_branch(
     let state = journal.into_state();
     drop(owner);
     let code = match state.land {
-        LandState::Landed { .. } => 0,
+        LandState::Landed { .. } | LandState::Published { .. } => 0,
         _ => 5,
     };
     tell(&state, &look, args.json, telling, code)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use crate::event::{EventKind, Reporter, RunState, RunStatus};
+use crate::event::{EventKind, LandState, Reporter, RunState, RunStatus};
 use crate::git::Pool;
 use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId};
 use crate::report;
@@ -193,6 +193,12 @@ pub(super) fn lacks(lacking: &run::Lacking, verb: &str) -> Failure {
         run::Lacking::Mergiraf => failure
             .hint("install it: cargo install --locked mergiraf")
             .hint("or take another `strategy` for the paths of that rule"),
+        run::Lacking::Remote { name } => failure
+            .hint(format!("add it: git remote add {name} ADDRESS"))
+            .hint("or name another one: `remote = \"NAME\"` in the board"),
+        run::Lacking::Gh => failure
+            .hint("install it (https://cli.github.com) and sign in: gh auth login")
+            .hint("or take `pull_requests` out of the board"),
         run::Lacking::BranchAhead { name, .. } => failure
             .hint(format!("start from it: --base {name}"))
             .hint("or land on another branch: --into BRANCH"),
@@ -306,8 +312,9 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
         .hint(format!("start another one beside it: todone {verb} --new")));
     }
     let unfinished = !matches!(state.ended, Some((RunStatus::Succeeded | RunStatus::Failed, _)));
-    let landed = matches!(state.land, crate::event::LandState::Landed { .. });
-    let asked = state.board.land != LandPolicy::Never && state.into.is_some();
+    let landed = matches!(state.land, LandState::Landed { .. } | LandState::Published { .. });
+    let land = state.board.land;
+    let asked = land.publishes() || land != LandPolicy::Never && state.into.is_some();
     let unlanded = state.tip != state.base && !landed && asked;
     let (as_kept, _) = budget::keeping(&state, board.clone());
     let edited = verb.starts_with("run")

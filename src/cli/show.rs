@@ -145,6 +145,9 @@ fn one(
     };
     writeln!(out, "{id}: {word} (run {}, wave {})", state.run, unit.wave + 1)?;
     definition(out, state, unit)?;
+    for wait in &unit.waited {
+        writeln!(out, "  locks    {}", report::escape::line(wait.to_string().as_bytes()))?;
+    }
     let names = Names::of(&state.run);
     for attempt in &unit.attempts {
         self::attempt(out, attempt, &names, id)?;

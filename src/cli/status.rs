@@ -218,8 +218,15 @@ fn tale(state: &RunState) -> String {
     if !mending.is_empty() {
         parts.push(format!("being mended: {}", mending.join(" ")));
     }
-    if let LandState::Landed { into, .. } = &state.land {
-        parts.push(format!("landed on {}", into.trim_start_matches("refs/heads/")));
+    match &state.land {
+        LandState::Landed { into, .. } => {
+            parts.push(format!("landed on {}", into.trim_start_matches("refs/heads/")));
+        }
+        LandState::Published { remote: None, .. } => parts.push("kept for review".to_owned()),
+        LandState::Published { remote: Some(remote), .. } => {
+            parts.push(format!("pushed to {remote}"));
+        }
+        _ => {}
     }
     parts.join(", ")
 }

@@ -43,6 +43,7 @@ impl UnitState {
             fix: None,
             returned: None,
             resolve: false,
+            waited: Vec::new(),
         }
     }
 
@@ -209,7 +210,7 @@ impl RunState {
     }
 
     fn reopen_landing(&mut self) {
-        if matches!(self.land, LandState::Refused(_) | LandState::Planned { .. }) {
+        if !matches!(self.land, LandState::Landed { .. }) {
             self.land = LandState::Open;
         }
     }

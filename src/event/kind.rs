@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, Budget, GateRun, Isolation, Oid, Outcome, Plan, Pot, Remade, Sandbox,
-    Settled, Share, SkipReason, TaskId, Trespass, Unit,
+    AttemptEnd, Board, Budget, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot, Published,
+    Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -234,6 +234,22 @@ pub enum EventKind {
     },
     /// Something of the user's repository changed while tasks ran in worktrees of it.
     Trespassed(Trespass),
+    /// A unit has waited for its locks for longer than its `lock_timeout`.
+    LockTimedOut {
+        /// The unit.
+        task: TaskId,
+        /// For what, and how long.
+        wait: LockWait,
+        /// Whether it fails of that; else it waits on.
+        fails: bool,
+    },
+    /// Branches were kept for review, or pushed.
+    Published {
+        /// The remote; none: they are here.
+        remote: Option<String>,
+        /// The branches.
+        branches: Vec<Published>,
+    },
     /// The run was asked to stop.
     Interrupted {
         /// The signal's number; none: `todone stop`.
@@ -431,6 +447,29 @@ pub enum LandRefusal {
         to: Oid,
         /// The gate.
         gate: String,
+    },
+    /// A branch of that name is there, and not this run's.
+    Taken {
+        /// The branch, in full.
+        name: String,
+    },
+    /// The remote did not take what was pushed.
+    NotPushed {
+        /// The remote.
+        remote: String,
+        /// The branches that it refused, in full, with the reasons.
+        refused: Vec<(String, String)>,
+        /// What git and the remote said.
+        said: String,
+    },
+    /// It was pushed, and `gh` could not open a pull request.
+    NoPullRequest {
+        /// The remote.
+        remote: String,
+        /// The branch, in full.
+        branch: String,
+        /// What `gh` said.
+        said: String,
     },
     /// The branch kept moving.
     Busy {

@@ -18,6 +18,6 @@ pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use parts::{
     AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
 };
-pub use progress::{Holder, Progress, Wait};
+pub use progress::{Progress, Wait};
 pub use reporter::Reporter;
 pub use state::{BadEvent, RunState};

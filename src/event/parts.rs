@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Conflict, Isolation, Oid, Outcome, Patch, Sandbox, Settled, Share,
-    SkipReason, TaskId, Unit, charges,
+    AttemptEnd, Charge, Conflict, Isolation, LockWait, Oid, Outcome, Patch, Published, Sandbox,
+    Settled, Share, SkipReason, TaskId, Unit, charges,
 };
 
 use super::LandRefusal;
@@ -64,6 +64,8 @@ pub struct UnitState {
     pub fix: Option<FixState>,
     /// Why it runs again though its last attempt succeeded: its patch was refused or met another.
     pub returned: Option<Outcome>,
+    /// The waits for locks that took too long, in order.
+    pub waited: Vec<LockWait>,
     /// Whether the resolver is next, to make one of that patch and what it met.
     pub resolve: bool,
 }
@@ -159,6 +161,13 @@ pub enum LandState {
         into: String,
         /// Where it went.
         to: Oid,
+    },
+    /// Branches were published instead.
+    Published {
+        /// The remote; none: they are here.
+        remote: Option<String>,
+        /// The branches.
+        branches: Vec<Published>,
     },
     /// It stayed.
     Refused(LandRefusal),

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{RunId, TaskId};
+use crate::model::{Holder, TaskId};
 
 /// An ephemeral sign of life. Losing one changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +47,6 @@ pub enum Progress {
         /// Until when it waits, in milliseconds since 1970, if that is known.
         until: Option<u64>,
     },
-}
-
-/// Who holds a lock or a place of a limit: a task of this run or of any other on this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The run.
-    pub run: RunId,
-    /// Its unit.
-    pub task: TaskId,
-    /// The process that drives the run.
-    pub pid: u32,
-    /// The repository, for people.
-    pub repository: String,
 }
 
 /// A unit that could start but for a lock or limit.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    AttemptEnd, Board, Budget, GateRun, Oid, Outcome, Plan, Pot, Remade, RunId, TaskId, Trespass,
-    Unit,
+    AttemptEnd, Board, Budget, Failure, GateRun, Oid, Outcome, Plan, Pot, Remade, RunId, TaskId,
+    Trespass, Unit,
 };
 
 use super::again::Rebuild;
@@ -85,6 +85,8 @@ pub struct RunState {
     pub remade: Vec<Remade>,
     /// How landing stands.
     pub land: LandState,
+    /// What this run published, by the names of the branches.
+    pub published: BTreeMap<String, Oid>,
     /// Whether it landed and that was not taken back, though more may have been merged since.
     pub has_landed: bool,
     /// How far the integration branch is from being made again, if it is to be.
@@ -171,6 +173,7 @@ impl RunState {
             gates: Vec::new(),
             remade: Vec::new(),
             land: LandState::Open,
+            published: BTreeMap::new(),
             has_landed: false,
             rebuild: None,
             retired: BTreeMap::new(),
@@ -317,6 +320,15 @@ impl RunState {
                 let outcome = unresolved.or_else(before).unwrap_or_else(skipped);
                 self.finish(task, outcome)?;
             }
+            EventKind::LockTimedOut { task, wait, fails } => {
+                let unit = self.unit(task)?;
+                unit.waited.push(wait.clone());
+                if *fails {
+                    let failed = || Outcome::Failed { failure: Failure::Locked(wait.clone()) };
+                    let outcome = unit.give_up_resolving().unwrap_or_else(failed);
+                    unit.status = UnitStatus::Done(outcome);
+                }
+            }
             EventKind::GateEnded(gate) => {
                 self.gate_ended(gate);
             }
@@ -340,7 +352,9 @@ impl RunState {
                 let planned = state.planned.take().ok_or("no merge is planned")?;
                 state.integrated = true;
                 // What is merged after landing is to be landed too.
-                if planned.to != planned.from && matches!(self.land, LandState::Landed { .. }) {
+                if planned.to != planned.from
+                    && matches!(self.land, LandState::Landed { .. } | LandState::Published { .. })
+                {
                     self.land = LandState::Open;
                 }
                 self.tip = planned.to;
@@ -372,6 +386,12 @@ impl RunState {
             EventKind::LandUndone { .. } => {
                 self.has_landed = false;
                 self.land = LandState::Open;
+            }
+            EventKind::Published { remote, branches } => {
+                let all = branches.iter().map(|branch| (branch.name.clone(), branch.commit));
+                self.published.extend(all);
+                let (remote, branches) = (remote.clone(), branches.clone());
+                self.land = LandState::Published { remote, branches };
             }
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
             // Told, and of no effect on what comes.
@@ -458,7 +478,7 @@ impl RunState {
         unit.status = match &end.failure {
             None if review && changed => UnitStatus::Review,
             None => UnitStatus::Patched,
-            Some(crate::model::Failure::Interrupted) => UnitStatus::Done(Outcome::Cancelled),
+            Some(Failure::Interrupted) => UnitStatus::Done(Outcome::Cancelled),
             Some(_) if again => UnitStatus::Waiting,
             Some(failure) => UnitStatus::Done(match unit.to_resolve() {
                 // What it met is left as it was.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blame, Conflict, Measure, Note, Oid, Patch, Pot, RepoPath, RunId, TaskId, Trouble, Usage,
+    Blame, Conflict, LockWait, Measure, Note, Oid, Patch, Pot, RepoPath, RunId, TaskId, Trouble,
+    Usage,
 };
 
 /// Everything that is kept of an attempt when it ended.
@@ -179,6 +180,8 @@ pub enum Failure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<u64>,
     },
+    /// It never began: its locks were held for longer than its `lock_timeout`.
+    Locked(LockWait),
     /// The run was interrupted while it ran.
     Interrupted,
     /// Its supervisor was gone before it reported an end.
@@ -254,6 +257,7 @@ impl fmt::Display for Failure {
             Self::Setup { .. } => write!(f, "setup failed"),
             Self::Agent { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Agent { kind, message, .. } => write!(f, "{kind}: {message}"),
+            Self::Locked(wait) => write!(f, "{wait}"),
             Self::Interrupted => write!(f, "interrupted"),
             Self::Lost => write!(f, "its supervisor died"),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Oid, Origin, Permissions, ProfileKind, Retry, Task, TaskId, Tools};
+use super::{Budget, Oid, Origin, Permissions, ProfileKind, Pushing, Retry, Task, TaskId, Tools};
 
 /// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Board {
     pub branch: String,
     /// When the run lands by itself.
     pub land: LandPolicy,
+    /// What is pushed where, with `land = "push"`.
+    #[serde(default, skip_serializing_if = "Pushing::is_default")]
+    pub pushing: Pushing,
     /// What the landed history looks like.
     pub land_as: LandAs,
     /// What to do when the branch moved and no gate can check the result.
@@ -159,6 +162,22 @@ pub enum LandPolicy {
     Merged,
     /// Never by itself.
     Never,
+    /// It keeps a branch for each merged task instead.
+    Branches,
+    /// It pushes to a remote instead.
+    Push,
+}
+
+impl LandPolicy {
+    /// Whether the user's branch is left alone and branches are published instead.
+    pub fn publishes(self) -> bool {
+        matches!(self, Self::Branches | Self::Push)
+    }
+
+    /// Whether the user's branch moves at the end by itself.
+    pub fn moves(self) -> bool {
+        matches!(self, Self::Clean | Self::Merged)
+    }
 }
 
 /// The shape of what lands (`land_as`).

@@ -25,8 +25,17 @@ pub struct Keys {
 }
 
 /// What changes nothing about a result: words for people, and when and how often it is tried.
-const OF_TASK: &[&str] =
-    &["description", "priority", "timeout", "idle_timeout", "retry", "budget", "cache"];
+const OF_TASK: &[&str] = &[
+    "description",
+    "priority",
+    "timeout",
+    "idle_timeout",
+    "lock_timeout",
+    "on_lock_timeout",
+    "retry",
+    "budget",
+    "cache",
+];
 /// The same of a profile.
 const OF_PROFILE: &[&str] = &["max", "retry", "budget", "origin"];
 

@@ -21,12 +21,14 @@ mod budget;
 mod conflict;
 mod id;
 mod key;
+mod lock;
 pub mod native;
 mod oid;
 mod patch;
 mod path;
 mod plan;
 mod price;
+mod publish;
 mod task;
 mod trespass;
 mod verdict;
@@ -42,11 +44,13 @@ pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charg
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys, result_key};
+pub use lock::{Holder, LockWait, OnLockTimeout};
 pub use oid::{Oid, OidFault};
 pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
 pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
+pub use publish::{Published, PushBranches, Pushing};
 pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,

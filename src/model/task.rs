@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::board::opt_millis;
-use super::{Budget, Clean, Isolation, OnConflict, OnReject, RepoPath, Sandboxing, TaskId};
+use super::{
+    Budget, Clean, Isolation, OnConflict, OnLockTimeout, OnReject, RepoPath, Sandboxing, TaskId,
+};
 
 /// One unit of work: who does it, what it needs, what must hold after it. Defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,12 @@ pub struct Task {
     pub locks: Vec<String>,
     /// Locks that it holds together with other sharers.
     pub shared_locks: Vec<String>,
+    /// How long it waits for them before that is told.
+    #[serde(default, with = "opt_millis", skip_serializing_if = "Option::is_none")]
+    pub lock_timeout: Option<Duration>,
+    /// And what happens then.
+    #[serde(default, skip_serializing_if = "OnLockTimeout::is_wait")]
+    pub on_lock_timeout: OnLockTimeout,
     /// What must succeed in its worktree before its patch is taken.
     pub verify: Option<Check>,
     /// Paths or globs that are harvested even if ignored.

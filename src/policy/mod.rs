@@ -60,6 +60,7 @@ pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
         Failure::Start { .. }
         | Failure::Setup { .. }
         | Failure::Output { .. }
+        | Failure::Locked(_)
         | Failure::Interrupted => false,
         Failure::Agent { kind, .. } => match kind {
             kind if kind.passes() => like(&Trouble::passes) <= MOST_WAITS,

@@ -40,6 +40,7 @@ pub fn goes_on(failure: Option<&Failure>, told: bool, kept: bool) -> bool {
             | Failure::Secret { .. }
             | Failure::Incomplete { .. }
             | Failure::Output { .. }
+            | Failure::Locked(_)
             | Failure::Lost,
         ) => false,
     }

@@ -68,13 +68,14 @@ fn weigh(outcome: &Outcome) -> u8 {
 
 fn landed_as_asked(state: &RunState) -> bool {
     match &state.land {
-        LandState::Landed { .. } => true,
+        LandState::Landed { .. } | LandState::Published { .. } => true,
         LandState::Refused(reason) => {
             matches!(reason, LandRefusal::Never | LandRefusal::NoBranch | LandRefusal::Nothing)
         }
         LandState::Planned { .. } => false,
         LandState::Open => {
-            let asked = state.into.is_some() && state.board.land != LandPolicy::Never;
+            let land = state.board.land;
+            let asked = land.publishes() || state.into.is_some() && land != LandPolicy::Never;
             state.ended.is_some() && (!asked || state.tip == state.base)
         }
     }

@@ -174,7 +174,10 @@ fn of_outcome(
                 found.text.push_str(&log);
             }
             match failure {
-                Failure::Start { .. } | Failure::Setup { .. } | Failure::Lost => End::Error(found),
+                Failure::Start { .. }
+                | Failure::Setup { .. }
+                | Failure::Locked(_)
+                | Failure::Lost => End::Error(found),
                 _ => End::Failure(found),
             }
         }
@@ -232,6 +235,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Unresolved { .. } => "unresolved",
         Failure::Setup { .. } => "setup",
         Failure::Agent { kind, .. } => kind.word(),
+        Failure::Locked(_) => "locked",
         Failure::Interrupted => "interrupted",
         Failure::Lost => "lost",
     }

@@ -2,10 +2,10 @@
 //!
 //! Knows the commands that a user can type, not what they do.
 
-use crate::event::{LandRefusal, RunState};
-use crate::model::LandPolicy;
+use crate::event::{LandRefusal, LandState, RunState};
+use crate::model::{LandPolicy, Published};
 
-use super::{summary, words};
+use super::{escape, summary, words};
 
 /// A command to type, and what it is for.
 pub(super) type Step = (String, &'static str);
@@ -76,7 +76,84 @@ pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
         LandRefusal::Unfinished { what } => {
             format!("your checkout is in the middle of a {what}")
         }
+        LandRefusal::Taken { name } => {
+            format!(
+                "the branch `{}` is there already and is not what this run put there",
+                words::branch(name)
+            )
+        }
+        LandRefusal::NotPushed { remote, refused, said } => {
+            let remote = escape::line(remote.as_bytes());
+            let mut text = match &refused[..] {
+                [] => format!("{remote} can't be pushed to"),
+                [(name, why)] => format!(
+                    "{remote} did not take `{}` ({})",
+                    words::branch(name),
+                    escape::line(why.as_bytes())
+                ),
+                many => format!("{remote} did not take {}", words::count(many.len(), "branch")),
+            };
+            if !said.is_empty() {
+                text.extend([": ", &one_line(said)]);
+            }
+            text
+        }
+        LandRefusal::NoPullRequest { remote, branch, said } => format!(
+            "`{}` is pushed to {}, but `gh` opened no pull request: {}",
+            words::branch(branch),
+            escape::line(remote.as_bytes()),
+            one_line(said)
+        ),
     }
+}
+
+/// What a program said, on one line.
+fn one_line(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    escape::cut(&escape::line(lines.join("; ").as_bytes()), 400)
+}
+
+/// How it is called that nothing came of landing.
+pub(super) fn not(state: &RunState) -> &'static str {
+    match state.board.land {
+        LandPolicy::Push => "not pushed",
+        LandPolicy::Branches => "no branches",
+        _ => "not landed",
+    }
+}
+
+/// What was published: a line for each branch, at most ten.
+pub(super) fn published(land: &LandState) -> Vec<String> {
+    const MOST: usize = 10;
+    let LandState::Published { remote, branches } = land else { return Vec::new() };
+    let whose = match remote {
+        None => "kept for review".to_owned(),
+        Some(remote) => format!("pushed to {}", escape::line(remote.as_bytes())),
+    };
+    let line = |branch: &Published| {
+        let (name, commit) = (words::branch(&branch.name), branch.commit.short());
+        let url = match &branch.url {
+            Some(url) => format!(", {}", escape::line(url.as_bytes())),
+            None => String::new(),
+        };
+        format!("{whose}: `{name}` at {commit}{url}")
+    };
+    let mut lines: Vec<String> = branches.iter().take(MOST).map(line).collect();
+    if branches.len() > MOST {
+        lines.push(format!("{whose}: {} more", branches.len() - MOST));
+    }
+    lines
+}
+
+/// How to look at branches that are kept for review.
+pub(super) fn look(state: &RunState, branches: &[Published]) -> Vec<Step> {
+    let Some(first) = branches.first() else { return Vec::new() };
+    let name = words::quoted(words::branch(&first.name));
+    let base = state.into.as_deref().map_or("HEAD", words::branch);
+    vec![
+        (format!("git log -p {}..{name}", words::quoted(base)), "see what is on one of them"),
+        (format!("git merge {name}"), "take one"),
+    ]
 }
 
 /// What to type so that it lands after all.
@@ -130,6 +207,15 @@ pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
             ),
         ],
         LandRefusal::Busy { .. } => vec![land("try again")],
+        LandRefusal::Taken { name } => vec![
+            (
+                format!("git branch -m {} NAME", words::quoted(words::branch(name))),
+                "give that branch another name",
+            ),
+            land("then try again"),
+        ],
+        LandRefusal::NotPushed { .. } => vec![land("push again; all of it is kept here")],
+        LandRefusal::NoPullRequest { .. } => vec![land("ask for it again")],
         LandRefusal::Unfinished { .. } => vec![
             ("git status".to_owned(), "says how to finish it or give it up"),
             land("then land"),

@@ -132,8 +132,14 @@ fn result(state: &RunState, report: &Report, page: &mut Page) {
                 ));
             }
         }
+        LandState::Published { .. } => {
+            for line in land::published(&state.land) {
+                page.add(&format!("- {line}\n"));
+            }
+        }
         LandState::Refused(reason) => {
-            page.add(&format!("- not landed: {}\n", inline(&land::why(state, reason))));
+            let (word, why) = (land::not(state), land::why(state, reason));
+            page.add(&format!("- {word}: {}\n", inline(&why)));
         }
         LandState::Open | LandState::Planned { .. } => {}
     }

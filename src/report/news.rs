@@ -87,6 +87,15 @@ impl News {
                 self.bad(format!("skipped: {reason}"), text, task, &[])
             }
             EventKind::GateEnded(gate) => self.gate(gate),
+            EventKind::LockTimedOut { task, wait, fails } => {
+                let why = escape::line(wait.to_string().as_bytes());
+                if *fails {
+                    let text = format!("✗ failed    {task}: it {why}");
+                    return self.bad(format!("failed: {why}"), text, task, &[]);
+                }
+                let text = format!("! waits on  {task}: it {why}");
+                vec![item(Weight::Step, Ink::Odd, text)]
+            }
             EventKind::Remade(made) => {
                 let (script, time) = (made.script.trim(), words::duration(made.millis));
                 let script = escape::line(script.lines().next().unwrap_or_default().as_bytes());
@@ -118,12 +127,13 @@ impl News {
                     format!("landed: `{}` is at {}", words::branch(into), to.short()),
                 )]
             }
+            EventKind::Published { .. } => {
+                let lines = land::published(&state.land);
+                lines.into_iter().map(|line| item(Weight::Step, Ink::Good, line)).collect()
+            }
             EventKind::LandRefused { reason } => {
-                vec![item(
-                    Weight::Step,
-                    Ink::Odd,
-                    format!("not landed: {}", land::why(state, reason)),
-                )]
+                let (word, why) = (land::not(state), land::why(state, reason));
+                vec![item(Weight::Step, Ink::Odd, format!("{word}: {why}"))]
             }
             EventKind::Declined { tasks, text } => {
                 let why = notes::declined(text.as_deref());

@@ -88,7 +88,13 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
             LandState::Planned { .. } => {
                 steps.push((format!("todone resume {run}"), "finish landing"));
             }
-            LandState::Refused(_) | LandState::Open | LandState::Landed { .. } => {}
+            LandState::Published { remote: None, branches } => {
+                steps.extend(land::look(state, branches));
+            }
+            LandState::Refused(_)
+            | LandState::Open
+            | LandState::Landed { .. }
+            | LandState::Published { .. } => {}
         }
     }
     steps
@@ -168,7 +174,8 @@ fn ended_by_budget(unit: &UnitState) -> bool {
 
 /// Whether the run would land if it were tried.
 fn lands(state: &RunState) -> bool {
-    summary::whole(state) && state.tip != state.base && state.into.is_some()
+    let somewhere = state.into.is_some() || state.board.land.publishes();
+    summary::whole(state) && state.tip != state.base && somewhere
 }
 
 /// What to do with what waits for review.

@@ -3,7 +3,9 @@
 //! Knows no layout.
 
 use crate::event::{RunState, UnitState};
-use crate::model::{Blame, Failure, GateScope, Note, Outcome, Settled, SkipReason, TaskId};
+use crate::model::{
+    Blame, Failure, GateScope, LockWait, Note, Outcome, Settled, SkipReason, TaskId,
+};
 
 use super::{escape, words};
 
@@ -73,6 +75,16 @@ pub fn settled(settled: &Settled) -> String {
     };
     let by = settled.by.word();
     format!("its conflict{with} in `{path}` was settled by a merge rule: `{by}`")
+}
+
+/// Waits for locks that took too long and were waited on.
+pub fn waited(unit: &UnitState) -> impl Iterator<Item = String> + '_ {
+    let failed = |wait: &&LockWait| match unit.outcome() {
+        Some(Outcome::Failed { failure: Failure::Locked(last) }) => last == *wait,
+        _ => false,
+    };
+    let waits = unit.waited.iter().filter(move |wait| !failed(wait));
+    waits.map(|wait| escape::line(format!("it {wait}").as_bytes()))
 }
 
 /// What the resolver made of a conflict, if it had to do with it last.

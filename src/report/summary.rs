@@ -11,8 +11,8 @@ use crate::event::{
     AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
 };
 use crate::model::{
-    Blame, ChangeKind, ConflictFile, GateRun, GateScope, Oid, Outcome, RepoPath, RunId, Settled,
-    Shift, TaskId, Trial, Verdict,
+    Blame, ChangeKind, ConflictFile, GateRun, GateScope, LockWait, Oid, Outcome, Published,
+    RepoPath, RunId, Settled, Shift, TaskId, Trial, Verdict,
 };
 
 use super::budget::BudgetReport;
@@ -112,12 +112,18 @@ pub struct TrespassReport {
 /// How landing stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Land {
-    /// `open` (not tried), `planned` (about to move), `landed` or `refused`.
+    /// `open` (not tried), `planned` (about to move), `landed`, `published` (branches instead) or `refused`.
     pub state: String,
     /// Why it was refused, for programs: `{"because": "local-changes", …}`.
     pub reason: Option<LandRefusal>,
     /// The same for people; null: nothing to say.
     pub message: Option<String>,
+    /// The remote that was pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// The branches that were published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<Published>,
 }
 
 /// One task, or one share of a `foreach`.
@@ -154,7 +160,7 @@ pub struct TaskReport {
     /// Why its last attempt failed, for people.
     pub failure: Option<String>,
     /// The same in one word: `exit`, `signal`, `start`, `timeout`, `idle`, `verify`, `scope`,
-    /// `protected`, `secret`, `unchanged`, `changed`, `incomplete`, `setup`, `interrupted`, `lost`; of
+    /// `protected`, `secret`, `unchanged`, `changed`, `incomplete`, `setup`, `locked`, `interrupted`, `lost`; of
     /// an agent `rate-limit`, `overloaded`, `server`, `network`, `context`, `model`, `auth`, `quota`,
     /// `permission`, `bound`, `no-result`, `stopped`, `other`.
     pub failure_kind: Option<String>,
@@ -180,6 +186,9 @@ pub struct TaskReport {
     /// The conflicts that merge rules of the board settled, per file.
     #[serde(default)]
     pub settled: Vec<Settled>,
+    /// The waits for locks that took longer than its `lock_timeout`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waited: Vec<LockWait>,
     /// Whether a person did its last attempt.
     #[serde(default)]
     pub by_hand: bool,
@@ -375,10 +384,15 @@ fn of_land(state: &RunState) -> Land {
         LandState::Open => ("open", None),
         LandState::Planned { .. } => ("planned", None),
         LandState::Landed { .. } => ("landed", None),
+        LandState::Published { .. } => ("published", None),
         LandState::Refused(reason) => ("refused", Some(reason.clone())),
     };
+    let (remote, branches) = match &state.land {
+        LandState::Published { remote, branches } => (remote.clone(), branches.clone()),
+        _ => (None, Vec::new()),
+    };
     let message = reason.as_ref().map(|reason| land::why(state, reason));
-    Land { state: word.to_owned(), reason, message }
+    Land { state: word.to_owned(), reason, message, remote, branches }
 }
 
 fn of_gate(run: &GateRun) -> GateReport {
@@ -439,6 +453,8 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
             }
         }
     }
+    report.notes.extend(notes::waited(unit));
+    report.waited = unit.waited.clone();
     report.fix = unit.fix.as_ref().map(|fix| fix.worktree.to_string_lossy().into_owned());
     if matches!(report.status.as_str(), "merged" | "unchanged" | "patched" | "review" | "dropped") {
         report.tail = None;
@@ -472,6 +488,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         notes: Vec::new(),
         conflicts: Vec::new(),
         settled: Vec::new(),
+        waited: Vec::new(),
         by_hand: false,
         fix: None,
     }

@@ -425,9 +425,15 @@ impl Page<'_> {
                     ));
                 }
             }
+            LandState::Published { .. } => {
+                for line in land::published(&self.state.land) {
+                    self.put(self.look.ink(Ink::Good, &format!("  {line}")));
+                }
+            }
             LandState::Refused(_) if report.base_red.is_some() => {}
             LandState::Refused(reason) => {
-                self.put(format!("  not landed: {}", land::why(self.state, reason)));
+                let word = land::not(self.state);
+                self.put(format!("  {word}: {}", land::why(self.state, reason)));
             }
             LandState::Planned { into, .. } => {
                 self.put(format!(

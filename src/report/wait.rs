@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::event::{Holder, Wait};
-use crate::model::RunId;
+use crate::event::Wait;
+use crate::model::{Holder, RunId};
 
 use super::{escape, words};
 

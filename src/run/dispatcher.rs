@@ -23,6 +23,7 @@ use super::expand::Expansion;
 use super::integrate::Merge;
 use super::land::{LandHow, land};
 use super::locks::Locks;
+use super::patience::Patience;
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::trace::{self, Trace};
@@ -68,6 +69,7 @@ struct Dispatcher {
     queue: Queue,
     locks: Locks,
     waiting: Waiting,
+    patience: Patience,
     durations: BTreeMap<TaskId, u64>,
     bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
@@ -106,6 +108,7 @@ pub async fn drive(
     let mut own = Dispatcher {
         locks: Locks::new(world.claims.clone(), world.run.clone(), here),
         waiting: Waiting::new(&world.dir),
+        patience: Patience::default(),
         world,
         board,
         busy: Busy::default(),

@@ -11,6 +11,7 @@ use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome, TaskI
 
 use super::gate::{Gates, Known, Tip, hear, hearing};
 use super::integrate::{Texts, step};
+use super::publish::publish;
 use super::remake::Remakes;
 use super::slot::{Halt, World, blocking};
 use super::{Error, Journal};
@@ -39,6 +40,9 @@ pub async fn land(
 ) -> Result<(), Error> {
     if matches!(journal.state().land, LandState::Landed { .. }) {
         return Ok(());
+    }
+    if journal.state().board.land.publishes() {
+        return publish(world, journal, how, halt).await;
     }
     if let Some(reason) = refusal(journal.state(), how) {
         return journal.record(EventKind::LandRefused { reason });

@@ -7,9 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::event::Holder;
 use crate::executor::{Claim, Claims, Hold, Want};
-use crate::model::{Board, Profile, RunId, Task, TaskId};
+use crate::model::{Board, Holder, Profile, RunId, Task, TaskId};
 
 /// How long a refusal is believed: others let go without telling.
 pub const RETRY: Duration = Duration::from_millis(250);
@@ -23,6 +22,8 @@ pub struct Missing {
     pub holder: Option<Holder>,
     /// Until when, in milliseconds since 1970, if that is known.
     pub until: Option<u64>,
+    /// Whether it is one of `locks` and `shared_locks`.
+    pub lock: bool,
 }
 
 /// The locks that are held by running tasks of one run.
@@ -107,7 +108,8 @@ const AGENT: &str = "agent ";
 
 fn missing(want: &Want, holder: Option<Holder>) -> Missing {
     let name = want.name.strip_prefix(LOCK).or_else(|| want.name.strip_prefix(AGENT));
-    Missing { on: name.unwrap_or(&want.name).to_owned(), holder, until: None }
+    let lock = want.name.starts_with(LOCK);
+    Missing { on: name.unwrap_or(&want.name).to_owned(), holder, until: None, lock }
 }
 
 fn wants(board: &Board, task: &Task, agent: Option<&Profile>) -> Vec<Want> {

@@ -65,6 +65,15 @@ pub enum Lacking {
     /// A rule that needs Mergiraf where it is not installed.
     #[error("a merge rule needs `mergiraf`, which is not installed")]
     Mergiraf,
+    /// The remote to push to, which the repository has not.
+    #[error("the board pushes to `{name}`, and this repository has no such remote")]
+    Remote {
+        /// Its name.
+        name: String,
+    },
+    /// Pull requests are asked for where `gh` is not installed.
+    #[error("the board asks for pull requests, and `gh` is not installed")]
+    Gh,
     /// The branch to land on has commits that the base lacks.
     #[error("the branch to land on, `{name}`, holds commits that {base} lacks")]
     BranchAhead {
@@ -117,7 +126,7 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
     if let Some(lacking) = branch(repo, board, base)? {
         return Ok(Err(lacking));
     }
-    if let Some(lacking) = mergers(Some(repo), board)?.into_iter().next() {
+    if let Some(lacking) = absent(Some(repo), board)?.into_iter().next() {
         return Ok(Err(lacking));
     }
     let mut objects = repo.objects()?;
@@ -170,7 +179,7 @@ fn branch(repo: &Repo, board: &Board, base: Oid) -> Result<Option<Lacking>, Erro
     if let Some(at) = repo.ref_at(&full)? {
         // A base that was named on purpose may lie elsewhere; a forgotten one is a dead end.
         let forgotten = board.base == "HEAD" && board.land_moved != LandMoved::Merge;
-        if forgotten && board.land != LandPolicy::Never && !is_ancestor(repo, at, base)? {
+        if forgotten && board.land.moves() && !is_ancestor(repo, at, base)? {
             let (name, base) = (name.clone(), board.base.clone());
             return Ok(Some(Lacking::BranchAhead { name, base }));
         }
@@ -190,8 +199,9 @@ fn branch(repo: &Repo, board: &Board, base: Oid) -> Result<Option<Lacking>, Erro
     }))
 }
 
-/// What merge rules need and is not there; without a repository nothing is known of drivers.
-pub fn mergers(repo: Option<&Repo>, board: &Board) -> Result<Vec<Lacking>, Error> {
+/// What merge rules and pushing need and is not there; without a repository nothing is known of drivers and
+/// remotes.
+pub fn absent(repo: Option<&Repo>, board: &Board) -> Result<Vec<Lacking>, Error> {
     let by = |strategy| move |rule: &&MergeRule| rule.strategy == strategy;
     let mut lacking = Vec::new();
     let named = board.merge_rules.iter().filter(by(Strategy::Driver));
@@ -202,11 +212,23 @@ pub fn mergers(repo: Option<&Repo>, board: &Board) -> Result<Vec<Lacking>, Error
         let names = named.into_iter().filter(lacks).cloned();
         lacking.extend(names.map(|name| Lacking::Driver { name }));
     }
-    let there = |dir: std::path::PathBuf| dir.join("mergiraf").is_file();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let needed = board.merge_rules.iter().any(|rule| rule.strategy == Strategy::Mergiraf);
-    if needed && !std::env::split_paths(&path).any(there) {
+    let there = |name| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    if board.merge_rules.iter().any(|rule| rule.strategy == Strategy::Mergiraf)
+        && !there("mergiraf")
+    {
         lacking.push(Lacking::Mergiraf);
+    }
+    if board.land == LandPolicy::Push {
+        let name = &board.pushing.remote;
+        if let Some(repo) = repo
+            && !repo.has_remote(name)?
+        {
+            lacking.push(Lacking::Remote { name: name.clone() });
+        }
+        if board.pushing.pull_requests && !there("gh") {
+            lacking.push(Lacking::Gh);
+        }
     }
     Ok(lacking)
 }

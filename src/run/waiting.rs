@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::event::{Holder, Wait};
-use crate::model::{RunId, TaskId};
+use crate::event::Wait;
+use crate::model::{Holder, RunId, TaskId};
 
 use super::locks::Missing;
 
@@ -44,7 +44,7 @@ impl Waiting {
     /// that ends, and is none.
     pub fn add(&mut self, run: &RunId, task: &TaskId, missing: &Missing) -> bool {
         if self.now.len() < MOST {
-            let Missing { on, holder, until } = missing.clone();
+            let Missing { on, holder, until, .. } = missing.clone();
             self.now.push(Wait { task: task.clone(), on, holder, until });
         }
         let foreign =

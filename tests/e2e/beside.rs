@@ -347,3 +347,54 @@ fn without_a_gate_the_second_of_two_runs_stops_before_landing_and_says_how_to_go
     space.git(&["merge", "-q", "--no-edit", branch]);
     assert_eq!((space.read("a"), space.read("b")), ("1\n".into(), "1\n".into()));
 }
+
+/// Whoever waits for too long says so, and waits on or fails as the board wants it.
+#[test]
+fn a_wait_for_a_lock_that_takes_too_long_is_told_and_fails_where_that_is_wanted() {
+    let space = two();
+    let first = start(&space, "repo", "first", &holder("migrate", "locks = [\"db\"]"));
+    wait_for(&space.path("migrate.runs"));
+    let task = |id: &str, then: &str| {
+        format!(
+            "[[task]]\nid = \"{id}\"\nshared_locks = [\"db\"]\nlock_timeout = \"300ms\"\n{then}\
+             run = 'test -e \"$TODONE_BOARD_DIR/migrate.done\"; echo 1 > {id}'\n"
+        )
+    };
+    let told = "for the lock `db`, held by `migrate` of run first-";
+    let fails = task("fails", "on_lock_timeout = \"fail\"\n");
+    let after = "[[task]]\nid = \"after\"\nneeds = [\"fails\"]\nrun = 'echo 1 > after'\n";
+    let ended =
+        end(start(&space, "other", "second", &format!("land = \"never\"\n{fails}{after}"))).code(1);
+    ended.says("✗ failed    fails: it waited").says(told).says("it needs `fails`, which failed");
+    let other = space.path("other");
+    let at = |args: &[&str]| space.todone_quiet(&[&["-C", text(&other)][..], args].concat());
+    let report = at(&["report", "second", "--format", "json"]).json();
+    let task_of = |report: &serde_json::Value, id: &str| {
+        let tasks = report["tasks"].as_array().expect("tasks").clone();
+        tasks.into_iter().find(|task| task["id"] == id).expect("the task")
+    };
+    let fails = task_of(&report, "fails");
+    assert_eq!((&fails["failure_kind"], &fails["attempts"]), (&"locked".into(), &0.into()));
+    assert_eq!(fails["waited"][0]["on"], "db", "{fails:#}");
+    assert_eq!(fails["waited"][0]["holder"]["task"], "migrate", "{fails:#}");
+    at(&["show", "fails", "-r", "second"]).code(0).says(told);
+    at(&["report", "second", "--format", "junit"]).code(0).says("type=\"locked\"").says(told);
+
+    let waits = start(&space, "other", "third", &task("waits", ""));
+    // It goes on waiting for whoever holds the lock.
+    let begun = Instant::now();
+    loop {
+        let report = at(&["report", "third", "--format", "json"]);
+        if report.code == 0 && !task_of(&report.json(), "waits")["waited"].is_null() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not told: {report:?}");
+    }
+    touch(&space, "go");
+    end(first).code(0);
+    let ended = end(waits).code(0);
+    ended.says("! waits on  waits: it waited").says(told).says("`waits`: it waited");
+    // What failed can be done again.
+    at(&["retry", "@failed", "-r", "second"]).code(0);
+    space.nothing_is_left();
+}

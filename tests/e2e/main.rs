@@ -29,6 +29,7 @@ mod merging;
 mod money;
 mod order;
 mod prompts;
+mod publishing;
 mod recovery;
 mod regenerate;
 mod repositories;

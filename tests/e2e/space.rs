@@ -296,7 +296,9 @@ impl Space {
         let refs = self.git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
         for line in refs.lines() {
             let (name, oid) = line.split_once(' ').expect("a ref");
-            let own = name.starts_with("refs/todone/") || name.starts_with("refs/heads/todone");
+            // git itself remembers what it pushed.
+            let own = ["refs/todone/", "refs/heads/todone", "refs/remotes/origin/todone"];
+            let own = own.iter().any(|own| name.starts_with(own));
             if !own && Some(name) != lands.as_deref() {
                 print.insert(name.to_owned(), oid.into());
             }

@@ -148,9 +148,11 @@ impl Dispatcher {
         match self.health.gate(&profile, (self.world.now)()) {
             Gate::Open => self.afford(task, profile),
             Gate::Until { at, what } => {
-                Ask::Wait(Missing { on: what, holder: None, until: Some(at) })
+                Ask::Wait(Missing { on: what, holder: None, until: Some(at), lock: false })
             }
-            Gate::Probing { what } => Ask::Wait(Missing { on: what, holder: None, until: None }),
+            Gate::Probing { what } => {
+                Ask::Wait(Missing { on: what, holder: None, until: None, lock: false })
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl Dispatcher {
             Room::Yes(most) => Ask::Now(Some((Box::new(profile), Some(most)))),
             Room::Later(pot) => {
                 let on = format!("room in the budget of {pot}");
-                Ask::Wait(Missing { on, holder: None, until: None })
+                Ask::Wait(Missing { on, holder: None, until: None, lock: false })
             }
             Room::No { pot, measure, most, left, need } => {
                 Ask::Nobody(SkipReason::Budget { pot, measure, most, left, need })

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Progress};
-use crate::model::{Bounds, GateScope, Profile, Schedule, Task, TaskId};
+use crate::model::{Bounds, GateScope, LockWait, OnLockTimeout, Profile, Schedule, Task, TaskId};
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::cache;
@@ -56,6 +56,7 @@ impl Dispatcher {
                     match self.locks.take(&self.board, &unit, task, agent.as_ref()) {
                         Ok(Ok(())) => {
                             self.waiting.forget(&unit);
+                            self.patience.forget(&unit);
                             self.start_unit(unit, agent, share);
                             continue;
                         }
@@ -68,8 +69,24 @@ impl Dispatcher {
                     }
                 }
             };
+            if missing.lock {
+                let (most, fails) = (task.lock_timeout, task.on_lock_timeout);
+                if let Some(waited) = self.patience.over(&unit, most, Instant::now()) {
+                    let millis = waited.as_millis() as u64;
+                    let (on, holder) = (missing.on.clone(), missing.holder.clone());
+                    let wait = LockWait { on, holder, millis };
+                    let (task, fails) = (unit.clone(), fails == OnLockTimeout::Fail);
+                    self.journal.record(EventKind::LockTimedOut { task, wait, fails })?;
+                    if fails {
+                        self.waiting.forget(&unit);
+                        self.patience.forget(&unit);
+                        self.stale = true;
+                        continue;
+                    }
+                }
+            }
             if self.waiting.add(&self.world.run, &unit, &missing) {
-                let Missing { on, holder, until } = missing;
+                let Missing { on, holder, until, .. } = missing;
                 let task = unit.clone();
                 self.journal.progress(&Progress::Waiting { task, on, holder, until });
             }

@@ -162,7 +162,7 @@ async fn locked(
             let path = world.claims.dir().to_owned();
             Error::Io { doing: "taking a lock in", path, source }
         })?;
-        let Err(Missing { on, holder, until }) = taken else { return Ok(true) };
+        let Err(Missing { on, holder, until, .. }) = taken else { return Ok(true) };
         if !told {
             journal.progress(&Progress::Waiting { task: job.unit.id.clone(), on, holder, until });
             told = true;
