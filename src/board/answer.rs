@@ -24,10 +24,7 @@ pub fn meets(schema: &Value, answer: &str) -> Result<(), String> {
     let told: Vec<String> = faults
         .by_ref()
         .take(MOST_FAULTS)
-        .map(|fault| match fault.instance_path().to_string() {
-            at if at.is_empty() => short(fault.to_string()),
-            at => short(format!("at {at}: {fault}")),
-        })
+        .map(|fault| short(format!("at {}: {fault}", place(fault.instance_path().as_str()))))
         .collect();
     if told.is_empty() {
         return Ok(());
@@ -35,6 +32,11 @@ pub fn meets(schema: &Value, answer: &str) -> Result<(), String> {
     let more = faults.count();
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Err(format!("{}{more}", told.join("; ")))
+}
+
+/// Where in a document something stands.
+fn place(pointer: &str) -> &str {
+    if pointer.is_empty() { "the top" } else { pointer }
 }
 
 fn short(mut text: String) -> String {
@@ -90,7 +92,9 @@ impl Decoder<'_, '_> {
                     self.c.sink.hinted(span, message, hint.to_owned());
                 }
                 false => {
-                    let message = format!("this is no JSON Schema: {}", short(fault.to_string()));
+                    let at = place(fault.instance_path().as_str());
+                    let message =
+                        format!("this is no JSON Schema: at {at}: {}", short(fault.to_string()));
                     self.c.sink.fault(span, message);
                 }
             }
@@ -129,7 +133,7 @@ mod tests {
             "properties": {"files": {"type": "array", "items": {"type": "string"}}}});
         let said = |text: &str| meets(&schema, text);
         assert_eq!(said(r#"{"files": ["a"], "more": 1}"#), Ok(()));
-        assert_eq!(said("{}"), Err("\"files\" is a required property".to_owned()));
+        assert_eq!(said("{}"), Err("at the top: \"files\" is a required property".to_owned()));
         let all = said(r#"{"files": [1, 2, 3, 4, 5]}"#).expect_err("wrong");
         assert!(
             all.starts_with("at /files/0: 1 is not of type \"string\"; at /files/1: "),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use crate::model::Unbuilt;
 
@@ -13,7 +14,7 @@ const LONGEST_LINE: usize = 1000;
 /// Everything that is wrong with a board.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// At least one, in the order of the file.
+    /// At least one, in the order of the file; behind them those in other files.
     pub faults: Vec<Fault>,
 }
 
@@ -106,6 +107,8 @@ pub(super) type Span = Range<usize>;
 #[derive(Default)]
 pub(super) struct Sink {
     notes: Vec<Note>,
+    /// What is wrong in other files, which are named as the board names them.
+    elsewhere: Vec<Fault>,
     unbuilt: Vec<(usize, String)>,
 }
 
@@ -137,6 +140,26 @@ impl Sink {
         self.notes.push(Note { span: None, message: message.into(), hint: hint.into() });
     }
 
+    /// Something is wrong in another file, whose text this is; `file` is relative to the board's folder.
+    pub(super) fn elsewhere(
+        &mut self,
+        (file, text): (&str, &str),
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        let note = Note { span: Some(span), message: message.into(), hint: hint.into() };
+        let fault = Places::new(text).fault(file, note);
+        let same = |other: &Fault| {
+            (&other.file, other.line, other.column, &other.message)
+                == (&fault.file, fault.line, fault.column, &fault.message)
+        };
+        // One file serves many tasks.
+        if !self.elsewhere.iter().any(same) {
+            self.elsewhere.push(fault);
+        }
+    }
+
     /// How many complaints there are.
     pub(super) fn count(&self) -> usize {
         self.notes.len()
@@ -157,7 +180,7 @@ impl Sink {
     /// The complaints with their places, or, if there are none, what is not built yet.
     pub(super) fn finish(mut self, text: &str, file: &str) -> Result<Vec<Unbuilt>, Faults> {
         let mut places = Places::new(text);
-        if self.notes.is_empty() {
+        if self.notes.is_empty() && self.elsewhere.is_empty() {
             self.unbuilt.sort();
             self.unbuilt.dedup();
             let place = |(at, key): (usize, String)| {
@@ -179,6 +202,14 @@ impl Sink {
                 faults.push(fault);
             }
         }
+        let beside = Path::new(file).parent().unwrap_or(Path::new(""));
+        self.elsewhere.sort_by(|one, other| {
+            (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column))
+        });
+        faults.extend(self.elsewhere.into_iter().map(|fault| {
+            let file = beside.join(&fault.file).to_string_lossy().into_owned();
+            Fault { file, ..fault }
+        }));
         Err(Faults { faults })
     }
 }

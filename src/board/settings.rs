@@ -430,6 +430,11 @@ pub(super) fn budget(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Budget>
         }
     }
     let unknown = more.raw("unknown").as_deref() == Some("allow");
+    if let (Some(said), None, true) = (more.find("unknown"), bounds.usd, unknown) {
+        let hint = "add `usd`, or take `unknown` out".to_owned();
+        let message = "`unknown` is about prices, and the budget has no `usd`";
+        c.sink.hinted(said.key.clone(), message, hint);
+    }
     Some(Budget { bounds, per_task, unknown })
 }
 

@@ -17,7 +17,7 @@ use super::settings::{first_word, retry, table};
 use super::value::{View, scalar, texts};
 use crate::model::{
     Cache, Check, Copy, Foreach, ForeachSource, Isolation, OnConflict, OnReject, Profile, RepoPath,
-    Sandboxing, Setup, Task, TaskId, Work,
+    Sandboxing, Setup, Task, TaskId, Transform, Work,
 };
 
 /// The keys that say what a task does: one of them.
@@ -85,6 +85,12 @@ impl<'d> Decoder<'d, '_> {
             Some(Work::Agent { profile, .. }) => self.agents.get(profile),
             _ => None,
         };
+        let on_conflict = view.choice("on_conflict").unwrap_or(self.on_conflict);
+        let helped =
+            matches!(handoff, Some(Transform::Agent(_))) || on_conflict == OnConflict::Resolve;
+        if let Some(work) = &work {
+            self.without_agent(view, work, helped);
+        }
         let llm = profile.is_some_and(|profile| profile.kind.is_llm());
         let vars = self.c.vars.clone();
         let (locks, shared_locks) = self.locks(view);
@@ -163,7 +169,7 @@ impl<'d> Decoder<'d, '_> {
             review: view.flag("review"),
             cache: cache(view, self.c),
             budget: super::settings::budget(view, self.c),
-            on_conflict: view.choice("on_conflict").unwrap_or(self.on_conflict),
+            on_conflict,
             on_reject: view.choice("on_reject").unwrap_or(self.on_reject),
         })
     }

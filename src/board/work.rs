@@ -81,6 +81,26 @@ impl Decoder<'_, '_> {
         }
     }
 
+    /// Complains of keys that are for agents alone, in a task that none works for.
+    pub(super) fn without_agent(&mut self, view: &View<'_, '_>, work: &Work, helped: bool) {
+        let (Work::Run { .. } | Work::Command { .. }) = work else { return };
+        let spends = "no agent works for this task, so that nothing of it is spent";
+        let keys = [
+            ("prompt_template", "no agent is asked anything for this task", true),
+            ("budget", spends, !helped),
+        ];
+        for (key, why, idle) in keys {
+            if let (Some(found), true) = (view.own(key), idle) {
+                let message = format!("`{key}` does nothing here: {why}");
+                let hint = match key {
+                    "budget" => "take it out; `timeout` bounds the time of a command".to_owned(),
+                    _ => "take it out, or give the task an `agent`".to_owned(),
+                };
+                self.c.sink.hinted(found.key.clone(), message, hint);
+            }
+        }
+    }
+
     fn agent_work(
         &mut self,
         view: &View<'_, '_>,
@@ -123,7 +143,7 @@ impl Decoder<'_, '_> {
             self.in_context(word, &agent_place, context);
         }
         self.c.sink.name_since(before, &format!("the command of agent {}", quote(&name)));
-        let template = self.template(view);
+        let template = self.template(view, context);
         Some(Work::Agent { profile: name, prompt: Prompt { text, template } })
     }
 
@@ -165,24 +185,68 @@ impl Decoder<'_, '_> {
         Some(Transform::Script(said))
     }
 
-    /// What stands around the prompt.
-    fn template(&mut self, view: &View<'_, '_>) -> Option<String> {
+    /// What stands around the prompt. Every name in it must have a value, or may have none by its nature.
+    fn template(&mut self, view: &View<'_, '_>, context: &Context<'_>) -> Option<String> {
         let span = view.value("prompt_template")?.span();
         let name = view.text("prompt_template", &self.c.vars)?;
         let text = self.file(&name, &span, "prompt_template")?;
-        let names: Vec<&str> = holes(&text).iter().map(|hole| hole.name).collect();
-        if !names.contains(&"prompt") {
+        let holes = holes(&text);
+        if !holes.iter().any(|hole| hole.name == "prompt") {
             let message = format!("{} has no `{{{{ prompt }}}}`", quote(&name));
             let hint = "it stands where the prompt of the task is to be".to_owned();
             self.c.sink.hinted(span.clone(), message, hint);
         }
-        for name in names.iter().filter(|name| !name.contains('.') && !IN_TEMPLATE.contains(name)) {
-            if let Some(near) = self.c.near.ask(name, IN_TEMPLATE.iter().copied()) {
-                let message = format!("`{{{{ {name} }}}}` is no name of a template");
-                self.c.sink.hinted(span.clone(), message, near);
+        for hole in &holes {
+            if let Some((message, hint)) = self.in_template(hole, view, context) {
+                self.c.sink.elsewhere((&name, &text), hole.range.clone(), message, hint);
             }
         }
         Some(fill(&text, &self.c.vars, IN_TEMPLATE).into_owned())
+    }
+
+    /// What is wrong with a name in a template, and how to mend it.
+    fn in_template(
+        &mut self,
+        hole: &Hole<'_>,
+        view: &View<'_, '_>,
+        context: &Context<'_>,
+    ) -> Option<(String, String)> {
+        let shown = quote(&hole.shown());
+        if let Some(var) = hole.var() {
+            self.c.used.insert(var.to_owned());
+            let vars = self.c.vars.clone();
+            return (!vars.contains_key(var)).then(|| {
+                let near = self.c.near.ask(var, vars.keys().map(String::as_str));
+                let set = || format!("set it in `[vars]`, or with `--set {var}=VALUE`");
+                (format!("unknown var {}", quote(var)), near.unwrap_or_else(set))
+            });
+        }
+        let id = || quote(&view.raw("id").unwrap_or_default());
+        match (hole.name, context.shares) {
+            ("item" | "items", Shares::None) => {
+                let hint = format!("add `foreach` to task {}, or give it another template", id());
+                return Some((format!("{shown} for a task without `foreach`"), hint));
+            }
+            ("item", Shares::Of(batch)) if batch != 1 => {
+                let hint = format!("use `{{{{ items }}}}`: a share of {} has several", id());
+                return Some((format!("{shown} needs `batch = 1`"), hint));
+            }
+            _ if IN_TEMPLATE.contains(&hole.name) => return None,
+            _ => {}
+        }
+        let whole = IN_TEMPLATE.contains(&hole.head());
+        let hint = match hole.head() {
+            head if whole => format!("a template has `{{{{ {head} }}}}`, all of it"),
+            "needs" => "name it in the prompt of the task: values of needs stand there".to_owned(),
+            _ => {
+                let near = self.c.near.ask(hole.name, IN_TEMPLATE.iter().copied());
+                near.unwrap_or_else(|| {
+                    let names = IN_TEMPLATE.iter().map(|name| format!("`{name}`"));
+                    format!("there are {} and `vars.NAME`", names.collect::<Vec<_>>().join(", "))
+                })
+            }
+        };
+        Some((format!("{shown} is no name of a template"), hint))
     }
 
     /// The agent that is named, the first of several; complains of those that there are not.

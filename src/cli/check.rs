@@ -53,7 +53,7 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     let lacking = lacking(global, &board)?;
     let missing = agent_files::missing(&board)?;
     let complete = board.unbuilt.is_empty() && lacking.is_empty() && missing.is_empty();
-    if global.quiet && complete {
+    if global.quiet && complete && board.deaf(&plan).is_empty() {
         return Ok(0);
     }
     let (tasks, waves) = (board.tasks.len(), plan.waves.len());
@@ -64,6 +64,9 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
         if tasks == 1 { "" } else { "s" },
         if waves == 1 { "" } else { "s" },
     )?;
+    for deaf in board.deaf(&plan) {
+        writeln!(out, "{}", crate::report::escape::line(deaf.as_bytes()))?;
+    }
     for unbuilt in &board.unbuilt {
         writeln!(
             out,

@@ -30,6 +30,7 @@ mod plan;
 mod price;
 mod publish;
 mod task;
+mod topics;
 mod trespass;
 mod verdict;
 

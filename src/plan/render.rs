@@ -107,8 +107,8 @@ pub fn table(plan: &Plan, board: &Board) -> String {
     );
     overlaps(&mut out, plan);
     agents::lines(&mut out, board);
-    for text in board.spending() {
-        line(&mut out, format_args!("{}", plain(&text)));
+    for text in board.deaf(plan).iter().chain(&board.spending()) {
+        line(&mut out, format_args!("{}", plain(text)));
     }
     out
 }

@@ -80,7 +80,7 @@ fn a_team_writes_the_frame_of_its_prompts() {
     let space = Space::new(&[("x", "")]);
     std::fs::write(
         space.path("frame.md"),
-        "# {{ task }} for {{vars.team}}\n\n{{ description }}\n\n{{ prompt }}\n\n{{ context }}\n\nBe brief. {{ odd }}\n",
+        "# {{ task }} for {{vars.team}}\n\n{{ description }}\n\n{{ prompt }}\n\n{{ context }}\n\nBe brief. ${{ odd }}\n",
     )
     .expect("written");
     space.board(
@@ -97,11 +97,11 @@ retry = 2
 "#,
     );
     space.run(&[]).code(0);
-    assert_eq!(saved(&space, "asked.1"), "# t for us\n\nDo t.\n\nBe brief. {{ odd }}\n");
+    assert_eq!(saved(&space, "asked.1"), "# t for us\n\nDo t.\n\nBe brief. ${{ odd }}\n");
     let again = saved(&space, "asked.2");
     assert!(
         again.starts_with(
-            "# t for us\n\nDo t.\n\nBe brief. {{ odd }}\n\nThe last attempt failed: exit status 1."
+            "# t for us\n\nDo t.\n\nBe brief. ${{ odd }}\n\nThe last attempt failed: exit status 1."
         ),
         "{again}"
     );
@@ -287,4 +287,82 @@ test -e "$TODONE_BOARD_DIR/go" || while :; do sleep 0.05; done
     let place = saved(&space, "b.1");
     assert!(place.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{place}");
     assert!(!place.contains("b7ad6b7169203331") && place.trim().ends_with("-00"), "{place}");
+}
+
+#[test]
+fn names_of_a_template_that_mean_nothing_are_told_with_their_place_in_it() {
+    let space = Space::new(&[("x", "")]);
+    std::fs::create_dir(space.path("frames")).expect("made");
+    std::fs::write(
+        space.path("frames/frame.md"),
+        "# {{ tsk }}\n\n{{ prompt }} {{ items }}\n{{ vars.team }} {{ vars.lost }}\n\
+         {{ needs.a.output }} {{ handoff.output }} ${{ ci }} {{ .Go }}\n{{ context }}\n",
+    )
+    .expect("written");
+    space.board(
+        r#"
+vars = { team = "us" }
+defaults.prompt_template = "frames/frame.md"
+[agent.tell]
+command = ["true"]
+[[task]]
+id = "t"
+agent = "tell"
+prompt = "x"
+[[task]]
+id = "u"
+agent = "tell"
+prompt = "x"
+"#,
+    );
+    let board = space.path("board.toml");
+    let ran = space.todone(&["check", board.to_str().expect("a name")]).code(2);
+    let frame = space.path("frames/frame.md");
+    let frame = frame.display();
+    let wanted = [
+        ("1:3", "`{{ tsk }}` is no name of a template", "did you mean `task`?"),
+        ("3:14", "`{{ items }}` for a task without `foreach`", "add `foreach` to task `t`"),
+        ("4:17", "unknown var `lost`", "set it in `[vars]`"),
+        ("5:1", "`{{ needs.a.output }}` is no name of a template", "name it in the prompt"),
+        (
+            "5:22",
+            "`{{ handoff.output }}` is no name of a template",
+            "a template has `{{ handoff }}`",
+        ),
+    ];
+    let mut ran = ran;
+    for (place, message, hint) in wanted {
+        ran = ran.says(&format!("{frame}:{place}: {message}")).says(hint);
+    }
+    assert_eq!(ran.err.matches("frame.md:").count(), wanted.len(), "{}", ran.err);
+    space.run(&[]).code(2).says("frame.md:1:3");
+}
+
+#[test]
+fn whoever_can_hear_nothing_is_told_of() {
+    let space = Space::new(&[("x", "")]);
+    let board = |schedule: &str, needs: &str| {
+        space.board(&format!(
+            "schedule = {schedule:?}\n[[task]]\nid = \"hears\"\nsubscribe = \"news\"\npublish = \"news\"\n\
+             run = 'test \"$TODONE_TOPIC_NEWS\" = \"[]\"'\nretry = 2\n\
+             [[task]]\nid = \"tells\"\npublish = \"news\"\nrun = \"true\"\n{needs}\n"
+        ));
+    };
+    let path = space.path("board.toml");
+    let path = path.to_str().expect("a name").to_owned();
+    let deaf = "`hears` will hear nothing on `news`: `tells` publishes it, ";
+    for (schedule, needs, why) in [
+        ("waves", "", "not of an earlier wave"),
+        ("waves", "needs = [\"hears\"]", "not of an earlier wave"),
+        ("eager", "needs = [\"hears\"]", "waiting for it"),
+    ] {
+        board(schedule, needs);
+        for verb in ["check", "plan"] {
+            space.todone(&[verb, &path]).code(0).says(&format!("{deaf}{why}"));
+        }
+        // It does not hear itself either.
+        space.run(&["--new"]).code(0).says(deaf);
+    }
+    board("eager", "");
+    space.todone(&["check", &path]).code(0).says_not(deaf);
 }
