@@ -34,6 +34,10 @@ pub(super) struct Args {
     /// Take it though it holds lines that look like conflict markers
     #[arg(long, conflicts_with = "abandon")]
     allow_markers: bool,
+    /// With --done or --from: the structured output of the task (JSON), in a file, or `-` for standard
+    /// input
+    #[arg(long, value_name = "FILE|-", conflicts_with = "abandon")]
+    answer: Option<std::path::PathBuf>,
     /// Give up: keep what the worktree holds under a ref, and remove it
     #[arg(long)]
     abandon: bool,
@@ -57,8 +61,9 @@ pub(super) fn fix(global: &Global, args: Args) -> Result<u8, Failure> {
     }
     run::fixable(&state, &task).map_err(|why| refusal(&state, why))?;
     if !args.done && args.from.is_none() {
-        if args.allow_markers {
-            return Err(Failure::usage("--allow-markers goes with --done or --from"));
+        let alone = [("--allow-markers", args.allow_markers), ("--answer", args.answer.is_some())];
+        if let Some((flag, _)) = alone.iter().find(|(_, given)| *given) {
+            return Err(Failure::usage(format!("{flag} goes with --done or --from")));
         }
         return start(global, &repo, &state, &task, args.json);
     }
@@ -66,12 +71,19 @@ pub(super) fn fix(global: &Global, args: Args) -> Result<u8, Failure> {
         return Err(refusal(&state, NotFixable::NotStarted(task)));
     }
     let from = args.from.as_deref().map(|from| brought(global, &repo, from)).transpose()?;
+    let answer = args.answer.as_deref();
+    if answer.is_some_and(|path| path.as_os_str() == "-")
+        && args.from.as_deref().is_some_and(|from| from == "-")
+    {
+        return Err(Failure::usage("standard input can be the patch or the answer, not both"));
+    }
+    let answer = answer.map(|path| answered(global, path)).transpose()?;
     let mut held = hold(&repo, &state.run, telling(global))?;
     run::fixable(held.journal.state(), &task).map_err(|why| refusal(&state, why))?;
     let inside = stands_in(global, fix.map(|fix| fix.worktree.as_path()));
     let (done, signal) = attended(async |halt| {
-        let markers = args.allow_markers;
-        run::done(&held.world, &mut held.journal, &task, from.as_ref(), markers, &halt).await
+        let (markers, journal) = (args.allow_markers, &mut held.journal);
+        run::done(&held.world, journal, &task, from.as_ref(), markers, answer, &halt).await
     })?;
     let at = fix.map(|fix| fix.worktree.display().to_string()).unwrap_or_default();
     let Held { world, mut journal, owner } = held;
@@ -260,6 +272,18 @@ fn brought(global: &Global, repo: &Repo, from: &std::ffi::OsStr) -> Result<Broug
     }
 }
 
+/// The answer that a person gives for a task: standard input, or a file.
+fn answered(global: &Global, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let path = wiring::dir(global)?.join(path);
+    std::fs::read(&path)
+        .map_err(|fault| Failure::usage(format!("reading {}: {fault}", path.display())))
+}
+
 /// Why what a person made was not taken.
 fn not_taken(state: &RunState, task: &TaskId, done: Done, at: &str) -> Failure {
     let run = &state.run;
@@ -284,6 +308,13 @@ fn not_taken(state: &RunState, task: &TaskId, done: Done, at: &str) -> Failure {
                 "a patch must apply exactly to the base of the task's last attempt or to what is \
                  merged now",
             )
+        }
+        Done::Refused(failure @ crate::model::Failure::Answer { .. }) => {
+            let from = if at.is_empty() { "--from …" } else { "--done" };
+            Failure::refused(format!("not taken: {failure}")).hint(mend_at(at)).hint(format!(
+                "give the answer (JSON) by hand: todone fix {task} -r {run} {from} --answer FILE, or \
+                 `--answer -` for standard input"
+            ))
         }
         Done::Refused(failure) => {
             let tail = match &failure {

@@ -184,33 +184,66 @@ pub fn structured(
     said: Option<&[u8]>,
 ) -> Result<Option<String>, String> {
     let most = job.output.cap();
-    let meets = |json: &str| match &job.task.expect {
-        Some(schema) => board::meets(schema, json),
-        None => Ok(()),
-    };
     if let Some(bytes) = agent::written(scratch, most)? {
-        if bytes.len() as u64 > most {
-            return Err(format!("TODONE_OUTPUT holds more than {} MiB", most >> 20));
-        }
-        // Nothing of it went through the supervisor, which takes secrets out.
-        let bytes = match secrets.finder() {
-            Some(finder) => finder.replaced(&bytes),
-            None => bytes,
-        };
-        let text = String::from_utf8(bytes).map_err(|_| "TODONE_OUTPUT is no UTF-8".to_owned())?;
-        let json =
-            agent::as_json(&text).map_err(|why| format!("TODONE_OUTPUT is no JSON: {why}"))?;
-        meets(json)?;
-        return Ok(Some(json.to_owned()));
+        let json = written(bytes, "TODONE_OUTPUT", most, secrets)?;
+        meets(&job.task, &json)?;
+        return Ok(Some(json));
     }
-    let who = match (&job.task.expect, &job.asked) {
-        (Some(_), _) => "`expect` asks for JSON".to_owned(),
-        (None, Some(asked)) => format!("`{asked}` asks for its JSON"),
-        (None, None) => return Ok(None),
-    };
+    let Some(who) = who_asks(&job.task, job.asked.as_ref()) else { return Ok(None) };
     let said = String::from_utf8_lossy(said.unwrap_or_default());
     match agent::json_in(&said) {
-        Some(json) => meets(json).map(|()| None),
+        Some(json) => meets(&job.task, json).map(|()| None),
         None => Err(format!("{who}: it wrote none to TODONE_OUTPUT, and what it said is none")),
     }
+}
+
+/// The structured output of an attempt by hand: what the person gives, else what the task said last. The
+/// error says why it can't be taken, or that there is none where it is needed.
+pub fn by_hand(
+    board: &Board,
+    task: &Task,
+    given: Option<Vec<u8>>,
+    (json, said): (Option<&str>, Option<&str>),
+    secrets: &Secrets,
+) -> Result<Option<String>, String> {
+    if let Some(bytes) = given {
+        let json = written(bytes, "the answer", wanted(board, &task.id).cap(), secrets)?;
+        meets(task, &json)?;
+        return Ok(Some(json));
+    }
+    if let Some(who) = who_asks(task, asks(board, &task.id).as_ref()) {
+        match json.or_else(|| agent::json_in(said?)) {
+            Some(known) => meets(task, known)?,
+            None => return Err(format!("{who}, and the task has given none")),
+        }
+    }
+    Ok(json.map(str::to_owned))
+}
+
+/// Who wants JSON of a task, in words.
+fn who_asks(task: &Task, asked: Option<&TaskId>) -> Option<String> {
+    match (&task.expect, asked) {
+        (Some(_), _) => Some("`expect` asks for JSON".to_owned()),
+        (None, Some(asked)) => Some(format!("`{asked}` asks for its JSON")),
+        (None, None) => None,
+    }
+}
+
+fn meets(task: &Task, json: &str) -> Result<(), String> {
+    task.expect.as_ref().map_or(Ok(()), |schema| board::meets(schema, json))
+}
+
+/// JSON that was written into a file, with no secret in it.
+fn written(bytes: Vec<u8>, what: &str, most: u64, secrets: &Secrets) -> Result<String, String> {
+    if bytes.len() as u64 > most {
+        return Err(format!("{what} holds more than {} MiB", most >> 20));
+    }
+    // Nothing of it went through the supervisor, which takes secrets out.
+    let bytes = match secrets.finder() {
+        Some(finder) => finder.replaced(&bytes),
+        None => bytes,
+    };
+    let text = String::from_utf8(bytes).map_err(|_| format!("{what} is no UTF-8"))?;
+    let json = agent::as_json(&text).map_err(|why| format!("{what} is no JSON: {why}"))?;
+    Ok(json.to_owned())
 }

@@ -459,3 +459,63 @@ fn a_worktree_that_was_never_ready_or_was_removed_is_made_anew() {
     space.todone(&["fix", "api", "--abandon"]).code(0);
     space.todone(&["status"]).code(0).says_not("being mended");
 }
+
+#[test]
+fn what_is_mended_by_hand_must_give_the_answer_that_is_expected() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[[task]]
+id = "scout"
+run = "echo found > found; echo '{\"files\": [1], \"more\": {}}'; false"
+expect = { json_schema = { type = "object", required = ["files"], properties = { files = { type = "array", items = { type = "string" } }, more = { required = ["n"] } } } }
+[[task]]
+id = "plain"
+run = "echo words; false"
+[agent.tell]
+command = ["sh", "-c", 'cp "$TODONE_PROMPT_FILE" asked']
+[[task]]
+id = "reads"
+needs = ["plain", "scout"]
+agent = "tell"
+prompt = "{{ needs.plain.json }} {{ needs.scout.json }}"
+"#,
+    );
+    space.run(&[]).code(1);
+    let at = fix(&space, &["scout"]);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    // What the task said last does not do, and each fault is told with its place.
+    space
+        .todone(&["fix", "scout", "--done"])
+        .code(1)
+        .says("not taken: wrong answer: at /files/0: 1 is not of type \"string\"; at /more: \"n\" is a required property")
+        .says(&format!("todone fix scout -r {run} --done --answer FILE"));
+    assert!(at.exists());
+    let answer = space.path("answer.json");
+    let given = |text: &str| {
+        std::fs::write(&answer, text).expect("written");
+        let file = answer.to_str().expect("a name");
+        space.todone(&["fix", "scout", "--done", "--answer", file])
+    };
+    given("{}").code(1).says("wrong answer: at the top: \"files\" is a required property");
+    given("{files").code(1).says("wrong answer: the answer is no JSON: ");
+    space.todone(&["fix", "scout", "--answer", "x"]).code(2).says("--answer goes with --done");
+    space
+        .todone(&["fix", "scout", "--done", "--answer", "lost"])
+        .code(2)
+        .says("lost: No such file");
+    assert_eq!(space.status_of("scout"), "failed");
+    given("{\"files\": [\"a.rs\"]}\n").code(0);
+    // Where a prompt asks for it, it is needed as well.
+    fix(&space, &["plain"]);
+    space
+        .todone(&["fix", "plain", "--done"])
+        .code(1)
+        .says("`reads` asks for its JSON, and the task has given none");
+    std::fs::write(&answer, "[1]").expect("written");
+    let file = answer.to_str().expect("a name");
+    space.todone(&["fix", "plain", "--done", "--answer", file]).code(0);
+    space.todone_landing(&["resume"], "main").code(0);
+    assert_eq!(space.read("asked"), "[1] {\"files\": [\"a.rs\"]}");
+    assert_eq!(space.read("found"), "found\n");
+}

@@ -128,7 +128,8 @@ pub(super) async fn verify(
     let mut place = Place::of(&lease, &seat).fenced(world, &job.task.sandbox);
     place.locks.extend(job.locks.iter().cloned());
     let verdict = {
-        let (launch, _scratch) = brief(world, &job, &place, None, given)?;
+        let asked = world.names().prompt(&job.unit.id, job.attempt);
+        let (launch, _scratch) = brief(world, &job, &place, None, given, &asked)?;
         // Nobody watches its lines; they are in its log.
         let (tell, _) = mpsc::unbounded_channel();
         run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await

@@ -12,6 +12,7 @@ use crate::git::{Expect, Lease, RefUpdate};
 use crate::model::{AttemptEnd, Failure, Note, Oid, Outcome, Patch, RepoPath, SkipReason, TaskId};
 use crate::run::admit::refused;
 use crate::run::apart::{computed, confirm, only};
+use crate::run::handoff;
 use crate::run::integrate::Texts;
 use crate::run::slot::{Halt, World};
 use crate::run::{Error, Journal};
@@ -60,13 +61,15 @@ struct Caught {
     worktree: PathBuf,
 }
 
-/// Takes what a person made of this task (in its worktree, or what is `brought`) and merges it.
+/// Takes what a person made of this task (in its worktree, or what is `brought`) and merges it. `answer` is
+/// the structured output that the person gives for it.
 pub async fn done(
     world: &World,
     journal: &mut Journal,
     task: &TaskId,
     brought: Option<&Brought>,
     allow_markers: bool,
+    answer: Option<Vec<u8>>,
     halt: &watch::Receiver<Halt>,
 ) -> Result<Done, Error> {
     let unit = journal.state().units[task].clone();
@@ -101,6 +104,14 @@ pub async fn done(
     if let Some(failure) = refused(world, board, definition, &caught.patch)? {
         return Ok(Done::Refused(failure));
     }
+    // What the task printed last is what it hands over, but for what the person says instead.
+    let ends = || unit.attempts.iter().rev().filter_map(|attempt| Some(&attempt.ended.as_ref()?.1));
+    let output = ends().find_map(|end| end.output.clone());
+    let known = (ends().find_map(|end| end.json.as_deref()), output.as_deref());
+    let json = match handoff::by_hand(board, definition, answer, known, &world.secrets) {
+        Ok(json) => json,
+        Err(reason) => return Ok(Done::Refused(Failure::Answer { reason })),
+    };
     let number = journal.state().next_attempt(task);
     let begun = (world.now)();
     let commit = caught.patch.commit;
@@ -116,9 +127,8 @@ pub async fn done(
         notes: caught.notes.clone(),
         millis: (world.now)().saturating_sub(begun),
         tail: String::new(),
-        // What the task printed last is what it hands over.
-        json: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.json.clone()),
-        output: unit.attempts.iter().rev().find_map(|a| a.ended.as_ref()?.1.output.clone()),
+        json,
+        output,
         leaked: false,
         handoff: None,
         usage: None,
