@@ -142,6 +142,7 @@ fn every_kind() -> Vec<EventKind> {
             session: Some("s".to_owned()),
             heard: vec![(id("scout"), 2)],
             trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            profile: Some("claude".into()),
             share: Some(Share {
                 profile: "a".to_owned(),
                 most: Bounds { usd: Some(7), tokens: None, time: Some(9) },

@@ -13,6 +13,7 @@
 //! | `refused` | what the agent was refused, in words |
 //! | `prompt_response`, `prompt_error` | how the turn ended |
 //! | `session_gone` | why a conversation can't go on |
+//! | `not_started` | why the agent's program could not be started |
 //! | `error` | what else went wrong, with the `kind` of the trouble where it is known |
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,10 @@ impl Adapter for Acp {
             }
             "session_gone" => {
                 so_far.fails(Trouble::Session, value.as_str().unwrap_or_default());
+                None
+            }
+            "not_started" => {
+                so_far.not_started = value.as_str().map(str::to_owned);
                 None
             }
             "error" => {

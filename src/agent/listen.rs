@@ -100,6 +100,8 @@ pub struct Transcript {
     pub(super) retrying: Option<Fault>,
     /// A moment at which a limit of the account ends, told before anything failed.
     pub(super) resets: Option<u64>,
+    /// Why its program could not be started.
+    pub(super) not_started: Option<String>,
     /// Whether it said that it is through, and well.
     pub(super) done: bool,
     /// What it was refused.
@@ -276,6 +278,9 @@ impl Listener {
     /// Success needs the exit status, the word that it is through, and no failure seen.
     fn failure(&self, ended: Ended, tail: &str) -> Option<Failure> {
         let so_far = &self.so_far;
+        if let Some(reason) = &so_far.not_started {
+            return Some(Failure::Start { reason: reason.clone() });
+        }
         if let Some(fault) = &so_far.fault {
             let mut fault = fault.clone();
             if fault.kind == Trouble::RateLimit {

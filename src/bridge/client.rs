@@ -59,7 +59,7 @@ pub(super) async fn converse(order: Order) -> bool {
         Ok(started) => started,
         Err(fault) => {
             let name = order.argv.first().map_or("", String::as_str);
-            error(&format!("`{name}` could not be started: {fault}"));
+            tell("not_started", format!("{name}: {fault}"));
             return false;
         }
     };

@@ -80,7 +80,11 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
                 let whose = Whose::Task { task: id.clone(), attempt: attempt.number, of: what };
                 Log { whose, path }
             };
-            let logs = [(path.clone(), "task"), (path.with_extension("verify.log"), "verify")];
+            let logs = [
+                (path.with_extension("handoff.log"), "handoff"),
+                (path.clone(), "task"),
+                (path.with_extension("verify.log"), "verify"),
+            ];
             let there = logs.into_iter().filter(|(path, _)| path.is_file());
             found.extend(there.map(|(path, what)| of(path, what)));
             continue;
@@ -88,8 +92,27 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
         if several {
             writeln!(anstream::stdout(), "==> {id}, attempt {} <==", attempt.number)?;
         }
-        let mut from = print(&path, 0)?;
+        let handoff = path.with_extension("handoff.log");
         let verify = path.with_extension("verify.log");
+        if handoff.exists() {
+            writeln!(anstream::stdout(), "==> handoff <==")?;
+            print(&handoff, 0)?;
+            if path.exists() {
+                writeln!(anstream::stdout(), "==> task <==")?;
+            }
+        } else if !path.exists() && !verify.exists() && !args.follow {
+            let why = match attempt.ended.as_ref().and_then(|(_, end)| end.reused.as_ref()) {
+                Some(reuse) => format!(": the result of run {} was used again", reuse.run),
+                None if attempt.by_hand => ": it was done by hand".to_owned(),
+                None => String::new(),
+            };
+            let number = attempt.number;
+            writeln!(
+                anstream::stderr(),
+                "note: nothing was run in attempt {number} of `{id}`{why}"
+            )?;
+        }
+        let mut from = print(&path, 0)?;
         if args.follow {
             let mut shown = (attempt.number, path.clone());
             loop {
@@ -138,7 +161,7 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Whose {
-    /// Of an attempt: what the `task` or its `verify` printed.
+    /// Of an attempt: what the `task`, its `handoff` or its `verify` printed.
     Task { task: TaskId, attempt: u32, of: &'static str },
     /// Of a gate, where it judged.
     Gate { gate: String, at: String },

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::event::{AttemptState, RunState, UnitState, UnitStatus};
 use crate::git::Repo;
-use crate::model::{Isolation, Outcome, Sandbox, TaskId, Work};
+use crate::model::{AttemptEnd, Isolation, Oid, Outcome, Sandbox, TaskId, Work};
 use crate::report;
 use crate::run::{Names, select};
 
@@ -54,7 +54,6 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
         writeln!(out, "{text}")?;
         return Ok(0);
     }
-    let run_dir = repo.state_dir().join("runs").join(state.run.as_str());
     if pick.units.is_empty() {
         writeln!(out, "no task of {} is {}", state.run, args.tasks.join(" or "))?;
     }
@@ -62,7 +61,7 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
         if place > 0 {
             writeln!(out)?;
         }
-        one(&mut out, &state, &run_dir, id)?;
+        one(&mut out, &repo, &state, id)?;
     }
     Ok(0)
 }
@@ -99,35 +98,58 @@ fn prompt(repo: &Repo, state: &RunState, units: &[TaskId]) -> Result<u8, Failure
         return Err(Failure::usage("--prompt takes one task"));
     };
     let unit = state.units.get(id);
-    let task = unit.and_then(|unit| state.board.task(&unit.unit.task));
-    if task.is_some_and(|task| !matches!(task.work, Work::Agent { .. })) {
-        let message = format!("`{id}` has no prompt: no agent does it");
-        let hint = format!("see what it does: todone show {id} -r {}", state.run);
-        return Err(Failure::usage(message).hint(hint));
+    let texts = unit.map(|unit| asked(repo, state, unit)).unwrap_or_default();
+    if texts.is_empty() {
+        let task = unit.and_then(|unit| state.board.task(&unit.unit.task));
+        let agent = task.is_none_or(|task| matches!(task.work, Work::Agent { .. }));
+        return Err(match agent {
+            true => Failure::usage(format!("the agent of `{id}` was not asked yet")),
+            false => Failure::usage(format!("`{id}` has no prompt: no agent does it"))
+                .hint(format!("see what it does: todone show {id} -r {}", state.run)),
+        });
     }
-    let last = unit.and_then(|unit| unit.attempts.iter().rfind(|attempt| !attempt.by_hand));
-    let text = last.and_then(|attempt| {
-        let names = Names::of(&state.run);
-        let dir = repo.state_dir().join("runs").join(state.run.as_str());
-        std::fs::read(dir.join(names.prompt(id, attempt.number))).ok()
-    });
-    let Some(text) = text else {
-        return Err(Failure::usage(format!("the agent of `{id}` was not asked yet")));
-    };
-    let text = String::from_utf8_lossy(&text);
     let mut out = anstream::stdout();
-    for line in text.lines() {
-        writeln!(out, "{}", report::escape::line(line.as_bytes()))?;
+    for (whose, text) in &texts {
+        if texts.len() > 1 {
+            writeln!(out, "==> {whose} <==")?;
+        }
+        for line in String::from_utf8_lossy(text).lines() {
+            writeln!(out, "{}", report::escape::line(line.as_bytes()))?;
+        }
     }
     Ok(0)
 }
 
+/// What agents were asked for a unit last: whoever prepared the handoff, the task's own, the resolver;
+/// each with whom it was.
+fn asked(repo: &Repo, state: &RunState, unit: &UnitState) -> Vec<(String, Vec<u8>)> {
+    let names = Names::of(&state.run);
+    let dir = repo.state_dir().join("runs").join(state.run.as_str());
+    let id = &unit.unit.id;
+    let mut texts = Vec::new();
+    for resolves in [false, true] {
+        let mut attempts = unit.attempts.iter();
+        let last = attempts.rfind(|attempt| !attempt.by_hand && attempt.resolves == resolves);
+        let Some(AttemptState { number, .. }) = last else { continue };
+        let own = if resolves { "resolver" } else { "task" };
+        let files =
+            [("handoff", names.handoff(id, *number, "prompt")), (own, names.prompt(id, *number))];
+        for (what, file) in files {
+            if let Ok(text) = std::fs::read(dir.join(file)) {
+                texts.push((format!("{what}, attempt {number}"), text));
+            }
+        }
+    }
+    texts
+}
+
 fn one(
     out: &mut impl std::io::Write,
+    repo: &Repo,
     state: &RunState,
-    run_dir: &std::path::Path,
     id: &TaskId,
 ) -> Result<(), Failure> {
+    let run_dir = repo.state_dir().join("runs").join(state.run.as_str());
     let Some(unit) = state.units.get(id) else {
         let outcome = state.unexpanded.get(id);
         writeln!(out, "{id}: {}", outcome.map_or("waiting", Outcome::word))?;
@@ -148,12 +170,20 @@ fn one(
     for wait in &unit.waited {
         writeln!(out, "  locks    {}", report::escape::line(wait.to_string().as_bytes()))?;
     }
-    let names = Names::of(&state.run);
     for attempt in &unit.attempts {
-        self::attempt(out, attempt, &names, id)?;
+        self::attempt(out, repo, state, unit, attempt)?;
+    }
+    for settled in &unit.settled {
+        writeln!(out, "  note     {}", report::settled(settled))?;
+    }
+    if let Some(resolved) = report::resolved(state, unit) {
+        writeln!(out, "  note     {resolved}")?;
     }
     match unit.outcome() {
         Some(Outcome::Merged { commit }) => writeln!(out, "  commit   {commit}")?,
+        Some(Outcome::Unchanged) if unit.patch().is_some_and(|patch| !patch.changes.is_empty()) => {
+            writeln!(out, "  because  {}", report::THERE_ALREADY)?;
+        }
         Some(Outcome::Skipped { reason }) => writeln!(out, "  because  {reason}")?,
         Some(Outcome::Rejected { gate, blame, log }) => {
             writeln!(out, "  rejected {}", report::refused(gate, blame))?;
@@ -173,7 +203,7 @@ fn one(
             write!(
                 out,
                 "{}",
-                report::explain(state, conflict, &wiring::look_of(std::path::PathBuf::new()), 20)
+                report::explain(state, conflict, &wiring::look_of(run_dir), usize::MAX)
             )?;
         }
         _ => {}
@@ -225,81 +255,118 @@ fn definition(
 
 fn attempt(
     out: &mut impl std::io::Write,
+    repo: &Repo,
+    state: &RunState,
+    unit: &UnitState,
     attempt: &AttemptState,
-    names: &Names,
-    id: &TaskId,
 ) -> Result<(), Failure> {
+    let (id, number, names) = (&unit.unit.id, attempt.number, Names::of(&state.run));
+    let resolver = attempt.resolves.then(|| "resolver".to_owned());
     let apart = match (attempt.isolation, attempt.sandbox) {
-        (Isolation::Worktree, _) => String::new(),
-        (Isolation::Clone, Sandbox::None) => " (in a clone)".to_owned(),
-        (Isolation::Clone, level) => format!(" (in a clone, sandbox: {})", level.word()),
+        (Isolation::Worktree, _) => None,
+        _ if attempt.log().is_none() => None,
+        (Isolation::Clone, Sandbox::None) => Some("in a clone".to_owned()),
+        (Isolation::Clone, level) => Some(format!("in a clone, sandbox: {}", level.word())),
     };
-    write!(out, "  attempt {}{apart}: ", attempt.number)?;
+    let about: Vec<String> = resolver.into_iter().chain(apart).collect();
+    let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
+    write!(out, "  attempt {number}{about}: ")?;
     match &attempt.ended {
-        None => match attempt.salvaged {
-            Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,
-            None => writeln!(out, "no end seen")?,
-        },
-        Some((_, end)) => {
-            let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
-            let by = if attempt.by_hand { "by hand, " } else { "" };
-            writeln!(out, "{by}{how}, {}", report::duration(end.millis))?;
-            if let Some(session) = &attempt.session {
-                let session = report::escape::line(session.as_bytes());
-                writeln!(out, "    goes on in session {session}")?;
+        None => {
+            match attempt.salvaged {
+                Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,
+                None => writeln!(out, "no end seen")?,
             }
-            if let Some(handoff) = &end.handoff {
-                let used = handoff.usage.as_ref().map(report::usage);
-                let used = used.map(|used| format!(": {used}")).unwrap_or_default();
-                let took = report::duration(handoff.millis);
-                writeln!(out, "    handoff prepared in {took}{used}")?;
-            }
-            if let Some(usage) = &end.usage {
-                let model = usage.model.as_deref().unwrap_or("model unknown");
-                let who = format!("{} ({model})", usage.profile);
-                let who = report::escape::line(who.as_bytes());
-                writeln!(out, "    agent {who}: {}", report::usage(usage))?;
-                let other =
-                    usage.session.as_ref().filter(|own| attempt.session.as_ref() != Some(*own));
-                if let Some(session) = other {
-                    writeln!(out, "    session {}", report::escape::line(session.as_bytes()))?;
-                }
-            }
-            if let Some(patch) = &end.patch {
-                writeln!(
-                    out,
-                    "    patch {} ({})",
-                    patch.commit,
-                    names.attempt(id, attempt.number)
-                )?;
-                for change in patch.changes.iter().take(50) {
-                    let kind = serde_json::to_value(change.kind()).expect("BUG: a word");
-                    writeln!(out, "      {:9}{}", kind.as_str().unwrap_or(""), change.path)?;
-                }
-                if patch.changes.len() > 50 {
-                    writeln!(out, "      … {} more", patch.changes.len() - 50)?;
-                }
-            }
-            if let (None, Some(commit)) = (&end.patch, attempt.salvaged) {
-                let kept = names.attempt(id, attempt.number);
-                writeln!(out, "    what it left is {commit} ({kept})")?;
-            }
-            for note in &end.notes {
-                writeln!(out, "    note: {}", report::note(note))?;
-            }
-            if end.failure.is_some() && !end.tail.trim().is_empty() {
-                writeln!(out, "    its last lines:")?;
-                for line in end.tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev() {
-                    writeln!(out, "      {}", report::escape::line(line.as_bytes()))?;
-                }
+            if let Some(agent) = attempt.agent() {
+                writeln!(out, "    agent {}", report::escape::line(agent.as_bytes()))?;
             }
         }
+        Some((_, end)) => ended(out, repo, &names, id, attempt, end)?,
     }
     if !attempt.heard.is_empty() {
         let heard: Vec<String> =
             attempt.heard.iter().map(|(id, number)| format!("{id} (attempt {number})")).collect();
         writeln!(out, "    heard {}", heard.join(", "))?;
     }
-    writeln!(out, "    log: todone logs {id} -r {}", names.run())?;
+    if attempt.log().is_some() {
+        let last = unit.attempts.last().is_some_and(|last| last.number == number);
+        let which = if last { String::new() } else { format!(" --attempt {number}") };
+        writeln!(out, "    log: todone logs {id} -r {}{which}", names.run())?;
+    }
+    Ok(())
+}
+
+fn ended(
+    out: &mut impl std::io::Write,
+    repo: &Repo,
+    names: &Names,
+    id: &TaskId,
+    attempt: &AttemptState,
+    end: &AttemptEnd,
+) -> Result<(), Failure> {
+    if let Some(reuse) = &end.reused {
+        writeln!(out, "{}", report::reused(reuse))?;
+    } else {
+        let how = end.failure.as_ref().map_or("succeeded".to_owned(), ToString::to_string);
+        let by = if attempt.by_hand { "by hand, " } else { "" };
+        writeln!(out, "{by}{how}, {}", report::duration(end.millis))?;
+    }
+    if let Some(session) = &attempt.session {
+        let session = report::escape::line(session.as_bytes());
+        writeln!(out, "    goes on in session {session}")?;
+    }
+    if let Some(handoff) = &end.handoff {
+        let used = handoff.usage.as_ref();
+        let used = used.map(|usage| format!(" by {}: {}", usage.profile, report::usage(usage)));
+        let took = report::duration(handoff.millis);
+        writeln!(out, "    handoff prepared in {took}{}", used.unwrap_or_default())?;
+    }
+    match (&end.usage, attempt.agent()) {
+        (Some(usage), Some(agent)) => {
+            let model = usage.model.as_deref().unwrap_or("model unknown");
+            let who = report::escape::line(format!("{agent} ({model})").as_bytes());
+            writeln!(out, "    agent {who}: {}", report::usage(usage))?;
+            let other = usage.session.as_ref().filter(|own| attempt.session.as_ref() != Some(*own));
+            if let Some(session) = other {
+                writeln!(out, "    session {}", report::escape::line(session.as_bytes()))?;
+            }
+        }
+        (None, Some(agent)) => {
+            writeln!(out, "    agent {}", report::escape::line(agent.as_bytes()))?;
+        }
+        (_, None) => {}
+    }
+    // What changed nothing has no ref, and what was cleaned none any more.
+    let name = names.attempt(id, attempt.number);
+    let kept = |commit: Oid| -> Result<String, Failure> {
+        Ok(match repo.ref_at(&name)? == Some(commit) {
+            true => format!("{commit} ({name})"),
+            false => commit.to_string(),
+        })
+    };
+    if let Some(patch) = end.patch.as_ref().filter(|patch| !patch.changes.is_empty()) {
+        writeln!(out, "    patch {}", kept(patch.commit)?)?;
+        for change in patch.changes.iter().take(50) {
+            let kind = serde_json::to_value(change.kind()).expect("BUG: a word");
+            writeln!(out, "      {:9}{}", kind.as_str().unwrap_or(""), change.path)?;
+        }
+        if patch.changes.len() > 50 {
+            writeln!(out, "      … {} more", patch.changes.len() - 50)?;
+        }
+    } else if end.patch.is_some() {
+        writeln!(out, "    it changed nothing")?;
+    }
+    if let (None, Some(commit)) = (&end.patch, attempt.salvaged) {
+        writeln!(out, "    what it left is {}", kept(commit)?)?;
+    }
+    for note in &end.notes {
+        writeln!(out, "    note: {}", report::note(note))?;
+    }
+    if end.failure.is_some() && !end.tail.trim().is_empty() {
+        writeln!(out, "    its last lines:")?;
+        for line in end.tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev() {
+            writeln!(out, "      {}", report::escape::line(line.as_bytes()))?;
+        }
+    }
     Ok(())
 }

@@ -42,6 +42,7 @@ impl UnitState {
             isolation: Default::default(),
             sandbox: Default::default(),
             built_on,
+            profile: None,
             share: None,
             from: None,
             session: None,

@@ -127,6 +127,9 @@ pub enum EventKind {
         /// Its place in the trace of the run, as `TRACEPARENT` holds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<String>,
+        /// The agent profile that is asked; none: no agent does it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<String>,
         /// What it holds of the budgets. It is on disk before the agent starts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<Share>,

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Conflict, Isolation, LockWait, Oid, Outcome, Patch, Published, Sandbox,
-    Settled, Share, SkipReason, TaskId, Unit, charges,
+    AttemptEnd, Charge, Conflict, Failure, Isolation, LockWait, Oid, Outcome, Patch, Published,
+    Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
 };
 
 use super::LandRefusal;
@@ -123,6 +123,8 @@ pub struct AttemptState {
     pub heard: Vec<(TaskId, u32)>,
     /// Its place in the trace of the run.
     pub trace: Option<String>,
+    /// The agent profile that was asked.
+    pub profile: Option<String>,
     /// What it held of the budgets.
     pub share: Option<Share>,
     /// When it began.
@@ -174,6 +176,34 @@ pub enum LandState {
 }
 
 impl AttemptState {
+    /// The agent profile that worked on it, or could not; none: no agent was asked.
+    pub fn agent(&self) -> Option<&str> {
+        let end = self.ended.as_ref().map(|(_, end)| end);
+        if self.by_hand || end.is_some_and(|end| end.reused.is_some()) {
+            return None;
+        }
+        let told = end.and_then(|end| end.usage.as_deref()).map(|usage| usage.profile.as_str());
+        let held = || self.share.as_ref().map(|share| share.profile.as_str());
+        told.or(self.profile.as_deref()).or_else(held)
+    }
+
+    /// The log of its command, relative to the run's folder; if it failed before that, of what was to
+    /// prepare its handoff. None: nothing was run that prints.
+    pub fn log(&self) -> Option<PathBuf> {
+        let end = self.ended.as_ref().map(|(_, end)| end);
+        // A slot has a directory.
+        if self.by_hand || self.worktree.as_os_str().is_empty() {
+            return None;
+        }
+        match end.and_then(|end| end.failure.as_ref()) {
+            Some(Failure::Handoff { .. }) => {
+                let begun = end.is_some_and(|end| end.handoff.is_some());
+                begun.then(|| self.log.with_extension("handoff.log"))
+            }
+            _ => Some(self.log.clone()),
+        }
+    }
+
     fn patch(&self) -> Option<&Patch> {
         self.ended.as_ref()?.1.patch.as_ref()
     }

@@ -267,6 +267,7 @@ impl RunState {
                 session,
                 heard,
                 trace,
+                profile,
                 share,
             } => {
                 let unit = self.unit(task)?;
@@ -290,6 +291,7 @@ impl RunState {
                     session: session.clone(),
                     heard: heard.clone(),
                     trace: trace.clone(),
+                    profile: profile.clone(),
                     share: share.clone(),
                     started: event.at,
                     ended: None,

@@ -177,6 +177,11 @@ pub enum Note {
         /// The globs.
         globs: Vec<String>,
     },
+    /// No file of the tree that it started from matches these inputs of its `cache`.
+    NoInputs {
+        /// The globs.
+        globs: Vec<String>,
+    },
     /// The file in which an agent says what it used can't be read.
     BadResult {
         /// Why.

@@ -6,7 +6,7 @@
 //! of it, an overloaded model only that model. Somebody who fails time and again without any success is
 //! asked less and less (one at a time), and in the end no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{AttemptEnd, Failure, Profile, ProfileKind, Trouble};
 
@@ -63,6 +63,8 @@ struct Account {
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     accounts: BTreeMap<String, Account>,
+    /// The profiles whose program could not be started the last time.
+    lacking: BTreeSet<String>,
 }
 
 /// What profiles with the same credentials share.
@@ -91,6 +93,15 @@ impl Health {
     pub fn heard(&mut self, profile: &Profile, end: &AttemptEnd, now: u64) {
         let name = profile.name.as_str();
         let llm = profile.kind.is_llm();
+        match &end.failure {
+            Some(Failure::Start { .. }) => {
+                self.lacking.insert(name.to_owned());
+            }
+            Some(Failure::Interrupted | Failure::Setup { .. } | Failure::Handoff { .. }) => {}
+            _ => {
+                self.lacking.remove(name);
+            }
+        }
         let account = self.accounts.entry(account(profile)).or_default();
         let probed = std::mem::take(&mut account.probing);
         match &end.failure {
@@ -190,8 +201,14 @@ impl Health {
         self.accounts.get(&account(profile))?.stopped.as_deref()
     }
 
+    /// Whether the program of this profile could not be started the last time.
+    pub fn lacks(&self, profile: &str) -> bool {
+        self.lacking.contains(profile)
+    }
+
     /// Whoever takes a run up again has mended what stopped it; limits hold on.
     pub fn lift(&mut self) {
+        self.lacking.clear();
         for account in self.accounts.values_mut() {
             account.stopped = None;
             account.probing = false;

@@ -57,11 +57,12 @@ pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
         failures.iter().filter(kind).count()
     };
     let again = match last {
-        Failure::Start { .. }
-        | Failure::Setup { .. }
+        Failure::Setup { .. }
         | Failure::Output { .. }
         | Failure::Locked(_)
         | Failure::Interrupted => false,
+        // The same program is not there next time either.
+        Failure::Start { .. } => others,
         Failure::Agent { kind, .. } => match kind {
             kind if kind.passes() => like(&Trouble::passes) <= MOST_WAITS,
             // Once with less; the same again needs another agent.
@@ -84,6 +85,7 @@ fn is_own(failure: &Failure) -> bool {
             kind,
             Trouble::NoResult | Trouble::Stopped | Trouble::Other | Trouble::Permission
         ),
+        Failure::Start { .. } => false,
         _ => true,
     }
 }
@@ -97,7 +99,7 @@ pub fn advice(failure: &Failure, tail: &str) -> Option<String> {
                 .to_owned(),
         ),
         // Whoever does the task was not even asked.
-        Failure::Handoff { .. } => None,
+        Failure::Handoff { .. } | Failure::Start { .. } => None,
         Failure::Agent { kind, .. } if !is_own(failure) && *kind != Trouble::Bound => None,
         _ => Some(format!("The last attempt failed: {failure}.\n{tail}")),
     }
@@ -195,10 +197,14 @@ mod tests {
         assert_eq!(next(std::slice::from_ref(&context), 1, false), Decision::Retry);
         assert_eq!(next(&[context.clone(), context.clone()], 5, false), Decision::GiveUp);
         assert_eq!(next(&[context.clone(), context], 1, true), Decision::Retry);
-        for kind in [Trouble::Auth, Trouble::Quota, Trouble::Model] {
-            assert_eq!(next(&[agent(kind)], 5, false), Decision::GiveUp);
-            assert_eq!(next(&[agent(kind)], 1, true), Decision::Retry);
+        let missing = Failure::Start { reason: "no such file".to_owned() };
+        let all = [Trouble::Auth, Trouble::Quota, Trouble::Model].map(agent);
+        for failure in all.into_iter().chain([missing.clone()]) {
+            assert_eq!(next(std::slice::from_ref(&failure), 5, false), Decision::GiveUp);
+            assert_eq!(next(&[failure], 1, true), Decision::Retry);
         }
+        // It costs no attempt.
+        assert_eq!(next(&[missing, Failure::Exit { code: 1 }], 2, false), Decision::Retry);
     }
 
     #[test]

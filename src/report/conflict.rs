@@ -24,9 +24,11 @@ pub fn explain(state: &RunState, conflict: &Conflict, look: &Look, most: usize) 
     who(state, conflict, look, &mut lines);
     for (place, file) in conflict.files.iter().enumerate() {
         if place > 0 && lines.len() >= most {
-            let left = conflict.files.len() - place;
+            let left = super::words::count(conflict.files.len() - place, "more file");
+            let all = format!("todone show {} -r {}", conflict.task, state.run);
             lines.push(String::new());
-            lines.push(look.ink(Ink::Faint, &format!("  … {left} more in conflict")));
+            let text = format!("  … {left} in conflict; `{all}` tells all of them");
+            lines.push(look.ink(Ink::Faint, &text));
             break;
         }
         lines.push(String::new());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, EventKind, RunState, UnitStatus};
+use crate::event::{Event, EventKind, RunState, UnitState, UnitStatus};
 use crate::model::{
     AttemptEnd, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Shift, TaskId, Trial,
     Verdict,
@@ -225,9 +225,17 @@ impl News {
             let text = format!("✓ merged    {}", words::names(&merged, 8));
             items.push(item(Weight::Step, Ink::Good, text));
         }
-        if !unchanged.is_empty() {
-            let text = format!("= unchanged {}", words::names(&unchanged, 8));
-            items.push(item(Weight::Step, Ink::Good, text));
+        let there = |task: &&TaskId| {
+            let patch = state.units.get(*task).and_then(UnitState::patch);
+            patch.is_some_and(|patch| !patch.changes.is_empty())
+        };
+        let (there, plain): (Vec<&TaskId>, Vec<&TaskId>) = unchanged.into_iter().partition(there);
+        let why = format!(": {}", notes::THERE_ALREADY);
+        for (tasks, why) in [(plain, ""), (there, why.as_str())] {
+            if !tasks.is_empty() {
+                let text = format!("= unchanged {}{why}", words::names(&tasks, 8));
+                items.push(item(Weight::Step, Ink::Good, text));
+            }
         }
         for (task, outcome) in outcomes {
             match outcome {
@@ -368,7 +376,7 @@ fn step(text: String) -> Item {
 }
 
 fn begins_again(state: &RunState) -> Item {
-    let kept = |unit: &&crate::event::UnitState| {
+    let kept = |unit: &&UnitState| {
         unit.status == UnitStatus::Patched || unit.outcome().is_some_and(Outcome::is_success)
     };
     let kept = state.units.values().filter(kept).count();
@@ -391,6 +399,9 @@ fn begun(state: &RunState) -> Vec<Item> {
         state.base.short()
     );
     let mut items = vec![item(Weight::Step, Ink::Head, text)];
+    for line in state.board.deaf(&state.plan) {
+        items.push(item(Weight::Bad, Ink::Odd, escape::line(line.as_bytes())));
+    }
     for line in state.board.spending() {
         items.push(item(Weight::Step, Ink::Faint, escape::line(line.as_bytes())));
     }

@@ -12,6 +12,10 @@ use super::{escape, words};
 /// What is said of a task whose process outlived it.
 pub(super) const LEAKED: &str = "a process that it left behind held its output open; it was ended";
 
+/// What is said of a task whose patch changed nothing where it was merged.
+pub const THERE_ALREADY: &str =
+    "what it changed is on the branch already, with the same content: nothing was left to merge";
+
 /// A note as a sentence without a full stop.
 pub fn note(note: &Note) -> String {
     match note {
@@ -46,6 +50,13 @@ pub fn note(note: &Note) -> String {
         Note::NoContext { globs } => {
             let globs = escape::line(globs.join("`, `").as_bytes());
             format!("`context`: no file matches `{globs}`")
+        }
+        Note::NoInputs { globs } => {
+            let globs = escape::line(globs.join("`, `").as_bytes());
+            format!(
+                "`cache`: no file matches `{globs}` in `inputs`; its result is not used again before that \
+                 is mended"
+            )
         }
         Note::BadResult { reason } => {
             format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
@@ -91,10 +102,7 @@ pub fn waited(unit: &UnitState) -> impl Iterator<Item = String> + '_ {
 pub fn resolved(state: &RunState, unit: &UnitState) -> Option<String> {
     let last = unit.attempts.last().filter(|attempt| attempt.resolves)?;
     let (_, end) = last.ended.as_ref()?;
-    let name = match &end.usage {
-        Some(usage) => usage.profile.as_str(),
-        None => state.board.resolver.as_deref().unwrap_or("the resolver"),
-    };
+    let name = last.agent().or(state.board.resolver.as_deref()).unwrap_or("the resolver");
     Some(match &end.failure {
         None => {
             let met = match &unit.returned {

@@ -2,6 +2,8 @@
 //!
 //! Knows no cache: the ends of attempts say it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::RunState;
@@ -28,6 +30,9 @@ pub struct ReusedReport {
 pub struct SavedReport {
     /// How many tasks were not run.
     pub tasks: usize,
+    /// The runs that made their results, sorted.
+    #[serde(default)]
+    pub runs: Vec<RunId>,
     /// How long they had taken, in milliseconds.
     pub millis: u64,
     /// What their agents had used; null: none that told.
@@ -51,6 +56,11 @@ impl ReusedReport {
     }
 }
 
+/// An earlier result that was used again, in words.
+pub fn reused(reuse: &Reuse) -> String {
+    ReusedReport::of(reuse).words()
+}
+
 impl SavedReport {
     /// Of a run; none: everything was run.
     pub(super) fn of(state: &RunState) -> Option<Self> {
@@ -59,6 +69,12 @@ impl SavedReport {
         let used = all.iter().filter_map(|one| Some((one.usage.as_deref()?, one.millis)));
         (!all.is_empty()).then(|| Self {
             tasks: all.len(),
+            runs: all
+                .iter()
+                .map(|one| one.run.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             millis: all.iter().map(|one| one.millis).sum(),
             usage: UsageReport::of(used),
         })
@@ -68,7 +84,12 @@ impl SavedReport {
     pub(super) fn words(&self) -> String {
         let tasks = words::count(self.tasks, "task");
         let saved = saved(self.millis, self.usage.as_ref());
-        format!("{tasks} not run: results of earlier runs were used again, which saved {saved}")
+        let runs = match self.runs.as_slice() {
+            [] => "earlier runs".to_owned(),
+            [one] => format!("run {one}"),
+            [one, rest @ ..] => format!("run {one} and {} more", rest.len()),
+        };
+        format!("{tasks} not run: results of {runs} were used again, which saved {saved}")
     }
 }
 

@@ -90,8 +90,8 @@ fn of_attempt(
     times: (u64, u64),
 ) -> Value {
     let task = state.board.task(&unit.unit.task);
-    let profile = task.and_then(|task| match &task.work {
-        Work::Agent { profile, .. } => Some(profile.as_str()),
+    let profile = attempt.agent().or_else(|| match &task?.work {
+        Work::Agent { profile, .. } if end.reused.is_none() => Some(profile.as_str()),
         _ => None,
     });
     let mut about = match (&end.usage, profile) {

@@ -446,6 +446,9 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Review => report.status = "review".to_owned(),
         UnitStatus::Done(outcome) => {
             end(&mut report, outcome);
+            if *outcome == Outcome::Unchanged && !report.files.is_empty() {
+                report.reason = Some(notes::THERE_ALREADY.to_owned());
+            }
             report.notes.extend(notes::resolved(state, unit));
             if outcome.is_success() {
                 report.notes.extend(unit.settled.iter().map(notes::settled));
@@ -497,7 +500,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
 fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     report.by_hand = attempt.by_hand;
     report.started = Some(words::time(attempt.started));
-    report.log = Some(attempt.log.to_string_lossy().into_owned());
+    report.log = attempt.log().map(|log| log.to_string_lossy().into_owned());
     report.patch = attempt.salvaged;
     let Some((at, end)) = &attempt.ended else { return };
     report.finished = Some(words::time(*at));
@@ -515,7 +518,6 @@ fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     report.tail = Some(check.unwrap_or(&end.tail).to_owned());
     report.notes = end.notes.iter().map(notes::note).collect();
     report.reused = end.reused.as_deref().map(ReusedReport::of);
-    report.notes.extend(report.reused.iter().map(ReusedReport::words));
     if attempt.from.is_some() {
         report.notes.push("it went on from what its last attempt had left".to_owned());
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows no terminal. Long runs are told in groups, so that the text stays short.
 
-use crate::event::{LandState, RunState};
+use crate::event::{AttemptState, LandState, RunState};
 use crate::model::{Conflict, Failure, Outcome, TaskId, Trial};
 
 use super::alike::{Group, groups};
@@ -262,8 +262,9 @@ impl Page<'_> {
         {
             self.put(format!("  help: {remedy}"));
         }
-        if let Some(attempt) = self.state.units.get(&task.id).and_then(|u| u.attempts.last()) {
-            let line = format!("  log: {}", self.look.log(&attempt.log));
+        let last = self.state.units.get(&task.id).and_then(|unit| unit.attempts.last());
+        if let Some(log) = last.and_then(AttemptState::log) {
+            let line = format!("  log: {}", self.look.log(&log));
             self.put(self.look.ink(Ink::Faint, &line));
         }
     }
@@ -492,7 +493,11 @@ fn remark(task: &TaskReport) -> String {
         "merged" => {
             let files = words::count(task.files.len(), "file");
             let commit = task.commit.map(|commit| commit.short()).unwrap_or_default();
-            let by = if task.by_hand { ", by hand" } else { "" };
+            let by = match &task.reused {
+                _ if task.by_hand => ", by hand".to_owned(),
+                Some(reused) => format!(", made by run {}", reused.run),
+                None => String::new(),
+            };
             format!("{files}, {commit}{by}")
         }
         "failed" => plain(&task.failure),
@@ -506,6 +511,9 @@ fn remark(task: &TaskReport) -> String {
         "review" => {
             format!("{}, not merged before it is approved", words::count(task.files.len(), "file"))
         }
-        _ => plain(&task.reason),
+        _ => match &task.reused {
+            Some(reused) => format!("as in run {}", reused.run),
+            None => plain(&task.reason),
+        },
     }
 }

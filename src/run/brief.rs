@@ -40,13 +40,15 @@ pub(super) fn given(world: &World, job: &Job) -> Result<Vec<(OsString, OsString)
     .collect()
 }
 
-/// What the attempt is told: its command, and the environment that `verify` gets too.
+/// What the attempt is told: its command, and the environment that `verify` gets too. What an agent is
+/// asked is kept in the file `asked` of the run's folder.
 pub(super) fn brief(
     world: &World,
     job: &Job,
     place: &Place,
     session: Option<&str>,
     given: Vec<(OsString, OsString)>,
+    asked: &Path,
 ) -> Result<(Launch, Scratch), Error> {
     let scratch = world.dir.join("scratch").join(format!("{}.{}", job.unit.id, job.attempt));
     let note = follow::note(job, session.is_some(), &world.dir, &scratch);
@@ -92,7 +94,7 @@ pub(super) fn brief(
         // Kept for people, and a person may see no secret in it.
         let finder = world.secrets.finder();
         let text = finder.map_or_else(|| prompt.clone(), |finder| finder.replaced(prompt));
-        write(&world.dir.join(world.names().prompt(&job.unit.id, job.attempt)), &text)?;
+        write(&world.dir.join(asked), &text)?;
     }
     Ok((launch, scratch))
 }

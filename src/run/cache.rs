@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use crate::agent::Handed;
 use crate::board::scope_set;
 use crate::event::{RunState, UnitState};
-use crate::git::{CommitData, Expect, RefUpdate, Repo};
+use crate::git::{CommitData, Expect, Objects, RefUpdate, Repo};
 use crate::model::{
-    AttemptEnd, Board, Change, Failure, Oid, Outcome, Patch, Profile, Reuse, RunId, Task, TaskId,
-    Unit, Usage, Work, result_key,
+    AttemptEnd, Board, Cache, Change, Failure, Oid, Outcome, Patch, Profile, Reuse, RunId, Task,
+    TaskId, Unit, Usage, Work, result_key,
 };
 
 use super::admit::{marks, refused};
@@ -94,10 +94,32 @@ struct Asked<'a> {
     patches: &'a BTreeMap<TaskId, Vec<(Oid, Oid)>>,
 }
 
+/// The globs of its inputs that name no file of this commit. What depends on files that are not there
+/// depends on nothing: a slip in a name would make a result hold for ever.
+pub(super) fn blind(
+    objects: &mut Objects,
+    cache: &Cache,
+    commit: Oid,
+) -> Result<Vec<String>, Error> {
+    if cache.inputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tree = objects.tree_of(commit)?;
+    let leaves = objects.leaves(tree)?;
+    let none = |glob: &&String| {
+        let set = scope_set(std::slice::from_ref(*glob));
+        !leaves.iter().any(|(path, _)| set.contains(path.as_bytes()))
+    };
+    Ok(cache.inputs.iter().filter(none).cloned().collect())
+}
+
 /// By what its result is found; none: it is not to be.
 fn key(world: &World, asked: &Asked<'_>) -> Result<Option<String>, Error> {
     let Some(cache) = &asked.task.cache else { return Ok(None) };
     let mut objects = world.repo.objects()?;
+    if !blind(&mut objects, cache, asked.base)?.is_empty() {
+        return Ok(None);
+    }
     let tree = objects.tree_of(asked.base)?;
     let seen = if cache.inputs.is_empty() {
         vec![tree.to_string()]

@@ -6,10 +6,10 @@ use crate::agent::Shown;
 use crate::board;
 use crate::model::{Mode, Note, Oid};
 
-use super::Error;
 use super::handoff;
 use super::slot::{World, blocking};
 use super::worker::Job;
+use super::{Error, cache};
 
 /// The most bytes of files that are shown, all together. The rest is only named.
 const MOST: usize = 64 * 1024;
@@ -18,11 +18,12 @@ const LEAST: usize = 1024;
 /// The most files that are named.
 const FILES: usize = 1000;
 
-/// The same job with the diffs of the patches that it asks for, and the files that it is shown; a note
-/// if there are none of these.
-pub async fn complete(world: &World, mut job: Job) -> Result<(Job, Option<Note>), Error> {
-    if job.patches.is_empty() && job.before.is_none() && job.task.context.is_empty() {
-        return Ok((job, None));
+/// The same job with the diffs of the patches that it asks for, and the files that it is shown; notes
+/// where globs of the task name no file.
+pub async fn complete(world: &World, mut job: Job) -> Result<(Job, Vec<Note>), Error> {
+    let inputs = job.task.cache.as_ref().is_some_and(|cache| !cache.inputs.is_empty());
+    if job.patches.is_empty() && job.before.is_none() && job.task.context.is_empty() && !inputs {
+        return Ok((job, Vec::new()));
     }
     let world = world.clone();
     blocking(move || {
@@ -41,8 +42,16 @@ pub async fn complete(world: &World, mut job: Job) -> Result<(Job, Option<Note>)
             job.around.files = files(&world, globs, commit)?;
         }
         let none = !globs.is_empty() && job.around.files.is_empty();
-        let note = none.then(|| Note::NoContext { globs: globs.clone() });
-        Ok((job, note))
+        let mut notes = Vec::new();
+        notes.extend(none.then(|| Note::NoContext { globs: globs.clone() }));
+        let blind = match &job.task.cache {
+            Some(cache) => cache::blind(&mut world.repo.objects()?, cache, job.base)?,
+            None => Vec::new(),
+        };
+        if !blind.is_empty() {
+            notes.push(Note::NoInputs { globs: blind });
+        }
+        Ok((job, notes))
     })
     .await
 }

@@ -291,6 +291,7 @@ impl Dispatcher {
                 let asked = self.task_of(&task).sandbox.level;
                 let sandbox = self.world.walls.enforced(asked);
                 let share = self.shares.get(&task).cloned();
+                let profile = self.asked.get(&task).map(|profile| profile.name.clone());
                 let started = EventKind::AttemptStarted {
                     task,
                     attempt,
@@ -305,6 +306,7 @@ impl Dispatcher {
                     session,
                     heard,
                     trace,
+                    profile,
                     share,
                 };
                 self.journal.record(started)?;

@@ -30,7 +30,7 @@ pub struct Before {
     /// The same as a diff, if the next one does not find it in its worktree.
     pub diff: Option<Vec<u8>>,
     /// Its log, relative to the run's folder.
-    pub log: PathBuf,
+    pub log: Option<PathBuf>,
     /// Why there is a next one, in words for it.
     pub why: Option<String>,
     /// How it ended, in a few words.
@@ -60,7 +60,7 @@ pub fn before(state: &RunState, unit: &UnitState, profile: &Profile) -> Option<B
         base: last.base,
         commit: patch.filter(|_| !secret).map(|patch| patch.commit),
         diff: None,
-        log: last.log.clone(),
+        log: last.log(),
         why: why(state, unit, end),
         ended: end.failure.as_ref().map_or("it succeeded".to_owned(), ToString::to_string),
     })
@@ -97,7 +97,9 @@ fn file(scratch: &Path) -> PathBuf {
 /// Gives it as files what the last attempt changed and printed.
 pub fn give(before: Option<&Before>, run: &Path, scratch: &Path, launch: &mut Launch) {
     let Some(before) = before else { return };
-    launch.env.push(("TODONE_LAST_LOG".into(), run.join(&before.log).into()));
+    if let Some(log) = &before.log {
+        launch.env.push(("TODONE_LAST_LOG".into(), run.join(log).into()));
+    }
     if let Some(diff) = &before.diff {
         launch.env.push(("TODONE_LAST_PATCH_FILE".into(), file(scratch).into()));
         launch.files.push((file(scratch), diff.clone()));
@@ -142,7 +144,6 @@ fn here(job: &Job, before: &Before, scratch: &Path) -> Option<String> {
 
 /// What was tried, for one who was not there.
 fn tried(before: &Before, short: bool, run: &Path, scratch: &Path) -> String {
-    let log = run.join(&before.log);
     let mut text = match &before.diff {
         None => "It had changed nothing.".to_owned(),
         Some(diff) if diff.len() <= MOST_DIFF && !short => format!(
@@ -154,6 +155,8 @@ fn tried(before: &Before, short: bool, run: &Path, scratch: &Path) -> String {
             file(scratch).display()
         ),
     };
-    text.extend(["\nAll that it printed is in ", &log.display().to_string(), "."]);
+    if let Some(log) = &before.log {
+        text.extend(["\nAll that it printed is in ", &run.join(log).display().to_string(), "."]);
+    }
     text
 }

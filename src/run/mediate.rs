@@ -20,8 +20,8 @@ use super::{Error, brief::given, ear, handoff, share};
 pub struct Mediated {
     /// What the task gets; or why it can't begin.
     pub handed: Result<Handed, Failure>,
-    /// What it took.
-    pub spent: Mediation,
+    /// What it took; none: it was not begun.
+    pub spent: Option<Mediation>,
     /// How its command ended.
     pub exit: Exit,
     /// What was noticed.
@@ -37,17 +37,22 @@ pub async fn mediate(
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
 ) -> Result<(Lease, Mediated), Error> {
+    let asks = match &job.task.work {
+        Work::Agent { prompt, .. } => prompt.text.contains("{{ handoff.json }}"),
+        _ => false,
+    };
     let job = own(job, transform);
     let given = match given(world, &job) {
         Ok(given) => given,
         Err(failure) => return Ok((lease, not_begun(failure))),
     };
     let mut place = place.clone();
-    let (launch, scratch) = brief(world, &job, &place, None, given)?;
+    let names = world.names();
+    let asked = names.handoff(&job.unit.id, job.attempt, "prompt");
+    let (launch, scratch) = brief(world, &job, &place, None, given, &asked)?;
     if let Some(confine) = &mut place.confine {
         confine.writable.push(scratch.0.clone());
     }
-    let names = world.names();
     let log = world.dir.join(names.handoff(&job.unit.id, job.attempt, "log"));
     let out = world.dir.join(names.handoff(&job.unit.id, job.attempt, "out"));
     let paper = (log, out.clone());
@@ -66,7 +71,7 @@ pub async fn mediate(
     let handed = match over.or_else(|| ended(&exit, &said)) {
         Some(Failure::Interrupted) => Err(Failure::Interrupted),
         Some(failure) => Err(failed(failure.to_string())),
-        None => handed(world, &job, &scratch.0, bytes),
+        None => handed(world, &job, &scratch.0, bytes, asks),
     };
     let (lease, changed) = undo(lease).await?;
     let handed = match (handed, changed.is_empty()) {
@@ -76,7 +81,7 @@ pub async fn mediate(
         }
         (handed, _) => handed,
     };
-    let spent = Mediation { usage: said.usage, millis: exit.took.as_millis() as u64 };
+    let spent = Some(Mediation { usage: said.usage, millis: exit.took.as_millis() as u64 });
     Ok((lease, Mediated { handed, spent, exit, notes }))
 }
 
@@ -91,16 +96,17 @@ fn not_begun(failure: Failure) -> Mediated {
         tail: Vec::new(),
         leaked: false,
     };
-    let spent = Mediation::default();
-    Mediated { handed: Err(failed(failure.to_string())), spent, exit, notes: Vec::new() }
+    Mediated { handed: Err(failed(failure.to_string())), spent: None, exit, notes: Vec::new() }
 }
 
-/// What it said is what the task gets, whole or not at all.
+/// What it said is what the task gets, whole or not at all. `asks`: whether the prompt of the task needs
+/// it as JSON.
 fn handed(
     world: &World,
     job: &Job,
     scratch: &std::path::Path,
     bytes: Vec<u8>,
+    asks: bool,
 ) -> Result<Handed, Failure> {
     let most = job.output.cap();
     if bytes.len() as u64 > most {
@@ -109,6 +115,11 @@ fn handed(
     let json = handoff::structured(job, scratch, &world.secrets, Some(&bytes)).map_err(failed)?;
     let output = String::from_utf8_lossy(&bytes).into_owned();
     let json = json.or_else(|| agent::json_in(&output).map(str::to_owned));
+    if asks && json.is_none() {
+        let why = "wrong answer: `{{ handoff.json }}` asks for JSON: it wrote none to TODONE_OUTPUT, and \
+                   what it said is none";
+        return Err(failed(why.to_owned()));
+    }
     Ok(Handed { output, json, patch: None })
 }
 

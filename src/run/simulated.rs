@@ -218,6 +218,7 @@ impl World {
             session: None,
             heard: Vec::new(),
             trace: None,
+            profile: None,
             share: None,
         });
         self.busy.live.insert(task.clone());

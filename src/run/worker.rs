@@ -251,8 +251,10 @@ async fn in_slot(
         let (back, done) = mediate(&world, &job, &transform, at, &tell, halt.clone()).await?;
         lease = back;
         notes.extend(done.notes);
-        share::less(&mut job.share, &done.spent);
-        spent = Some(Box::new(done.spent));
+        if let Some(took) = done.spent {
+            share::less(&mut job.share, &took);
+            spent = Some(Box::new(took));
+        }
         match done.handed {
             Ok(handed) => job.around.handoff = Some(handed),
             Err(failure) => {
@@ -276,7 +278,8 @@ async fn in_slot(
             .await?
         }
     };
-    let (launch, scratch) = brief(&world, &job, &place, session.as_deref(), given)?;
+    let asked = names.prompt(&job.unit.id, job.attempt);
+    let (launch, scratch) = brief(&world, &job, &place, session.as_deref(), given, &asked)?;
     if let Some(confine) = &mut place.confine {
         // Where an agent writes its result.
         confine.writable.push(scratch.0.clone());

@@ -148,6 +148,7 @@ impl Log {
             session: None,
             heard: Vec::new(),
             trace: None,
+            profile: None,
             share: None,
         });
     }

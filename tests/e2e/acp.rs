@@ -176,3 +176,23 @@ fn an_interrupt_cancels_the_turn_and_nothing_of_the_agent_is_left() {
         assert_eq!(space.git(&["show", &format!("{patch}:made")]), "x");
     }
 }
+
+#[test]
+fn a_program_that_is_not_there_is_told_as_that_and_not_tried_again() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[agent.a]\nkind = \"acp\"\ncommand = [\"/nowhere/agent\", \"--acp\"]\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"x\"\nretry = 3\n",
+    );
+    space.run(&[]).code(1).says("could not be started: /nowhere/agent: No such file or directory");
+    let task = space.task("t");
+    assert_eq!((&task["failure_kind"], &task["attempts"]), (&"start".into(), &1.into()));
+    // A fallback takes over.
+    space.board(
+        "[agent.a]\nkind = \"acp\"\ncommand = [\"/nowhere/agent\"]\nfallback = [\"b\"]\n\
+         [agent.b]\ncommand = [\"touch\", \"made\"]\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"x\"\n",
+    );
+    space.run(&["--new"]).code(0);
+    space.todone(&["show", "t"]).code(0).says("\n    agent a").says("\n    agent b\n");
+}

@@ -63,7 +63,23 @@ fn a_result_is_used_again_by_another_run_and_what_that_saved_is_told() {
     assert_eq!(report["usage"], serde_json::Value::Null);
     let task = space.task("a");
     assert_eq!(task["reused"]["run"], first.as_str());
-    assert!(task["notes"][0].as_str().expect("a note").contains(&first), "{task:#}");
+    // It is told in a line of the totals and in the row of each, not in a note for each.
+    assert_eq!(task["notes"], serde_json::json!([]), "{task:#}");
+    space
+        .todone(&["report"])
+        .code(0)
+        .says(&format!("3 tasks not run: results of run {first} were used again"))
+        .says(&format!(", made by run {first}"))
+        .says(&format!("as in run {first}"))
+        .says_not("noticed");
+    space
+        .todone(&["show", "a"])
+        .code(0)
+        .says(&format!("attempt 1: not run: the result of run {first} was used again"))
+        .says_not("    agent ")
+        .says_not("todone logs");
+    assert_eq!(task["log"], serde_json::Value::Null);
+    space.todone(&["logs", "a"]).code(0).says("nothing was run in attempt 1 of `a`");
     assert_eq!(space.status_of("same"), "unchanged");
     // Where something else changed, the inputs are what they were, and so is the result.
     space.git(&["reset", "-q", "--hard", &start]);
@@ -169,4 +185,29 @@ fn what_came_about_by_somebodys_words_is_not_used_again() {
     space.git(&["reset", "-q", "--hard", &start]);
     space.run(&["--new"]).code(0).says("1 task not run");
     assert_eq!(ran(&space, "a"), 3, "it did not");
+}
+
+#[test]
+fn inputs_that_name_no_file_are_told_and_no_result_is_kept_for_them() {
+    let space = Space::new(&[("in.txt", "12345")]);
+    let start = space.git(&["rev-parse", "HEAD"]);
+    space.board(&BOARD.replace("[\"in.txt\"]", "[\"in.txt\", \"src/**\"]"));
+    for times in 1..3 {
+        space
+            .run(&["--new"])
+            .code(0)
+            .says("`same`: `cache`: no file matches `src/**` in `inputs`")
+            .says_not("used again, which saved");
+        assert_eq!(counts(&space), [times; 3]);
+        space.git(&["reset", "-q", "--hard", &start]);
+    }
+    // As soon as there is one, results are kept.
+    space.write("src/a", "");
+    space.commit("src");
+    let start = space.git(&["rev-parse", "HEAD"]);
+    for _ in 0..2 {
+        space.run(&["--new"]).code(0).says_not("no file matches");
+        assert_eq!(counts(&space), [3; 3]);
+        space.git(&["reset", "-q", "--hard", &start]);
+    }
 }

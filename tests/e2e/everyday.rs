@@ -465,3 +465,22 @@ git rev-parse --verify -q refs/heads/nightly
     space.nothing_is_left();
     assert!(Path::new(&space.repo().join("summary.md")).exists());
 }
+
+#[test]
+fn what_was_on_the_branch_already_is_told_as_that() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = \"echo same > made\"\n\
+         [[task]]\nid = \"b\"\nrun = \"echo same > made\"\n\
+         [[task]]\nid = \"idle\"\nrun = \"true\"\n",
+    );
+    let why = "what it changed is on the branch already, with the same content";
+    space
+        .run(&["--jobs", "1"])
+        .code(0)
+        .says(&format!("= unchanged b: {why}"))
+        .says("= unchanged idle\n");
+    assert!(space.task("b")["reason"].as_str().expect("why").starts_with(why));
+    assert_eq!(space.task("idle")["reason"], serde_json::Value::Null);
+    space.todone(&["show", "b"]).code(0).says(&format!("because  {why}"));
+}

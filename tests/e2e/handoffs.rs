@@ -285,14 +285,18 @@ run = 'printf "%s" "$TODONE_NEEDS_SCOUT_JSON" > got'
 "#,
     );
     let ran = space.run(&[]).code(1);
-    ran.says("never").says("wrong answer: {} is not of type \"array\"");
+    ran.says("never").says("wrong answer: at the top: {} is not of type \"array\"");
     assert_eq!(space.task("scout")["attempts"].as_u64(), Some(4));
     assert_eq!(space.task("file")["attempts"].as_u64(), Some(4));
     assert_eq!(space.task("never")["attempts"].as_u64(), Some(2));
     let asked = |n: u32| saved(&space, &format!("asked.scout.{n}"));
     assert!(asked(2).contains("wrong answer: `expect` asks for JSON"), "{}", asked(2));
     assert!(asked(3).contains("wrong answer: at /0: 1 is not of type \"string\""), "{}", asked(3));
-    assert!(asked(4).contains("wrong answer: {} is not of type \"array\""), "{}", asked(4));
+    assert!(
+        asked(4).contains("wrong answer: at the top: {} is not of type \"array\""),
+        "{}",
+        asked(4)
+    );
     let run = space.report()["run"].as_str().expect("a run").to_owned();
     let got = space.git(&["show", &format!("refs/todone/{run}/attempt/each/1:got")]);
     assert_eq!(got, "[\"a.rs\"]");
@@ -339,7 +343,7 @@ fn a_schema_reaches_the_agents_that_have_a_flag_for_it_if_their_service_takes_it
     space
         .todone(&["show", "list"])
         .code(0)
-        .says("wrong answer: {\"files\":[\"a.rs\"]} is not of type");
+        .says("wrong answer: at the top: {\"files\":[\"a.rs\"]} is not of type");
 }
 
 #[test]
@@ -409,6 +413,14 @@ handoff = {{ transform = "digests" }}
         agent("does", "claude-success:0"),
     ));
     space.run(&[]).code(0);
+    // Both can be read afterwards.
+    space
+        .todone(&["show", "--prompt", "t"])
+        .code(0)
+        .says("==> handoff, attempt 1 <==\nSomebody else is about to do the task `t`.")
+        .says("==> task, attempt 1 <==\nDo it.");
+    space.todone(&["show", "t"]).code(0).says(" by digests: ");
+    space.todone(&["logs", "t"]).code(0).says("==> handoff <==").says("==> task <==");
     let asked = saved(&space, "digests-seen.t.1");
     assert!(
         asked.contains("--disallowedTools\n") && asked.contains("--permission-mode\ndefault\n")
@@ -482,6 +494,14 @@ id = "json"
 needs = ["a"]
 handoff = { transform = 'echo "{half" > "$TODONE_OUTPUT"' }
 run = "touch ran"
+[agent.tell]
+command = ["touch", "ran"]
+[[task]]
+id = "words"
+needs = ["a"]
+handoff = { transform = 'echo "no json"' }
+agent = "tell"
+prompt = "Take {{ handoff.json }}."
 [[task]]
 id = "after"
 needs = ["exits"]
@@ -494,6 +514,7 @@ run = "true"
         ("changes", "its handoff failed: it changed files, and may only look: new, x"),
         ("hangs", "its handoff failed: took longer than its timeout"),
         ("json", "its handoff failed: TODONE_OUTPUT is no JSON"),
+        ("words", "its handoff failed: wrong answer: `{{ handoff.json }}` asks for JSON"),
     ] {
         space.todone(&["show", task]).code(0).says(why);
         assert_eq!(space.status_of(task), "failed");
@@ -503,6 +524,20 @@ run = "true"
     assert_eq!(space.status_of("after"), "skipped");
     assert_eq!(space.status_of("mends"), "merged");
     space.todone(&["report", "--format", "junit"]).code(0).says("type=\"handoff\"");
+    // What is named as its log is there, and holds what was said.
+    let folder =
+        space.repo().join(".git/todone/runs").join(space.report()["run"].as_str().expect("a run"));
+    let mut named = 0;
+    for task in space.report()["tasks"].as_array().expect("tasks") {
+        if let Some(log) = task["log"].as_str() {
+            assert!(folder.join(log).is_file(), "{log} is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 5, "{named}");
+    assert_eq!(space.task("words")["log"], "logs/words.1.handoff.log");
+    space.todone(&["logs", "words"]).code(0).says("==> handoff <==\nno json\n");
+    space.todone(&["logs", "words", "--json"]).code(0).says("\"of\": \"handoff\"");
     let run = space.report()["run"].as_str().expect("a run").to_owned();
     let files = space.git(&["ls-tree", "--name-only", &format!("todone/{run}")]);
     assert_eq!(files, "mended\nx");

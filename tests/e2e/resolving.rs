@@ -71,6 +71,16 @@ fn a_resolver_makes_one_of_both() {
         let second = space.task("second");
         assert_eq!(second["attempts"], 2, "{second:#}");
         assert_eq!(second["usage"]["usd"], 0.5, "{second:#}");
+        // Who did it is told, and what was asked.
+        space
+            .todone(&["show", "second"])
+            .code(0)
+            .says("attempt 2 (resolver): succeeded")
+            .says("    agent fixer (model unknown): ")
+            .says("note     its conflict with first was resolved by `fixer`")
+            .says("--attempt 1\n");
+        space.todone(&["show", "--prompt", "second"]).code(0).says("Two changes of the same files");
+        space.todone(&["show", "--prompt", "first"]).code(2).says("no agent does it");
         tips.push(space.git(&["rev-parse", "main"]));
     }
     assert!(tips.iter().all(|tip| *tip == tips[0]), "{tips:?}");

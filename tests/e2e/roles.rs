@@ -46,25 +46,59 @@ fn tasks_of_one_role_go_round_and_commits_do_not_tell_who_had_the_time() {
 #[test]
 fn one_that_is_full_or_stopped_leaves_the_work_to_the_other() {
     let space = Space::new(&[("x", "")]);
-    // The first can't be started at all, which stops it.
-    space.board(
-        r#"
+    // The first can't be started at all: the other does it all, and costs no attempt of the tasks.
+    for kind in ["kind = \"claude\"", "", "kind = \"acp\""] {
+        space.board(&format!(
+            r#"
 land = "never"
 [agent.gone]
-kind = "claude"
-command = ["/nowhere/claude"]
+{kind}
+command = ["/nowhere/agent"]
 [agent.two]
 command = ["sh", "-c", 'echo "$TODONE_TASK" > "$TODONE_TASK.txt"']
 [[task]]
 id = "t"
-foreach = { items = ["a", "b", "c"] }
+foreach = {{ items = ["a", "b", "c"] }}
 agent = ["gone", "two"]
 prompt = "x"
+"#
+        ));
+        space.run(&["--new", "--jobs", "1"]).code(0);
+        assert_eq!(space.report()["counts"]["merged"], 3, "{kind}");
+        // What took longest the last time starts first.
+        let twice: Vec<String> = ["t.0", "t.1", "t.2"]
+            .into_iter()
+            .filter(|id| space.task(id)["attempts"] == 2)
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(twice.len(), 1, "{kind}: {twice:?}");
+        // Who is named is who it was.
+        let shown =
+            space.todone(&["show", &twice[0]]).code(0).says("attempt 1: could not be started").out;
+        let agents: Vec<&str> =
+            shown.lines().filter(|line| line.starts_with("    agent ")).collect();
+        let names: Vec<&str> =
+            agents.iter().filter_map(|line| line.split([' ', ':']).nth(5)).collect();
+        assert_eq!(names, ["gone", "two"], "{shown}");
+    }
+    // Nobody is left: that is said, once for each.
+    space.board(
+        r#"
+land = "never"
+[agent.gone]
+command = ["/nowhere/agent"]
+[agent.lost]
+command = ["/nowhere/other"]
+[[task]]
+id = "t"
+agent = ["gone", "lost"]
+prompt = "x"
+retry = 5
 "#,
     );
-    space.run(&["--jobs", "1"]).code(1);
-    let report = space.report();
-    assert_eq!((&report["counts"]["failed"], &report["counts"]["merged"]), (&1.into(), &2.into()));
+    space.run(&["--new"]).code(1).says("could not be started: ").says("/nowhere/other");
+    assert_eq!(space.task("t")["attempts"], 2);
+    assert_eq!(space.task("t")["failure_kind"], "start");
     // Both work at once where one may only do one thing at a time.
     space.board(
         r#"

@@ -2,7 +2,7 @@
 //!
 //! Knows the policy's decisions and the log that they rest on; starts nothing.
 
-use crate::event::{RunState, UnitState};
+use crate::event::{AttemptState, RunState, UnitState};
 use crate::model::{
     AttemptEnd, Bounds, Failure, Profile, Retry, SkipReason, Task, TaskId, Trouble, Work,
 };
@@ -27,11 +27,10 @@ pub(super) enum Ask {
 pub(super) fn health(state: &RunState) -> Health {
     let mut health = Health::default();
     let mut ends: Vec<(u64, &AttemptEnd, Profile)> = Vec::new();
-    for unit in state.units.values() {
-        for (at, end) in unit.attempts.iter().filter_map(|attempt| attempt.ended.as_ref()) {
-            if let Some(profile) = who(state, unit, end).filter(|_| end.reused.is_none()) {
-                ends.push((*at, end, profile));
-            }
+    for (unit, attempt) in state.attempts() {
+        let Some((at, end)) = &attempt.ended else { continue };
+        if let Some(profile) = who(state, unit, attempt, end).filter(|_| end.reused.is_none()) {
+            ends.push((*at, end, profile));
         }
     }
     ends.sort_by_key(|(at, ..)| *at);
@@ -46,9 +45,7 @@ pub(super) fn health(state: &RunState) -> Health {
 pub(super) fn spread(state: &RunState) -> Spread {
     let mut spread = Spread::default();
     for (_, attempt) in state.attempts() {
-        let share = attempt.share.as_ref().map(|share| &share.profile);
-        let usage = attempt.ended.as_ref().and_then(|(_, end)| end.usage.as_ref());
-        if let Some(name) = share.or(usage.map(|usage| &usage.profile)) {
+        if let Some(name) = attempt.agent() {
             spread.begins(name);
             spread.ends(name);
         }
@@ -68,31 +65,39 @@ pub(super) fn learn(spread: &mut Spread, end: &AttemptEnd) {
 }
 
 /// The profile that an attempt was of, with the model that it was asked for.
-fn who(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Profile> {
-    match &end.usage {
-        None => {
-            let work = &state.board.task(&unit.unit.task)?.work;
-            let Work::Agent { profile, .. } = work else { return None };
-            state.board.agents.get(profile).cloned()
-        }
-        Some(usage) => {
-            let profile = state.board.agents.get(&usage.profile)?.clone();
-            let model = usage.asked.clone().or_else(|| profile.model.clone());
-            Some(Profile { model, ..profile })
-        }
-    }
+fn who(
+    state: &RunState,
+    unit: &UnitState,
+    attempt: &AttemptState,
+    end: &AttemptEnd,
+) -> Option<Profile> {
+    let usage = end.usage.as_deref();
+    let told = usage.map(|usage| usage.profile.as_str()).or(attempt.agent());
+    let name = match (told, &state.board.task(&unit.unit.task)?.work) {
+        (Some(name), _) => name,
+        // An older todone wrote it down only where there were several.
+        (None, Work::Agent { profile, .. }) => profile,
+        (None, _) => return None,
+    };
+    let profile = state.board.agents.get(name)?.clone();
+    let model = usage.and_then(|usage| usage.asked.clone()).or_else(|| profile.model.clone());
+    Some(Profile { model, ..profile })
 }
 
-/// The ends of this round: the resolver's, or those of whoever does the task.
-fn ends(unit: &UnitState, resolves: bool) -> impl Iterator<Item = &AttemptEnd> {
+/// The attempts of this round that ended: the resolver's, or those of whoever does the task.
+fn ends(unit: &UnitState, resolves: bool) -> impl Iterator<Item = (&AttemptState, &AttemptEnd)> {
     let counted = &unit.attempts[unit.forgiven.min(unit.attempts.len())..];
     let counted = counted.iter().filter(move |attempt| attempt.resolves == resolves);
-    counted.filter_map(|attempt| Some(&attempt.ended.as_ref()?.1))
+    counted.filter_map(|attempt| Some((attempt, &attempt.ended.as_ref()?.1)))
 }
 
-fn tried(state: &RunState, unit: &UnitState, end: &AttemptEnd) -> Option<Tried> {
+fn tried(
+    state: &RunState,
+    unit: &UnitState,
+    (attempt, end): (&AttemptState, &AttemptEnd),
+) -> Option<Tried> {
     let Some(Failure::Agent { kind, .. }) = &end.failure else { return None };
-    let profile = who(state, unit, end)?;
+    let profile = who(state, unit, attempt, end)?;
     Some(Tried { profile: profile.name, model: profile.model, trouble: *kind })
 }
 
@@ -100,12 +105,15 @@ impl Dispatcher {
     /// Who tries this unit.
     pub(super) fn ask(&self, id: &TaskId, task: &Task) -> Ask {
         let mut names = self.names(&self.journal.state().units[id], task);
+        // Who can't be started leaves the work to those that can.
+        if names.iter().any(|name| !self.health.lacks(name)) {
+            names.retain(|name| !self.health.lacks(name));
+        }
         if names.len() > 1 {
             names = self.spread.order(&names);
             // Who has begun goes on, and who is full comes last.
             let unit = &self.journal.state().units[id];
-            let last =
-                unit.attempts.last().and_then(|last| Some(last.share.as_ref()?.profile.as_str()));
+            let last = unit.attempts.last().and_then(AttemptState::agent);
             let full = |name: &str| {
                 let most = self.board.agents[name].max;
                 most.is_some_and(|most| self.spread.live(name) >= u64::from(most))
@@ -138,9 +146,14 @@ impl Dispatcher {
         let unit = &state.units[id];
         let resolves = unit.to_resolve().is_some();
         let past: Vec<Tried> =
-            ends(unit, resolves).filter_map(|end| tried(state, unit, end)).collect();
+            ends(unit, resolves).filter_map(|of| tried(state, unit, of)).collect();
         let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
-        let Some(profile) = policy::choose(own, &self.board.agents, &past, stopped) else {
+        let choose = |lacks: bool| {
+            let out =
+                |profile: &Profile| stopped(profile) || lacks && self.health.lacks(&profile.name);
+            policy::choose(own, &self.board.agents, &past, out)
+        };
+        let Some(profile) = choose(true).or_else(|| choose(false)) else {
             let reason = self.health.stopped(own).unwrap_or("nobody is left who could do it");
             let reason = reason.to_owned();
             return Ask::Nobody(SkipReason::Agent { profile: own.name.clone(), reason });
@@ -164,11 +177,15 @@ impl Dispatcher {
         let state = self.journal.state();
         let unit = &state.units[id];
         let resolves = unit.to_resolve().is_some();
-        let all: Vec<&AttemptEnd> = ends(unit, resolves).chain([end]).collect();
-        let failures: Vec<&Failure> = all.iter().filter_map(|end| end.failure.as_ref()).collect();
+        let last = unit.attempts.last().map(|attempt| (attempt, end));
+        let all: Vec<_> = ends(unit, resolves).chain(last).collect();
+        let failures: Vec<&Failure> =
+            all.iter().filter_map(|(_, end)| end.failure.as_ref()).collect();
         let task = self.task_of(id);
-        let past: Vec<Tried> = all.iter().filter_map(|end| tried(state, unit, end)).collect();
-        let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
+        let past: Vec<Tried> = all.iter().filter_map(|of| tried(state, unit, *of)).collect();
+        let stopped = |profile: &Profile| {
+            self.health.stopped(profile).is_some() || self.health.lacks(&profile.name)
+        };
         let others = self.names(unit, task).into_iter().any(|name| {
             let own = &self.board.agents[name];
             policy::choose(own, &self.board.agents, &past, stopped).is_some()
@@ -186,14 +203,17 @@ impl Dispatcher {
             return;
         }
         let state = self.journal.state();
-        if let Some(profile) = who(state, &state.units[id], end) {
+        let unit = &state.units[id];
+        let profile = unit.attempts.last().and_then(|last| who(state, unit, last, end));
+        if let Some(profile) = profile {
             self.health.heard(&profile, end, (self.world.now)());
         }
     }
 
     /// Whether an attempt of this unit was too much for its agent.
     pub(super) fn had_too_much(unit: &UnitState) -> bool {
-        ends(unit, unit.to_resolve().is_some())
-            .any(|end| matches!(end.failure, Some(Failure::Agent { kind: Trouble::Context, .. })))
+        ends(unit, unit.to_resolve().is_some()).any(|(_, end)| {
+            matches!(end.failure, Some(Failure::Agent { kind: Trouble::Context, .. }))
+        })
     }
 }

@@ -32,9 +32,7 @@ impl Dispatcher {
     /// Whether the budgets have room for this one, who may be asked.
     pub(super) fn afford(&self, task: &Task, profile: Profile) -> Ask {
         if self.ledger.is_empty() {
-            // Of several the one that was chosen is written down.
-            let share = (!task.others.is_empty()).then(Bounds::default);
-            return Ask::Now(Some((Box::new(profile), share)));
+            return Ask::Now(Some((Box::new(profile), None)));
         }
         let jobs = self.world.jobs.unwrap_or(self.journal.state().jobs) as usize;
         let claimant = Claimant {
