@@ -9,6 +9,7 @@ mod apart;
 mod base;
 mod brief;
 mod cache;
+mod capture;
 mod context;
 mod create;
 mod culprit;

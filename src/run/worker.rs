@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::agent::{self, Around, Handed, Heard, Launch};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
-use crate::git::{Expect, Harvest, HarvestRules, Lease, Purpose, RefUpdate};
+use crate::git::{Expect, Purpose, RefUpdate};
 use crate::model::{
     AttemptEnd, Board, Bounds, Check, Failure, Isolation, Measure, Note, Oid, Outcome, Patch,
     Profile, Task, TaskId, Trespass, Unit, Verdict, Work,
@@ -24,6 +24,7 @@ use super::Error;
 use super::admit::{marks, refused};
 use super::brief::{brief, given};
 use super::cache;
+use super::capture::capture;
 use super::context::complete;
 use super::ear::{self, Ear};
 use super::existing::existing;
@@ -313,6 +314,10 @@ async fn in_slot(
     notes.extend(harvest.notes);
     let patch = harvest.patch;
     let mut failure = failed(&exit, &said, &patch, harvest.incomplete);
+    if matches!(failure, Some(Failure::Start { .. })) {
+        // Nobody worked.
+        said.usage = None;
+    }
     if failure.is_none() {
         let (world, board, task) = (world.clone(), job.board.clone(), job.task.clone());
         let held = patch.clone();
@@ -499,30 +504,6 @@ fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
     let task = task.clone();
     // Nobody listens any more: then nobody needs it.
     let _ = tell.send(Tell::Progress(Progress::Line { task, line }));
-}
-
-/// Takes the snapshot and gives it its refs before anything else happens to the slot.
-async fn capture(world: &World, job: &Job, lease: Lease) -> Result<(Lease, Harvest), Error> {
-    let names = world.names();
-    let rules = HarvestRules { outputs: job.task.outputs.clone(), largest: LARGEST };
-    let how = world.snapshot(job.message.clone(), job.epoch);
-    let (repo, id, number) = (world.repo.clone(), job.unit.id.clone(), job.attempt);
-    blocking(move || {
-        let mut lease = lease;
-        let harvest = lease.harvest(&rules, &how)?;
-        let keep = |name, to| RefUpdate { name, expect: Expect::Any, to: Some(to) };
-        // An empty patch holds nothing that could be lost.
-        let mut updates = Vec::new();
-        if !harvest.patch.changes.is_empty() {
-            updates.push(keep(names.attempt(&id, number), harvest.patch.commit));
-        }
-        updates.extend(harvest.raw.map(|raw| keep(names.raw(&id, number), raw)));
-        let own = harvest.own.iter();
-        updates.extend(own.map(|(name, oid)| keep(names.own(&id, number, name), *oid)));
-        repo.update_refs(&updates, "todone: attempt captured")?;
-        Ok((lease, harvest))
-    })
-    .await
 }
 
 /// The verify command was stopped with the run.
