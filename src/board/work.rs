@@ -81,9 +81,20 @@ impl Decoder<'_, '_> {
         }
     }
 
-    /// Complains of keys that are for agents alone, in a task that none works for.
+    /// Complains of keys that do nothing in a task that no agent does: those that are for agents alone, and
+    /// where there are only commits to be merged, those that are for what is run. `helped`: whether an agent
+    /// may work for it all the same.
     pub(super) fn without_agent(&mut self, view: &View<'_, '_>, work: &Work, helped: bool) {
-        let (Work::Run { .. } | Work::Command { .. }) = work else { return };
+        if let Work::Agent { .. } = work {
+            return;
+        }
+        let of_branch = ["dir", "shell", "env", "timeout", "idle_timeout", "clean"];
+        for key in of_branch.iter().filter(|_| matches!(work, Work::Branch { .. }) && !helped) {
+            if let Some(found) = view.own(key) {
+                let message = format!("`{key}` beside `branch`: nothing is run for such a task");
+                self.c.sink.hinted(found.key.clone(), message, "leave it out".to_owned());
+            }
+        }
         let spends = "no agent works for this task, so that nothing of it is spent";
         let keys = [
             ("prompt_template", "no agent is asked anything for this task", true),

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use crate::model::PriceSource;
-use crate::report::{BudgetReport, CostReport, Report, UsageReport};
+use crate::report::{BudgetReport, CostReport, Report, SilentRow, UsageReport, escape};
 
 use super::Global;
 use super::error::Failure;
@@ -30,6 +30,8 @@ struct Page {
     total: Option<UsageReport>,
     #[serde(flatten)]
     costs: Option<CostReport>,
+    /// The profiles that told nothing, which stand in no sum.
+    silent: Vec<SilentRow>,
     /// How its budgets stand.
     budgets: Vec<BudgetReport>,
 }
@@ -38,15 +40,27 @@ pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (_, state) = wiring::look(&repo, args.run.as_deref())?;
     let Report { run, usage, costs, budgets, .. } = Report::of(&state, None);
+    let silent = SilentRow::all_of(&state);
     let mut out = anstream::stdout();
     if args.json {
-        let page = Page { v: 1, run: run.to_string(), total: usage, costs, budgets };
+        let page = Page { v: 1, run: run.to_string(), total: usage, costs, silent, budgets };
         let page = serde_json::to_string_pretty(&page).expect("BUG: a report can be written");
         writeln!(out, "{page}")?;
         return Ok(0);
     }
+    let quiet: Vec<String> = silent
+        .iter()
+        .map(|row| {
+            let name = escape::line(row.name.as_bytes());
+            let attempts = if row.attempts == 1 { "attempt" } else { "attempts" };
+            format!("{name} ({} {attempts})", row.attempts)
+        })
+        .collect();
     let (Some(usage), Some(costs)) = (usage, costs) else {
-        writeln!(out, "{run}: no agent told what it used")?;
+        match quiet.as_slice() {
+            [] => writeln!(out, "{run}: no agent has worked")?,
+            quiet => writeln!(out, "{run}: no agent told what it used: {}", quiet.join(", "))?,
+        }
         for budget in &budgets {
             writeln!(out, "  {}", budget.text)?;
         }
@@ -55,6 +69,9 @@ pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
     writeln!(out, "{run}: agents used {}", usage.words())?;
     for line in costs.lines() {
         writeln!(out, "{line}")?;
+    }
+    if !quiet.is_empty() {
+        writeln!(out, "  told nothing, and in none of these sums: {}", quiet.join(", "))?;
     }
     for budget in &budgets {
         writeln!(out, "  {}", budget.text)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptState, RunState, UnitState};
-use crate::model::Usage;
+use crate::model::{Failure, Usage, Work};
 
 use super::{escape, words};
 
@@ -81,6 +81,39 @@ impl CostReport {
             }
         }
         lines
+    }
+}
+
+/// A profile of which attempts ended without a word of what they used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentRow {
+    /// The profile.
+    pub name: String,
+    /// How many attempts.
+    pub attempts: usize,
+}
+
+impl SilentRow {
+    /// Of all attempts of a run, sorted: what these used stands in no sum.
+    pub fn all_of(state: &RunState) -> Vec<Self> {
+        let mut all: BTreeMap<String, usize> = BTreeMap::new();
+        for (unit, attempt) in state.attempts() {
+            let Some((_, end)) = &attempt.ended else { continue };
+            let begun = !matches!(
+                end.failure,
+                Some(Failure::Start { .. } | Failure::Setup { .. } | Failure::Handoff { .. })
+            );
+            let told = end.usage.is_some() || end.reused.is_some() || attempt.by_hand;
+            // An older todone did not write down who was asked.
+            let own = || match &state.board.task(&unit.unit.task)?.work {
+                Work::Agent { profile, .. } => Some(profile.as_str()),
+                _ => None,
+            };
+            if let (Some(name), true, false) = (attempt.agent().or_else(own), begun, told) {
+                *all.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        all.into_iter().map(|(name, attempts)| Self { name, attempts }).collect()
     }
 }
 

@@ -56,7 +56,7 @@ pub use crate::event::Reporter;
 pub use annotations::annotations;
 pub use budget::BudgetReport;
 pub use conflict::{conflicting, explain};
-pub use cost::{CostReport, CostRow, UsageReport, usage};
+pub use cost::{CostReport, CostRow, SilentRow, UsageReport, usage};
 pub use exit::exit_code;
 pub use fan::Fan;
 pub use findings::{code_quality, sarif};

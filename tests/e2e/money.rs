@@ -50,10 +50,12 @@ fn costs_are_told_by_task_agent_and_model_and_unknown_is_not_zero() {
     assert!(wanted > 0.0 && codex["usd"].is_null(), "{codex:#}");
     assert!(near(&codex["estimated_usd"], wanted), "{codex:#} {wanted}");
     assert!(cost["tasks"][1]["usd"].is_null() && cost["tasks"][1]["estimated_usd"].is_null());
+    assert_eq!(cost["silent"], serde_json::json!([]));
     space
         .todone(&["cost"])
         .code(0)
         .says("by task")
+        .says_not("told nothing")
         .says("b            1 attempt, ")
         .says("the cost of 1 of 3 attempts is unknown")
         .says("(estimated)")
@@ -127,4 +129,31 @@ retry = 3
     let used = &space.task("t")["usage"];
     assert_eq!((used["attempts"].as_u64(), used["input_tokens"].as_u64()), (Some(3), Some(30)));
     assert!(near(&used["usd"], 30.0), "{used:#}");
+}
+
+#[test]
+fn who_told_nothing_is_named_and_who_never_began_used_nothing() {
+    let space = Space::new(&[("x", "")]);
+    let quiet = "[agent.quiet]\ncommand = [\"true\"]\n[agent.gone]\nkind = \"claude\"\ncommand = [\"/nowhere/claude\"]\n";
+    let task = |id: &str, agent: &str| {
+        format!(
+            "[[task]]\nid = {id:?}\nagent = {agent:?}\nprompt = '{{\"usage\": {{\"usd\": 1}}}}'\n"
+        )
+    };
+    space.board(&format!("{quiet}{}", task("gone", "gone")));
+    space.run(&[]).code(1);
+    space.todone(&["cost"]).code(0).says(": no agent has worked");
+    assert_eq!(space.report()["usage"], serde_json::Value::Null);
+    space.board(&format!("{quiet}{}{}", task("a", "quiet"), task("b", "quiet")));
+    space.run(&["--new"]).code(0);
+    space.todone(&["cost"]).code(0).says(": no agent told what it used: quiet (2 attempts)");
+    space.board(&format!("{quiet}{PAYS}{}{}", task("a", "quiet"), task("b", "pays")));
+    space.run(&["--new"]).code(0);
+    space
+        .todone(&["cost"])
+        .code(0)
+        .says("agents used tokens unknown, $1.00")
+        .says("told nothing, and in none of these sums: quiet (1 attempt)");
+    let cost = space.todone(&["cost", "--json"]).code(0).json();
+    assert_eq!(cost["silent"], serde_json::json!([{"name": "quiet", "attempts": 1}]));
 }
