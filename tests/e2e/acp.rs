@@ -117,7 +117,7 @@ fn what_goes_wrong_is_told_and_never_taken_for_success() {
     space.todone(&["logs", "t"]).code(0).says("a warning that went astray");
     // What is no agent at all.
     for (command, wanted) in [
-        ("\"/no/such/agent\"", "`/no/such/agent` could not be started"),
+        ("\"/no/such/agent\"", "could not be started: /no/such/agent: No such file"),
         ("\"true\"", "the agent ended before it answered"),
         ("\"cat\"", ""),
     ] {
