@@ -93,7 +93,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::NotStarted { .. } => 32,
         EventKind::LockTimedOut { .. } => 33,
         EventKind::Published { .. } => 34,
-        EventKind::Unknown => 35,
+        EventKind::AgentInterrupted { .. } => 35,
+        EventKind::Unknown => 36,
     }
 }
 
@@ -147,7 +148,9 @@ fn every_kind() -> Vec<EventKind> {
                 profile: "a".to_owned(),
                 most: Bounds { usd: Some(7), tokens: None, time: Some(9) },
             }),
+            model: Some("m".to_owned()),
         },
+        EventKind::AgentInterrupted { task: id("api.0"), attempt: 1 },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {
             task: id("api.0"),
@@ -274,7 +277,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..36).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..37).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

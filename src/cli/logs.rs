@@ -38,6 +38,19 @@ pub(super) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// The log of one attempt of a task; without a number of the last.
+    pub(super) fn of(
+        task: String,
+        run: String,
+        attempt: Option<u32>,
+        follow: bool,
+        json: bool,
+    ) -> Self {
+        Self { tasks: vec![task], gate: None, run: Some(run), attempt, follow, json }
+    }
+}
+
 pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (store, state) = wiring::look(&repo, args.run.as_deref())?;

@@ -4,6 +4,7 @@
 //!
 //! To add a verb: a file with its arguments and a function, a variant and an arm here.
 
+mod agent;
 mod agent_files;
 mod approvals;
 mod budget;
@@ -116,6 +117,8 @@ enum Verb {
     Logs(logs::Args),
     /// Report on a run
     Report(report::Args),
+    /// The agents of a run: list them, look at one, interrupt one
+    Agent(agent::Args),
     /// Say what the agents of a run used, by task, agent and model
     Cost(cost::Args),
     /// Move your branch to the result of a run
@@ -170,6 +173,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(args) => diff::diff(global, args),
         Verb::Logs(args) => logs::logs(global, args),
         Verb::Report(args) => report::report(global, args),
+        Verb::Agent(args) => agent::agent(global, args),
         Verb::Cost(args) => cost::cost(global, args),
         Verb::Land(args) => land::land(global, args),
         Verb::Fix(args) => fix::fix(global, args),

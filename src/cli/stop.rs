@@ -28,7 +28,10 @@ pub(super) fn stop(global: &Global, args: Args) -> Result<u8, Failure> {
         .ok_or_else(|| Failure::usage("nothing was run in this repository yet"))?;
     let run = match &args.run {
         Some(named) => wiring::find_run(&store, Some(named))?,
-        None => live(&store)?,
+        None => live(&store)?.ok_or_else(|| {
+            Failure::usage("no run is going on")
+                .hint("see how the last ones ended: `todone status`")
+        })?,
     };
     let run = &run;
     let Some((pid, _)) = store.owner(run)? else {
@@ -53,8 +56,8 @@ pub(super) fn stop(global: &Global, args: Args) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The only run that goes on; with several the user must choose.
-fn live(store: &Sqlite) -> Result<RunId, Failure> {
+/// The only run that goes on, if there is one; with several the user must choose.
+pub(super) fn live(store: &Sqlite) -> Result<Option<RunId>, Failure> {
     let mut all = Vec::new();
     for entry in store.runs()? {
         if store.owner(&entry.run)?.is_some() {
@@ -64,9 +67,7 @@ fn live(store: &Sqlite) -> Result<RunId, Failure> {
     if all.len() > 1 {
         let names: Vec<&str> = all.iter().map(RunId::as_str).collect();
         return Err(Failure::usage(format!("several runs are going on: {}", names.join(", ")))
-            .hint("name the one to stop: `todone stop RUN`"));
+            .hint("name the one that is meant"));
     }
-    all.pop().ok_or_else(|| {
-        Failure::usage("no run is going on").hint("see how the last ones ended: `todone status`")
-    })
+    Ok(all.pop())
 }

@@ -44,6 +44,7 @@ impl UnitState {
             built_on,
             profile: None,
             share: None,
+            model: None,
             from: None,
             session: None,
             heard: Vec::new(),

@@ -130,9 +130,19 @@ pub enum EventKind {
         /// The agent profile that is asked; none: no agent does it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         profile: Option<String>,
+        /// The model that it is asked for; none: its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
         /// What it holds of the budgets. It is on disk before the agent starts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<Share>,
+    },
+    /// An agent was asked to end its attempt (`todone agent interrupt`); the end of that follows.
+    AgentInterrupted {
+        /// The unit.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
     },
     /// An attempt that was announced did not start after all: what it held is free again.
     NotStarted {

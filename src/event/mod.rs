@@ -6,6 +6,7 @@
 mod again;
 mod hand;
 mod kind;
+mod life;
 mod parts;
 mod progress;
 mod reporter;
@@ -15,6 +16,7 @@ mod verified;
 pub use again::Rebuild;
 pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
+pub use life::{Life, LifeState, lives};
 pub use parts::{
     AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
 };

@@ -125,6 +125,8 @@ pub struct AttemptState {
     pub trace: Option<String>,
     /// The agent profile that was asked.
     pub profile: Option<String>,
+    /// The model that it was asked for.
+    pub model: Option<String>,
     /// What it held of the budgets.
     pub share: Option<Share>,
     /// When it began.

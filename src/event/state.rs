@@ -269,6 +269,7 @@ impl RunState {
                 trace,
                 profile,
                 share,
+                model,
             } => {
                 let unit = self.unit(task)?;
                 if unit.status != UnitStatus::Waiting {
@@ -293,6 +294,7 @@ impl RunState {
                     trace: trace.clone(),
                     profile: profile.clone(),
                     share: share.clone(),
+                    model: model.clone(),
                     started: event.at,
                     ended: None,
                     salvaged: None,
@@ -397,7 +399,7 @@ impl RunState {
             }
             EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
             // Told, and of no effect on what comes.
-            EventKind::Sandboxed { .. } => {}
+            EventKind::Sandboxed { .. } | EventKind::AgentInterrupted { .. } => {}
             EventKind::Trespassed(found) => self.trespasses.push(found.clone()),
             EventKind::Interrupted { .. } => self.interrupted = true,
             EventKind::Retried { tasks, note } => self.put_back(tasks, note.as_deref())?,

@@ -144,7 +144,7 @@ pub enum How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stop {
-    /// SIGINT, and SIGKILL after the grace time.
+    /// SIGINT, then SIGTERM, and SIGKILL after the grace time.
     Gently,
     /// SIGKILL.
     Now,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use super::capture::{Capture, Stream};
 use super::cgroup::Group;
@@ -93,6 +93,8 @@ struct Watch {
     heard: Instant,
     /// Why it is being ended; none: nobody wants its end.
     reason: Option<How>,
+    /// When it is asked in the other way that programs hear.
+    terminate: Option<Instant>,
     /// When its grace is over.
     kill: Option<Instant>,
     /// Until when the output of what it left behind is taken.
@@ -167,6 +169,7 @@ impl Watch {
             begun,
             heard: begun,
             reason: None,
+            terminate: None,
             kill: None,
             drain: None,
             reap: begun + REAP,
@@ -185,6 +188,12 @@ impl Watch {
             let now = Instant::now();
             if self.orphaned || self.kill.is_some_and(|kill| now >= kill) {
                 return;
+            }
+            if self.terminate.is_some_and(|at| now >= at) {
+                self.terminate = None;
+                if self.drain.is_none() {
+                    self.tree.ask(Signal::TERM);
+                }
             }
             match self.drain {
                 Some(_) if self.outputs.is_empty() => return,
@@ -224,8 +233,10 @@ impl Watch {
     fn stop(&mut self, reason: How, now: Instant) {
         if self.reason.is_none() && self.tree.look().is_none() {
             self.reason = Some(reason);
-            self.kill = now.checked_add(self.command.grace);
-            self.tree.interrupt();
+            let grace = self.command.grace;
+            self.terminate = now.checked_add(grace / 5 * 3);
+            self.kill = now.checked_add(grace);
+            self.tree.ask(Signal::INT);
         }
     }
 
@@ -279,7 +290,7 @@ impl Watch {
     /// The next moment at which something is due.
     fn next(&self, now: Instant, reports: &Reports) -> Option<Instant> {
         let line = self.capture.has_line().then_some(reports.due());
-        let mut due = vec![line, self.kill, self.drain];
+        let mut due = vec![line, self.terminate, self.kill, self.drain];
         if self.drain.is_none() {
             due.push(Some(self.reap));
             due.push(self.tree.watch().is_none().then_some(now + TICK));

@@ -87,10 +87,10 @@ impl Tree {
     }
 
     /// Asks the command to end. A stopped process goes on, or it would never hear of it.
-    pub(super) fn interrupt(&self) {
+    pub(super) fn ask(&self, signal: Signal) {
         if !self.reaped {
             // It may be over already: then there is nobody to ask.
-            let _ = kill_process_group(self.leader, Signal::INT);
+            let _ = kill_process_group(self.leader, signal);
             let _ = kill_process_group(self.leader, Signal::CONT);
         }
     }

@@ -164,6 +164,11 @@ impl News {
                 item.below = found.shifts.iter().take(TAIL).map(told).collect();
                 vec![item]
             }
+            EventKind::AgentInterrupted { task, attempt } => {
+                let text =
+                    format!("  interrupt {task}: attempt {attempt} is ended, what it did is kept");
+                vec![item(Weight::Step, Ink::Odd, text)]
+            }
             EventKind::Interrupted { .. } => {
                 let text = "stopping: running tasks are ended, what they did is kept".to_owned();
                 vec![item(Weight::Bad, Ink::Odd, text)]

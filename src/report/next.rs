@@ -50,6 +50,11 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
         ),
         (counts.conflicted, "@conflicted", "run these again, on top of what is merged now"),
         (counts.rejected, "@rejected", "run what was refused again"),
+        (
+            if report.status == "interrupted" { 0 } else { counts.cancelled },
+            "@cancelled",
+            "run what was interrupted again, then what was skipped because of it",
+        ),
     ];
     let kinds = bad.iter().filter(|(number, ..)| *number > 0).count();
     if kinds > 1 {

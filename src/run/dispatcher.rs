@@ -24,6 +24,7 @@ use super::integrate::Merge;
 use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::patience::Patience;
+use super::requests::{Request, Requests};
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::trace::{self, Trace};
@@ -74,6 +75,9 @@ struct Dispatcher {
     bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
     halt: watch::Sender<Halt>,
+    /// The same for each unit that has a worker: one agent can be ended alone.
+    halts: BTreeMap<TaskId, watch::Sender<Halt>>,
+    requests: Requests,
     /// Where each task stands in the board.
     places: BTreeMap<TaskId, usize>,
     /// Who does a unit that has a worker.
@@ -109,6 +113,7 @@ pub async fn drive(
         locks: Locks::new(world.claims.clone(), world.run.clone(), here),
         waiting: Waiting::new(&world.dir),
         patience: Patience::default(),
+        requests: Requests::new(&world.dir),
         world,
         board,
         busy: Busy::default(),
@@ -117,6 +122,7 @@ pub async fn drive(
         bases: BTreeMap::new(),
         to,
         halt,
+        halts: BTreeMap::new(),
         places,
         asked: BTreeMap::new(),
         health: ask::health(journal.state()),
@@ -176,6 +182,9 @@ impl Dispatcher {
                 _ = clock.tick() => {
                     self.waiting.write();
                     self.journal.tick();
+                    for request in self.requests.take() {
+                        self.grant(request)?;
+                    }
                 }
             }
         }
@@ -292,6 +301,7 @@ impl Dispatcher {
                 let sandbox = self.world.walls.enforced(asked);
                 let share = self.shares.get(&task).cloned();
                 let profile = self.asked.get(&task).map(|profile| profile.name.clone());
+                let model = self.asked.get(&task).and_then(|profile| profile.model.clone());
                 let started = EventKind::AttemptStarted {
                     task,
                     attempt,
@@ -307,6 +317,7 @@ impl Dispatcher {
                     heard,
                     trace,
                     profile,
+                    model,
                     share,
                 };
                 self.journal.record(started)?;
@@ -331,6 +342,7 @@ impl Dispatcher {
                     }
                     Ok(None) => {
                         self.pay(&unit, None)?;
+                        self.not_started(&unit)?;
                         self.stale = true;
                     }
                     Err(fault) => self.fail(fault),
@@ -394,6 +406,7 @@ impl Dispatcher {
 
     fn release(&mut self, unit: &TaskId) {
         self.busy.live.remove(unit);
+        self.halts.remove(unit);
         self.queue.looked = None;
         self.locks.give(unit);
         if let Some(profile) = self.asked.remove(unit) {
@@ -430,6 +443,56 @@ impl Dispatcher {
             *halt = (*halt).max(Halt::Gently);
             first
         });
+        self.pass_halt_on();
+    }
+
+    /// What holds for all holds for each.
+    fn pass_halt_on(&self) {
+        let all = *self.halt.borrow();
+        for own in self.halts.values() {
+            own.send_if_modified(|own| {
+                let news = all > *own;
+                *own = (*own).max(all);
+                news
+            });
+        }
+    }
+
+    /// Does what somebody outside asks for.
+    fn grant(&mut self, request: Request) -> Result<(), Error> {
+        let Request::Interrupt { task, attempt } = request else { return Ok(()) };
+        let running = self.journal.state().units.get(&task).is_some_and(|unit| {
+            let last = unit.attempts.last();
+            unit.status == UnitStatus::Running && last.is_some_and(|last| last.number == attempt)
+        });
+        // Its end may have come first.
+        let Some(halt) = self.halts.get(&task).filter(|_| running) else { return Ok(()) };
+        let news = halt.send_if_modified(|halt| {
+            let news = *halt == Halt::No;
+            *halt = (*halt).max(Halt::Gently);
+            news
+        });
+        match news {
+            true => self.journal.record(EventKind::AgentInterrupted { task, attempt }),
+            false => Ok(()),
+        }
+    }
+
+    /// A worker ended without an attempt. If the start of one was recorded and the run goes on, it was
+    /// interrupted in between.
+    fn not_started(&mut self, id: &TaskId) -> Result<(), Error> {
+        let unit = &self.journal.state().units[id];
+        let begun = unit.attempts.last().filter(|last| last.ended.is_none());
+        let begun = begun.filter(|_| unit.status == UnitStatus::Running && !self.stopping());
+        let Some(attempt) = begun.map(|last| last.number) else { return Ok(()) };
+        let failure = Some(crate::model::Failure::Interrupted);
+        let end = Box::new(AttemptEnd { failure, ..AttemptEnd::default() });
+        self.journal.record(EventKind::AttemptEnded {
+            task: id.clone(),
+            attempt,
+            end,
+            again: false,
+        })
     }
 
     fn interrupt(&mut self, signal: Option<i32>) -> Result<(), Error> {
@@ -439,6 +502,7 @@ impl Dispatcher {
         self.halt.send_modify(|halt| {
             *halt = if *halt == Halt::No { Halt::Gently } else { Halt::Now };
         });
+        self.pass_halt_on();
         Ok(())
     }
 

@@ -37,6 +37,7 @@ mod push;
 mod rebuild;
 mod recover;
 mod remake;
+pub mod requests;
 mod resolve;
 mod returned;
 mod review;

@@ -193,7 +193,14 @@ pub fn retriable(state: &RunState, asked: &[TaskId]) -> Vec<TaskId> {
 }
 
 /// Puts these units back to be run again; `note` is added to their prompts.
-pub fn retry(journal: &mut Journal, back: Vec<TaskId>, note: Option<String>) -> Result<(), Error> {
+pub fn retry(
+    journal: &mut Journal,
+    mut back: Vec<TaskId>,
+    note: Option<String>,
+) -> Result<(), Error> {
+    // What was skipped because of a cancelled task is free again as soon as the run is taken up.
+    let state = journal.state();
+    back.retain(|id| state.units.contains_key(id) || state.unexpanded.contains_key(id));
     journal.record(EventKind::Retried { tasks: back, note })
 }
 

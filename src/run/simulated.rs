@@ -220,6 +220,7 @@ impl World {
             trace: None,
             profile: None,
             share: None,
+            model: None,
         });
         self.busy.live.insert(task.clone());
         self.running.push((task, attempt));

@@ -150,6 +150,7 @@ impl Log {
             trace: None,
             profile: None,
             share: None,
+            model: None,
         });
     }
 

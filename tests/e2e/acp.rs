@@ -158,6 +158,23 @@ fn a_conversation_goes_on_where_the_agent_can_and_begins_anew_where_it_can_not()
 }
 
 #[test]
+fn one_agent_alone_is_interrupted_by_its_protocol() {
+    let space = Space::new(&[("x", "")]);
+    let reached = space.path("reached");
+    let prompt = format!("own made x\nown {} x\nhang", reached.display());
+    board(&space, "", "", &prompt);
+    let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
+    wait_for(&reached);
+    space.todone_quiet(&["agent", "interrupt", "a@t"]).code(0).says("todone retry t");
+    end(child).code(5);
+    space.nothing_is_left();
+    space.todone(&["logs", "t"]).code(0).says("\"stopReason\":\"cancelled\"");
+    assert_eq!(space.status_of("t"), "cancelled");
+    let patch = space.task("t")["patch"].as_str().expect("kept").to_owned();
+    assert_eq!(space.git(&["show", &format!("{patch}:made")]), "x");
+}
+
+#[test]
 fn an_interrupt_cancels_the_turn_and_nothing_of_the_agent_is_left() {
     for (last, answered) in [("hang", true), ("deaf", false)] {
         let space = Space::new(&[("x", "")]);

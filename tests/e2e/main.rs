@@ -24,6 +24,7 @@ mod handoffs;
 mod isolation;
 mod keeping;
 mod landing;
+mod living;
 mod looking;
 mod merging;
 mod money;

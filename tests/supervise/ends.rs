@@ -121,6 +121,23 @@ async fn gently() {
 }
 
 #[tokio::test]
+async fn by_the_other_signal_where_the_first_is_not_heard() {
+    let bench = Bench::new();
+    let mut command = bench.script(
+        "trap '' INT; trap 'echo cleaned; exit 0' TERM; echo up; while :; do sleep 0.02; done",
+    );
+    command.grace = Duration::from_secs(20);
+    let mut running = start(command);
+    hear(&mut running, "up").await;
+    running.stop.send(Stop::Gently).expect("it runs");
+    let exit = running.exit.await.expect("it says how it ended");
+    assert_eq!(exit.how, How::Stopped);
+    // The shell may also say that its `sleep` got the signal.
+    assert!(exit.tail.ends_with(b"cleaned\n"), "{:?}", exit.tail);
+    assert!(exit.took < Duration::from_secs(20), "the grace was not waited for: {:?}", exit.took);
+}
+
+#[tokio::test]
 async fn not_so_gently_when_the_grace_is_over() {
     let bench = Bench::new();
     let mut command = bench.script("trap '' INT TERM; echo up; while :; do sleep 1000; done");

@@ -158,7 +158,9 @@ impl Dispatcher {
         let copy = ready.is_none().then(|| state.clone());
         let conflict = resolves.then(|| state.clone());
         self.busy.live.insert(id.clone());
-        let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
+        let (own, halt) = tokio::sync::watch::channel(*self.halt.borrow());
+        self.halts.insert(id.clone(), own);
+        let (world, to) = (self.world.clone(), self.to.clone());
         let (lost, gone) = (self.to.clone(), id.clone());
         let work = tokio::spawn(async move {
             let send = |message| {
