@@ -12,8 +12,8 @@ use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
     AttemptEnd, Bounds, Budget, ConflictKind, Failure, GateRun, GateScope, LockWait, Note, Outcome,
-    Plan, PlannedTask, Pot, Published, Remade, RepoPath, RunId, Sandbox, Settled, Share, Shift,
-    SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
+    Plan, PlannedTask, Pot, Pressure, Published, Remade, RepoPath, RunId, Sandbox, Settled, Share,
+    Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -35,6 +35,7 @@ fn created(name: &str) -> EventKind {
         jobs: 4,
         unseen: 2,
         epoch: 1_700_000_000,
+        adapts: true,
     }
 }
 
@@ -94,7 +95,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::LockTimedOut { .. } => 33,
         EventKind::Published { .. } => 34,
         EventKind::AgentInterrupted { .. } => 35,
-        EventKind::Unknown => 36,
+        EventKind::Paced { .. } => 36,
+        EventKind::Unknown => 37,
     }
 }
 
@@ -151,6 +153,7 @@ fn every_kind() -> Vec<EventKind> {
             model: Some("m".to_owned()),
         },
         EventKind::AgentInterrupted { task: id("api.0"), attempt: 1 },
+        EventKind::Paced { from: 4, to: 2, why: Pressure::Load },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {
             task: id("api.0"),
@@ -277,7 +280,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..37).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..38).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -114,7 +114,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("merge", Choice(&["linear", "merge-commits"], &[]), "\"linear\"", "the history: one line of commits, or a merge commit per task"),
         key("commits", Choice(&["squash"], &["keep"]), "\"squash\"", "whether a task's own commits are kept"),
         key("commit", Table(COMMIT), "", "how commits are written"),
-        key("jobs", Either(&[COUNT, Choice(&[], &["auto"])]), "the processors", "tasks at once; `\"auto\"` adapts to load"),
+        key("jobs", Either(&[COUNT, Choice(&["auto"], &[])]), "the processors", "tasks at once; `\"auto\"` adapts to load, memory and rate limits"),
         key("schedule", Choice(&["waves", "eager"], &[]), "\"waves\"", "whether a task starts with its wave, or as soon as its needs are there"),
         key("overlap", Choice(&["report", "serialise"], &[]), "\"report\"", "what happens to tasks of a wave whose `scope` overlaps: they are told, or the later ones go into later waves"),
         key("on_failure", Choice(&["continue", "stop"], &[]), "\"continue\"", "whether a failure stops the start of further tasks"),

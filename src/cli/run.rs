@@ -154,6 +154,7 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     let world = wiring::world(&repo, &store, &run, &board)?;
     let request = Request {
         jobs: wiring::jobs(asked.jobs, &board),
+        adapts: asked.jobs.is_none() && board.jobs == Some(crate::model::Jobs::Auto),
         plan: Plan::clone(&plan),
         only,
         epoch,

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Item, Oid, Outcome, TaskId, Unit};
+use crate::model::{Item, Jobs, Oid, Outcome, TaskId, Unit};
 use std::sync::Arc;
 
-use super::{EventKind, LandState, RunState, UnitState, UnitStatus, WaveState};
+use super::{EventKind, LandState, Pacing, RunState, UnitState, UnitStatus, WaveState};
 
 /// How far the integration branch is from being made again.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +162,10 @@ impl RunState {
             *number = last.max(*number);
         }
         self.given = given.iter().cloned().collect();
+        if self.board.jobs != board.jobs {
+            self.adapts = board.jobs == Some(Jobs::Auto);
+            self.paced = Pacing::default();
+        }
         (self.board, self.plan, self.jobs) = (Arc::new((**board).clone()), plan.clone(), *jobs);
         let wave_of = |task: &TaskId| plan.wave_of(task).filter(|_| kept.contains(task));
         for (id, mut unit) in std::mem::take(&mut self.units) {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, Budget, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot, Published,
-    Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
+    AttemptEnd, Board, Budget, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot, Pressure,
+    Published, Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -68,6 +68,18 @@ pub enum EventKind {
         unseen: u64,
         /// Seconds since 1970 that commit dates count from.
         epoch: i64,
+        /// Whether the number of tasks at once adapts (`jobs = "auto"`).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        adapts: bool,
+    },
+    /// The number of tasks at once is another one from now on.
+    Paced {
+        /// What it was.
+        from: u32,
+        /// What it is.
+        to: u32,
+        /// Why.
+        why: Pressure,
     },
     /// A process took charge of the run (again).
     Owned {
@@ -393,6 +405,7 @@ impl EventKind {
             Self::WaveStarted { .. }
             | Self::AttemptStarted { .. }
             | Self::Skipped { .. }
+            | Self::Paced { .. }
             | Self::Unknown => Weight::Ordinary,
             _ => Weight::Durable,
         }

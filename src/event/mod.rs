@@ -18,7 +18,7 @@ pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use life::{Life, LifeState, lives};
 pub use parts::{
-    AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
+    AttemptState, FixState, LandState, Pacing, PlannedMerge, UnitState, UnitStatus, WaveState,
 };
 pub use progress::{Progress, Wait};
 pub use reporter::Reporter;

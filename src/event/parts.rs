@@ -2,11 +2,12 @@
 //!
 //! Knows no events; `state` moves these from one to the next.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Conflict, Failure, Isolation, LockWait, Oid, Outcome, Patch, Published,
-    Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
+    AttemptEnd, Charge, Conflict, Failure, Isolation, LockWait, Oid, Outcome, Patch, Pressure,
+    Published, Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
 };
 
 use super::LandRefusal;
@@ -20,6 +21,26 @@ pub struct WaveState {
     pub planned: Option<PlannedMerge>,
     /// Whether its patches are merged.
     pub integrated: bool,
+}
+
+/// How the number of tasks at once changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pacing {
+    /// What it is; none: what it began with.
+    pub now: Option<u32>,
+    /// The lowest and the highest that it was changed to.
+    pub span: Option<(u32, u32)>,
+    /// How often it changed, and why.
+    pub why: BTreeMap<Pressure, u32>,
+}
+
+impl Pacing {
+    pub(super) fn turns(&mut self, to: u32, why: Pressure) {
+        let (least, most) = self.span.unwrap_or((to, to));
+        self.span = Some((least.min(to), most.max(to)));
+        self.now = Some(to);
+        *self.why.entry(why).or_default() += 1;
+    }
 }
 
 /// A prepared move of the integration branch.

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::again::Rebuild;
 use super::parts::{
-    AttemptState, FixState, LandState, PlannedMerge, UnitState, UnitStatus, WaveState,
+    AttemptState, FixState, LandState, Pacing, PlannedMerge, UnitState, UnitStatus, WaveState,
 };
 use super::{Event, EventKind, RunStatus};
 
@@ -51,6 +51,10 @@ pub struct RunState {
     pub only: Vec<TaskId>,
     /// Tasks at once.
     pub jobs: u32,
+    /// Whether that number adapts.
+    pub adapts: bool,
+    /// How it did so far.
+    pub paced: Pacing,
     /// Changed files of the checkout that no task sees.
     pub unseen: u64,
     /// Seconds since 1970 that commit dates count from.
@@ -137,6 +141,7 @@ impl RunState {
             jobs,
             unseen,
             epoch,
+            adapts,
         } = &event.kind
         else {
             return Err(BadEvent {
@@ -156,6 +161,8 @@ impl RunState {
             into_at: *into_at,
             only: only.clone(),
             jobs: *jobs,
+            adapts: *adapts,
+            paced: Pacing::default(),
             unseen: *unseen,
             epoch: *epoch,
             started: event.at,
@@ -251,6 +258,7 @@ impl RunState {
                 self.unexpanded
                     .retain(|_, outcome| !matches!(outcome, Outcome::Cancelled | Outcome::NotRun));
             }
+            EventKind::Paced { to, why, .. } => self.paced.turns(*to, *why),
             EventKind::WaveStarted { wave, base } => self.wave(*wave)?.base = Some(*base),
             EventKind::Expanded { task, units } => self.expand(task, units)?,
             EventKind::AttemptStarted {
@@ -562,6 +570,11 @@ impl RunState {
             }
         }
         Some(worst.cloned().unwrap_or(Outcome::Unchanged))
+    }
+
+    /// How many tasks at once, as it stands now.
+    pub fn jobs_now(&self) -> u32 {
+        self.paced.now.filter(|_| self.adapts).unwrap_or(self.jobs)
     }
 
     /// The units in the order in which their patches are merged: wave, board, share.

@@ -151,6 +151,36 @@ pub enum Jobs {
     Auto,
 }
 
+/// Why the number of tasks at once changed (`jobs = "auto"`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pressure {
+    /// There was room, and tasks waited.
+    Room,
+    /// The processors had too much to do.
+    Load,
+    /// Little memory was free.
+    Memory,
+    /// A service was asked too much.
+    RateLimit,
+    /// Something that a newer todone knows.
+    #[serde(other)]
+    Other,
+}
+
+impl Pressure {
+    /// In words, after a colon.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Room => "there is room",
+            Self::Load => "the processors have too much to do",
+            Self::Memory => "little memory is free",
+            Self::RateLimit => "a service was asked too much",
+            Self::Other => "for a reason of a newer todone",
+        }
+    }
+}
+
 /// When a run lands by itself (`land`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -38,8 +38,8 @@ pub use agent::{Origin, Permissions, ProfileKind, Tools, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
     Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
-    LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Profile,
-    Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
+    LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Pressure,
+    Profile, Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };
 pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charges, micro, usd};
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};

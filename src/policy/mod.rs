@@ -8,6 +8,7 @@
 //! | `budget.rs` | whether a budget has room for an attempt, and how much it may spend |
 //! | `price.rs` | which agents no budget in dollars can hold |
 //! | `spread.rs` | which of several profiles works next |
+//! | `pace.rs` | how many tasks work at once (`jobs = "auto"`) |
 //! | `choice.rs` | which profile and model tries it |
 //! | `health.rs` | when an account may be asked again, and whether at all |
 //! | `session.rs` | whether the next attempt goes on in the conversation of the last |
@@ -15,6 +16,7 @@
 mod budget;
 mod choice;
 mod health;
+mod pace;
 mod price;
 mod session;
 mod spread;
@@ -24,6 +26,7 @@ use crate::model::{Failure, Retry, Trouble};
 pub use budget::{Claimant, Ledger, Room};
 pub use choice::{Tried, choose};
 pub use health::{Gate, Health};
+pub use pace::{Change, Pace, Reading};
 pub use price::{Unpriced, unpriced};
 pub use session::goes_on;
 pub use spread::Spread;

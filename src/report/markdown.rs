@@ -233,6 +233,9 @@ fn costs(report: &Report, page: &mut Page) {
     if let Some(saved) = &report.saved {
         page.add(&format!("{}\n\n", inline(&saved.words())));
     }
+    if let Some(pace) = &report.pace {
+        page.add(&format!("{}\n\n", inline(&pace.words())));
+    }
     for budget in &report.budgets {
         page.add(&format!("{}\n\n", inline(&budget.text)));
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitState, UnitStatus};
 use crate::model::{
-    AttemptEnd, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Shift, TaskId, Trial,
-    Verdict,
+    AttemptEnd, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Pressure, Shift, TaskId,
+    Trial, Verdict,
 };
 
 use super::look::Ink;
@@ -163,6 +163,11 @@ impl News {
                 let told = |shift: &Shift| escape::line(shift.told().as_bytes());
                 item.below = found.shifts.iter().take(TAIL).map(told).collect();
                 vec![item]
+            }
+            EventKind::Paced { from, to, why } => {
+                let weight = if *why == Pressure::Room { Weight::Start } else { Weight::Step };
+                let text = format!("  jobs      {from} → {to}: {}", why.words());
+                vec![item(weight, Ink::Faint, text)]
             }
             EventKind::AgentInterrupted { task, attempt } => {
                 let text =
@@ -396,11 +401,16 @@ fn begins_again(state: &RunState) -> Item {
 fn begun(state: &RunState) -> Vec<Item> {
     let (tasks, waves) = (state.board.tasks.len(), state.plan.waves.len());
     let text = format!(
-        "run {}: {} in {}, {} at once, from {}",
+        "run {}: {} in {}, {} at once{}, from {}",
         state.run,
         words::count(tasks, "task"),
         words::count(waves, "wave"),
         state.jobs,
+        if state.adapts {
+            " at first, as many as the machine and the agents bear then"
+        } else {
+            ""
+        },
         state.base.short()
     );
     let mut items = vec![item(Weight::Step, Ink::Head, text)];

@@ -18,6 +18,7 @@ use crate::model::{
 use super::budget::BudgetReport;
 use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
+use super::pace::PaceReport;
 use super::saved::{ReusedReport, SavedReport};
 use super::{land, notes, words};
 
@@ -84,6 +85,9 @@ pub struct Report {
     /// What results of earlier runs saved (`cache`); null: none was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedReport>,
+    /// How the number of tasks at once changed (`jobs = "auto"`); null: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<PaceReport>,
     /// What of the user's repository changed while tasks ran in worktrees of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trespasses: Vec<TrespassReport>,
@@ -333,6 +337,7 @@ impl Report {
             costs: CostReport::of(state),
             budgets: BudgetReport::all_of(state),
             saved: SavedReport::of(state),
+            pace: PaceReport::of(state),
             trespasses: of_trespasses(state),
             unseen_files: state.unseen,
             unknown_events: state.unknown,

@@ -116,9 +116,12 @@ impl Terminal {
         }
         parts.push(tally.words());
         parts.push(words::clock(now.saturating_sub(state.started)));
+        if state.adapts {
+            parts.push(format!("{} at once", state.jobs_now()));
+        }
         if state.interrupted {
             parts.push("stopping".to_owned());
-        } else if let Some(left) = tally.left(state.jobs).filter(|left| *left >= 1_000) {
+        } else if let Some(left) = tally.left(state.jobs_now()).filter(|left| *left >= 1_000) {
             parts.push(format!("about {} left", words::clock(left)));
         }
         let text = parts.join(", ");

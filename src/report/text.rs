@@ -394,6 +394,9 @@ impl Page<'_> {
         if let Some(saved) = &report.saved {
             self.put(format!("  {}", saved.words()));
         }
+        if let Some(pace) = &report.pace {
+            self.put(format!("  {}", pace.words()));
+        }
         for budget in &report.budgets {
             self.put(format!("  {}", budget.text));
         }

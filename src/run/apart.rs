@@ -51,7 +51,7 @@ pub(super) async fn computed(
     halt: &watch::Receiver<Halt>,
 ) -> Result<Option<Merge>, Error> {
     let (say, said) = hearing();
-    let slots = world.jobs.unwrap_or(state.jobs) as usize;
+    let slots = world.jobs.unwrap_or(state.jobs_now()) as usize;
     let work = integrate(world.clone(), state, wave, slots, halt.clone(), say);
     let merge = hear(journal, said, work).await?;
     // Nobody is there to run it again.

@@ -20,6 +20,8 @@ pub struct Request {
     pub only: Vec<TaskId>,
     /// Tasks at once.
     pub jobs: u32,
+    /// Whether that number adapts.
+    pub adapts: bool,
     /// Seconds since 1970 that commit dates count from.
     pub epoch: i64,
     /// The run's name.
@@ -68,6 +70,7 @@ pub fn create(
         jobs: request.jobs,
         unseen: unseen.changed + unseen.untracked,
         epoch: request.epoch,
+        adapts: request.adapts,
     };
     repo.sweep_ref_locks()?;
     // The base is pinned before the run is known: a crash in between leaves a ref that `clean` finds.

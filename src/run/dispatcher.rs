@@ -33,6 +33,7 @@ use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
 
 mod ask;
+mod pace;
 mod purse;
 pub(super) mod start;
 
@@ -78,6 +79,7 @@ struct Dispatcher {
     /// The same for each unit that has a worker: one agent can be ended alone.
     halts: BTreeMap<TaskId, watch::Sender<Halt>>,
     requests: Requests,
+    pacer: Option<pace::Pacer>,
     /// Where each task stands in the board.
     places: BTreeMap<TaskId, usize>,
     /// Who does a unit that has a worker.
@@ -114,6 +116,7 @@ pub async fn drive(
         waiting: Waiting::new(&world.dir),
         patience: Patience::default(),
         requests: Requests::new(&world.dir),
+        pacer: pace::Pacer::of(journal.state(), &world),
         world,
         board,
         busy: Busy::default(),
@@ -182,6 +185,7 @@ impl Dispatcher {
                 _ = clock.tick() => {
                     self.waiting.write();
                     self.journal.tick();
+                    self.keep_pace()?;
                     for request in self.requests.take() {
                         self.grant(request)?;
                     }
@@ -332,6 +336,7 @@ impl Dispatcher {
                         let attempts = &self.journal.state().units[&unit].attempts;
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
                         self.note_health(&unit, &end);
+                        self.note_pace(&end)?;
                         self.pay(&unit, Some(&end))?;
                         ask::learn(&mut self.spread, &end);
                         let again = self.again(&unit, &end);

@@ -260,7 +260,7 @@ async fn moved(
         }
     }
     let (say, said) = hearing();
-    let slots = world.jobs.unwrap_or(state.jobs) as usize;
+    let slots = world.jobs.unwrap_or(state.jobs_now()) as usize;
     let gates = Gates::new(world, state, GateScope::Land { onto }, slots, halt, say);
     let on = Tip { commit: merged.tip, tree: merged.tree };
     let before = world.repo.objects()?.tree_of(onto)?;

@@ -34,6 +34,7 @@ mod preflight;
 mod proof;
 mod publish;
 mod push;
+mod readings;
 mod rebuild;
 mod recover;
 mod remake;

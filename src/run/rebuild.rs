@@ -72,7 +72,7 @@ pub async fn rebuild(
     let Built { to, tree, outcomes } = built;
     if to != state.base && !state.is_verified(tree) {
         let (say, said) = hearing();
-        let slots = world.jobs.unwrap_or(state.jobs) as usize;
+        let slots = world.jobs.unwrap_or(state.jobs_now()) as usize;
         let gates = Gates::new(world, &state, GateScope::Rebuild, slots, halt, say);
         let work = gates.twice(Tip { commit: to, tree }, Some(state.base_tree), Known::new());
         match hear(journal, said, work).await? {

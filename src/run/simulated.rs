@@ -118,6 +118,7 @@ impl World {
             jobs: dice.jobs as u32,
             unseen: 0,
             epoch: 0,
+            adapts: false,
         };
         let event = Event { v: Event::VERSION, seq: 1, at: 1, kind };
         let state = RunState::begin(&run, &event).expect("a beginning");

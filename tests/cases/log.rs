@@ -78,6 +78,7 @@ impl Log {
             jobs: 4,
             unseen: 0,
             epoch: 1_700_000_000,
+            adapts: false,
         };
         change(&mut kind);
         log.put(kind);

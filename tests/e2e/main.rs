@@ -29,6 +29,7 @@ mod looking;
 mod merging;
 mod money;
 mod order;
+mod pacing;
 mod prompts;
 mod publishing;
 mod recovery;

@@ -208,8 +208,15 @@ fn driven(
         prices: Arc::default(),
         home: None,
     };
-    let request =
-        Request { board, plan, only: Vec::new(), jobs, epoch: 1_700_000_000, run: run.clone() };
+    let request = Request {
+        board,
+        plan,
+        only: Vec::new(),
+        jobs,
+        adapts: false,
+        epoch: 1_700_000_000,
+        run: run.clone(),
+    };
     let nobody = || Box::new(todone::report::Fan::new(Vec::new()));
     let journal = create(&repo, request, Box::new(Memory::default()), nobody(), world.now);
     let journal = journal.expect("a run");

@@ -34,7 +34,7 @@ impl Dispatcher {
         if self.ledger.is_empty() {
             return Ask::Now(Some((Box::new(profile), None)));
         }
-        let jobs = self.world.jobs.unwrap_or(self.journal.state().jobs) as usize;
+        let jobs = self.jobs();
         let claimant = Claimant {
             task: &task.id,
             profile: &profile.name,

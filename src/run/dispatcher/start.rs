@@ -38,7 +38,7 @@ impl Dispatcher {
         }
         let mut passed = VecDeque::new();
         self.waiting.begin();
-        let jobs = self.world.jobs.unwrap_or(self.journal.state().jobs) as usize;
+        let jobs = self.jobs();
         while self.busy.live.len() < jobs {
             let Some(unit) = self.queue.units.pop_front() else { break };
             let task = task_of(self.journal.state(), &self.board, &self.places, &unit);
@@ -272,7 +272,7 @@ impl Dispatcher {
         }
         self.busy.gating = true;
         let state = self.journal.state();
-        let slots = self.world.jobs.unwrap_or(state.jobs) as usize;
+        let slots = self.jobs();
         let halt = self.halt.subscribe();
         let gates = Gates::new(&self.world, state, GateScope::Base, slots, &halt, said(&self.to));
         let on = Tip { commit: state.base, tree: state.base_tree };
@@ -298,7 +298,7 @@ impl Dispatcher {
         self.busy.integrating = true;
         let state = self.journal.state().clone();
         // What tasks don't use is for gates.
-        let jobs = self.world.jobs.unwrap_or(state.jobs) as usize;
+        let jobs = self.jobs();
         let slots = jobs.saturating_sub(self.busy.live.len()).max(1);
         let (world, to, halt) = (self.world.clone(), self.to.clone(), self.halt.subscribe());
         let lost = self.to.clone();
