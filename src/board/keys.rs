@@ -68,7 +68,7 @@ const COMMIT: &Section = &Section::new(
     "commit",
     &[
         key("message", Template(IN_MESSAGE), "the first line of the description, or the id", "the message, with `{{ task }}`, `{{ description }}`, `{{ run }}`, `{{ board }}`"),
-        key("author", Choice(&["user"], &["agent"]), "\"user\"", "who is named as author"),
+        key("author", Choice(&["user", "agent"], &[]), "\"user\"", "who is named as author; the committer is always you"),
         key("trailers", Many(&Filled), "none", "further trailers, `Key: value`"),
         key("signoff", Flag, "false", "whether a `Signed-off-by` is added"),
         key("sign", LaterFlag(false), "false", "whether commits are signed"),

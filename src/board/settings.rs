@@ -181,6 +181,7 @@ fn commit(board: &View<'_, '_>, c: &mut Checker<'_>) -> CommitStyle {
         message: view.template("message", &c.vars),
         trailers: view.texts("trailers", &c.vars),
         signoff: view.flag("signoff"),
+        author: view.choice("author").unwrap_or_default(),
     }
 }
 

@@ -255,6 +255,26 @@ pub struct CommitStyle {
     pub trailers: Vec<String>,
     /// Whether a `Signed-off-by` is added.
     pub signoff: bool,
+    /// Who is named as author.
+    #[serde(default, skip_serializing_if = "Author::is_user")]
+    pub author: Author,
+}
+
+/// Who is named as the author of a task's commit (`author`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Author {
+    /// The user.
+    #[default]
+    User,
+    /// The agents of the task; of a task without agents the user.
+    Agent,
+}
+
+impl Author {
+    fn is_user(&self) -> bool {
+        *self == Self::User
+    }
 }
 
 /// The order in which tasks start (`schedule`).

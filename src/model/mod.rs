@@ -37,7 +37,7 @@ mod verdict;
 pub use agent::{Origin, Permissions, ProfileKind, Tools, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
-    Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
+    Author, Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Pressure,
     Profile, Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
 };

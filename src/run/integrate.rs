@@ -12,7 +12,8 @@ use crate::event::{RunState, UnitState, UnitStatus};
 use crate::git::{Error as GitError, Identity};
 use crate::merge::{History, Merged, Merger, Resolved, Rules, Step};
 use crate::model::{
-    Blame, Board, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, Settled, TaskId, Work,
+    Author, Blame, Board, GateScope, MergeStyle, Oid, OnConflict, OnReject, Outcome, Settled, Task,
+    TaskId, Work,
 };
 use crate::policy::comes_back;
 
@@ -120,12 +121,25 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
     let message = texts.message(state, unit);
     let task = state.board.task(&unit.unit.task);
     let history = task.is_some_and(|task| matches!(task.work, Work::Branch { .. }));
+    let author = task.and_then(|task| author(&state.board, task));
     let resolved = unit.resolved().map(|(own, conflict)| {
         let files = conflict.files.clone();
         Resolved { own: own.clone(), files }
     });
     let time = state.epoch + 1 + place as i64;
-    Step { task: id, patch, message, author: None, time, history, resolved }
+    Step { task: id, patch, message, author, time, history, resolved }
+}
+
+/// The author of a task's commit, if that is not the user. Of several agents all: the commit must not
+/// depend on who had the time.
+fn author(board: &Board, task: &Task) -> Option<Identity> {
+    let names: Vec<&str> = task.profiles().collect();
+    if board.commit.author == Author::User || names.is_empty() {
+        return None;
+    }
+    // Nobody can ever have an address below `invalid`.
+    let email = format!("{}@todone.invalid", names.join("+"));
+    Some(Identity { name: names.join(", "), email })
 }
 
 /// The tasks that are on the integration branch, in the order of their commits, and where else their

@@ -36,6 +36,42 @@ command = ["sed", "-i", "s/$/!/", "{{ items }}"]
 }
 
 #[test]
+fn an_agent_is_named_as_author_where_the_board_asks_for_it() {
+    let space = Space::new(&[("x", "")]);
+    space.git(&["config", "user.name", "Ada"]);
+    space.git(&["config", "user.email", "ada@example.com"]);
+    let board = r#"
+[agent.one]
+command = ["sh", "-c", "echo 1 > $TODONE_TASK"]
+[agent.two]
+command = ["sh", "-c", "echo 1 > $TODONE_TASK"]
+[[task]]
+id = "a"
+agent = "one"
+prompt = "x"
+[[task]]
+id = "b"
+agent = ["two", "one"]
+prompt = "x"
+[[task]]
+id = "c"
+run = "echo 1 > c"
+"#;
+    let who = |space: &Space| space.git(&["log", "-3", "--reverse", "--format=%an <%ae>, %cn"]);
+    space.board(&format!("commit = {{ author = \"agent\" }}\n{board}"));
+    space.run(&[]).code(0);
+    let named = "one <one@todone.invalid>, Ada\ntwo, one <two+one@todone.invalid>, Ada\n\
+                 Ada <ada@example.com>, Ada";
+    assert_eq!(who(&space), named);
+    space.git(&["rm", "-q", "a", "b", "c"]);
+    space.commit("gone");
+    space.board(board);
+    space.run(&["--new"]).code(0);
+    let mine = ["Ada <ada@example.com>, Ada"; 3].join("\n");
+    assert_eq!(who(&space), mine);
+}
+
+#[test]
 fn an_agent_gets_its_prompt_by_argument_input_and_file() {
     let space = Space::new(&[("x", "")]);
     space.board(
