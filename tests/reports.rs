@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
 
-use todone::event::{Event, Progress, RunState};
-use todone::model::{Outcome, RunId};
+use todone::event::{Event, Life, Progress, RunState, lives};
+use todone::model::{Failure, Outcome, Prompt, Retry, RunId, Task, Work};
 use todone::report::{
     Fan, Folds, Json, Look, Plain, Report, Reporter, Verbosity, annotations, code_quality,
     exit_code, explain, html, junit, markdown, sarif, text,
@@ -479,4 +479,39 @@ fn a_page_stands_alone_and_names_every_task() {
             assert_eq!(open, page.matches(&format!("</{mark}>")).count(), "{name}: {mark}");
         }
     }
+}
+
+/// What an older todone wrote says of no attempt who did it.
+#[test]
+fn the_agents_of_an_older_log_have_their_lives() {
+    let agent = |name: &str| {
+        let work = Work::Agent { profile: "a".to_owned(), prompt: Prompt::default() };
+        Task { work, retry: Retry { attempts: 2 }, ..samples::task(name, "", &[]) }
+    };
+    let tasks = vec![agent("t"), agent("u"), samples::task("plain", "", &[])];
+    let mut log = cases::Log::begin(samples::board("old", tasks), &[&["t", "u", "plain"]], |_| {});
+    log.wave(0);
+    for task in ["t", "u", "plain"] {
+        log.single(task);
+    }
+    log.attempt(cases::fails("t", 10, Failure::Lost, ""));
+    log.attempt(cases::works("t", 10, &["x"]));
+    log.attempt(cases::works("plain", 10, &["y"]));
+    log.start("u");
+    let state = RunState::fold(&log.run, &log.events).expect("a state").expect("a run");
+    let told = |live: bool| -> Vec<(String, String)> {
+        let words = |life: &Life| {
+            life.steps.iter().map(|(_, state)| state.word()).collect::<Vec<_>>().join(" ")
+        };
+        lives(&state, live).iter().map(|life| (life.name.clone(), words(life))).collect()
+    };
+    let pair = |name: &str, steps: &str| (name.to_owned(), steps.to_owned());
+    let first = "created executing errored recovered executing idle";
+    assert_eq!(told(true), [pair("a@t", first), pair("a@u", "created executing")]);
+    // Nobody drives the run: nobody is there, and whoever worked was not seen to end.
+    let gone = [
+        pair("a@t", &format!("{first} deleted")),
+        pair("a@u", "created executing errored deleted"),
+    ];
+    assert_eq!(told(false), gone);
 }

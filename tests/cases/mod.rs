@@ -4,7 +4,7 @@ mod log;
 
 use std::path::PathBuf;
 
-use log::{Log, fails, works};
+pub use log::{Log, fails, works};
 use todone::event::{EventKind, LandRefusal, RunStatus};
 use todone::model::{
     Blame, Conflict, ConflictFile, ConflictKind, Entry, Failure, Foreach, ForeachSource, Gate,
