@@ -407,7 +407,7 @@ fn begun(state: &RunState) -> Vec<Item> {
         words::count(waves, "wave"),
         state.jobs,
         if state.adapts {
-            " at first, as many as the machine and the agents bear then"
+            " at first, then as many as the machine and the services bear"
         } else {
             ""
         },

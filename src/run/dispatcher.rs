@@ -24,7 +24,7 @@ use super::integrate::Merge;
 use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::patience::Patience;
-use super::requests::{Request, Requests};
+use super::requests::Requests;
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::trace::{self, Trace};
@@ -33,6 +33,7 @@ use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
 
 mod ask;
+mod halts;
 mod pace;
 mod purse;
 pub(super) mod start;
@@ -449,55 +450,6 @@ impl Dispatcher {
             first
         });
         self.pass_halt_on();
-    }
-
-    /// What holds for all holds for each.
-    fn pass_halt_on(&self) {
-        let all = *self.halt.borrow();
-        for own in self.halts.values() {
-            own.send_if_modified(|own| {
-                let news = all > *own;
-                *own = (*own).max(all);
-                news
-            });
-        }
-    }
-
-    /// Does what somebody outside asks for.
-    fn grant(&mut self, request: Request) -> Result<(), Error> {
-        let Request::Interrupt { task, attempt } = request else { return Ok(()) };
-        let running = self.journal.state().units.get(&task).is_some_and(|unit| {
-            let last = unit.attempts.last();
-            unit.status == UnitStatus::Running && last.is_some_and(|last| last.number == attempt)
-        });
-        // Its end may have come first.
-        let Some(halt) = self.halts.get(&task).filter(|_| running) else { return Ok(()) };
-        let news = halt.send_if_modified(|halt| {
-            let news = *halt == Halt::No;
-            *halt = (*halt).max(Halt::Gently);
-            news
-        });
-        match news {
-            true => self.journal.record(EventKind::AgentInterrupted { task, attempt }),
-            false => Ok(()),
-        }
-    }
-
-    /// A worker ended without an attempt. If the start of one was recorded and the run goes on, it was
-    /// interrupted in between.
-    fn not_started(&mut self, id: &TaskId) -> Result<(), Error> {
-        let unit = &self.journal.state().units[id];
-        let begun = unit.attempts.last().filter(|last| last.ended.is_none());
-        let begun = begun.filter(|_| unit.status == UnitStatus::Running && !self.stopping());
-        let Some(attempt) = begun.map(|last| last.number) else { return Ok(()) };
-        let failure = Some(crate::model::Failure::Interrupted);
-        let end = Box::new(AttemptEnd { failure, ..AttemptEnd::default() });
-        self.journal.record(EventKind::AttemptEnded {
-            task: id.clone(),
-            attempt,
-            end,
-            again: false,
-        })
     }
 
     fn interrupt(&mut self, signal: Option<i32>) -> Result<(), Error> {

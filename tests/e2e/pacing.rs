@@ -52,5 +52,5 @@ fn a_limit_of_a_service_halves_what_works_at_once_and_the_report_tells_it() {
     assert_eq!(space.report()["pace"], serde_json::Value::Null);
     // The head says that it adapts.
     space.board("jobs = \"auto\"\n[[task]]\nid = \"t\"\nrun = \"true\"\n");
-    space.run(&["--new"]).code(0).says("at first, as many as");
+    space.run(&["--new"]).code(0).says("at first, then as many as");
 }
