@@ -10,7 +10,7 @@ use crate::model::{
     Published, Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
 };
 
-use super::LandRefusal;
+use super::{LandRefusal, RunState};
 
 /// How far a wave is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +40,13 @@ impl Pacing {
         self.span = Some((least.min(to), most.max(to)));
         self.now = Some(to);
         *self.why.entry(why).or_default() += 1;
+    }
+}
+
+impl RunState {
+    /// How many tasks at once, as it stands now.
+    pub fn jobs_now(&self) -> u32 {
+        self.paced.now.filter(|_| self.adapts).unwrap_or(self.jobs)
     }
 }
 

@@ -572,11 +572,6 @@ impl RunState {
         Some(worst.cloned().unwrap_or(Outcome::Unchanged))
     }
 
-    /// How many tasks at once, as it stands now.
-    pub fn jobs_now(&self) -> u32 {
-        self.paced.now.filter(|_| self.adapts).unwrap_or(self.jobs)
-    }
-
     /// The units in the order in which their patches are merged: wave, board, share.
     pub fn in_order(&self) -> impl Iterator<Item = &UnitState> {
         self.plan
