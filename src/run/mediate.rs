@@ -62,13 +62,18 @@ pub async fn mediate(
         _ => None,
     };
     let notes = result.as_ref().map(|result| result.notes.clone()).unwrap_or_default();
-    let said = Said::of(heard, result);
+    let mut said = Said::of(heard, result);
     let bytes = match &said.output {
         Some(text) => text.clone().into_bytes(),
         None => std::fs::read(&out).unwrap_or_default(),
     };
     let over = over.map(|measure| share::spent(measure, &job.share));
-    let handed = match over.or_else(|| ended(&exit, &said)) {
+    let failure = over.or_else(|| ended(&exit, &said));
+    if matches!(failure, Some(Failure::Start { .. })) {
+        // Nobody worked.
+        said.usage = None;
+    }
+    let handed = match failure {
         Some(Failure::Interrupted) => Err(Failure::Interrupted),
         Some(failure) => Err(failed(failure.to_string())),
         None => handed(world, &job, &scratch.0, bytes, asks),

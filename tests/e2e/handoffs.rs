@@ -572,3 +572,28 @@ run = 'printf "%s" "$TODONE_HANDOFF_OUTPUT" > got'
     assert_eq!((space.read("got"), space.read("x")), ("two\n".into(), "tracked\n".into()));
     assert_eq!(space.git(&["ls-tree", "--name-only", "main"]), "got\nx");
 }
+
+#[test]
+fn who_prepares_a_handoff_and_can_not_be_started_costs_nothing() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+budget = { usd = 1 }
+[agent.gone]
+kind = "claude"
+command = ["/nowhere/claude"]
+[[task]]
+id = "a"
+run = "true"
+[[task]]
+id = "t"
+needs = ["a"]
+handoff = { transform = "gone" }
+run = "true"
+"#,
+    );
+    space.run(&[]).code(1).says("its handoff failed: could not be started");
+    let report = space.report();
+    assert_eq!(report["budgets"][0]["spent"].as_f64(), Some(0.0), "{report:#}");
+    assert_eq!(report["usage"], serde_json::Value::Null);
+}
