@@ -53,8 +53,10 @@ pub(super) fn explain_landing(
     let mut lines = vec![look.ink(Ink::Bad, &head)];
     for (place, file) in conflict.files.iter().enumerate() {
         if place > 0 && lines.len() >= most {
-            let left = conflict.files.len() - place;
-            lines.push(look.ink(Ink::Faint, &format!("  … {left} more in conflict")));
+            let left = super::words::count(conflict.files.len() - place, "more file");
+            let all = format!("todone report {} --format json", state.run);
+            let text = format!("  … {left} in conflict; `{all}` tells all of them");
+            lines.push(look.ink(Ink::Faint, &text));
             break;
         }
         explain_file(&conflict.task, file, look, most.saturating_sub(lines.len()), &mut lines);

@@ -207,3 +207,26 @@ run = "SECOND"
         assert_eq!(space.task("second")["settled"], serde_json::json!([]));
     }
 }
+
+#[test]
+fn every_file_of_a_conflict_is_shown_or_counted_with_the_way_to_see_it() {
+    let names = ["a", "b", "c", "d", "e"];
+    let text = "1\n2\n3\n4\n5\n6\n7\n8\n".repeat(3);
+    let space = Space::new(&names.map(|name| (name, text.as_str())));
+    let edit = |to: &str| format!("for f in a b c d e; do sed -i \"s/[1-8]/{to}/\" $f; done");
+    space.board(&format!(
+        "[[task]]\nid = \"one\"\nrun = '{}'\n[[task]]\nid = \"two\"\nrun = '{}'\n",
+        edit("one"),
+        edit("two")
+    ));
+    space.run(&[]).code(4);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    space
+        .todone(&["report"])
+        .code(0)
+        .says(&format!(" in conflict; `todone show two -r {run}` tells all of them"));
+    let mut shown = space.todone(&["show", "two"]).code(0).says_not("in conflict; ");
+    for name in names {
+        shown = shown.says(&format!("  {name}: both changed the same lines"));
+    }
+}
