@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::event::{LandState, RunState};
 use crate::git::Repo;
-use crate::model::RunId;
+use crate::model::{LandPolicy, RunId};
 use crate::report;
 use crate::run::{self, Halt, Journal, LandHow};
 use crate::store::Sqlite;
@@ -83,7 +83,10 @@ fn move_branch(
         let undone = run::undo(&world, &mut journal)?;
         undone.map_err(|why| Failure::usage(format!("{run} can't be taken back: {why}")))?;
         if !telling.quiet && !telling.aside {
-            let way = format!("land it again with `todone land {run}`");
+            let state = journal.state();
+            let parts = state.board.land != LandPolicy::Merged && !run::is_clean(state);
+            let merged = if parts { " --merged" } else { "" };
+            let way = format!("land it again with `todone land {run}{merged}`");
             writeln!(anstream::stdout(), "{run} is taken back; {way}")?;
         }
         return Ok(0);

@@ -69,7 +69,7 @@ pub use fix::{
     Abandoned, Brought, Done, NotFixable, Started, abandon, bring, done, fixable, start,
 };
 pub use journal::{Journal, durations};
-pub use land::{LandHow, land, undo};
+pub use land::{LandHow, is_clean, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, absent, preflight};
 pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};

@@ -238,3 +238,18 @@ fn a_landing_is_taken_back_while_nothing_came_after_it() {
     space.todone(&["land", "--undo"]).code(2).says("has moved since");
     assert_eq!(space.git(&["log", "-1", "--format=%s", "main"]), "after it");
 }
+
+#[test]
+fn what_landed_in_part_is_landed_again_as_such() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = \"echo a > a\"\n[[task]]\nid = \"b\"\nrun = \"false\"\n",
+    );
+    space.run(&[]).code(1);
+    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    space.todone_landing(&["land", "--merged"], "main").code(0);
+    let again = format!("land it again with `todone land {run} --merged`");
+    space.todone_landing(&["land", "--undo"], "main").code(0).says(&again);
+    space.todone(&["land", &run]).code(5);
+    space.todone_landing(&["land", &run, "--merged"], "main").code(0);
+}
