@@ -53,6 +53,7 @@ fn end(failure: Option<Failure>) -> Box<AttemptEnd> {
         handoff: None,
         usage: None,
         reused: None,
+        mail: None,
     })
 }
 

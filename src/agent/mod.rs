@@ -221,7 +221,9 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
     let mut values = values::Values::of(assignment);
     let mut question = None;
     let mut start = match &assignment.task.work {
-        Work::Branch { .. } => unreachable!("BUG: nothing is run for commits that exist"),
+        Work::Branch { .. } | Work::Patch { .. } => {
+            unreachable!("BUG: nothing is run for work that exists")
+        }
         Work::Run { script } => {
             Start { argv: command::script(assignment, script), ..Start::default() }
         }

@@ -289,7 +289,7 @@ const TASK_KEYS: &[Key] = &[
     key("isolation", ISOLATION, "the agent's, or the board's", "how it is kept apart"),
     key("sandbox", SANDBOX, "the agent's, or the board's", "what it may write outside its directory"),
     key("branch", Filled, "none", "a branch, or any revision, whose commits are the work; nothing is run"),
-    key("patch", Later(&Filled), "none", "a patch file that is the work"),
+    key("patch", Filled, "none", "a file that is the work, a mailbox or a diff, relative to the board's folder; nothing is run"),
     key("review", Flag, "false", "whether its patch waits until a person has approved it"),
     key("context", Table(CONTEXT), "none", "what it is shown"),
     key("expect", Table(EXPECT), "none", "what its structured output must be"),

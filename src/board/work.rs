@@ -63,20 +63,23 @@ impl Decoder<'_, '_> {
                 Some(Work::Command { argv: words })
             }
             Some("branch") => {
-                for key in NOT_WITH_BRANCH {
-                    let Some(found) = view.find(key) else { continue };
-                    let message =
-                        format!("`{key}` beside `branch`: nothing is run for such a task");
-                    let hint = match *key {
-                        "verify" => "a `gate` judges what is merged".to_owned(),
-                        _ => "leave it out".to_owned(),
-                    };
-                    self.c.sink.hinted(found.key.clone(), message, hint);
-                }
+                self.nothing_runs(view, "branch");
                 Some(Work::Branch { rev: view.text("branch", &self.c.vars)? })
             }
-            // Listed as not built: such a board is never run.
-            Some("patch") => Some(Work::Command { argv: Vec::new() }),
+            Some("patch") => {
+                self.nothing_runs(view, "patch");
+                let span = view.value("patch")?.span();
+                let file = view.text("patch", &self.c.vars)?;
+                match read_file(&self.dir.join(&file)) {
+                    Ok(text) => Some(Work::Patch { file, text }),
+                    Err(fault) => {
+                        let message = format!("can't read {}: {fault}", quote(&file));
+                        let hint = "`patch` is relative to the folder of the board".to_owned();
+                        self.c.sink.hinted(span, message, hint);
+                        None
+                    }
+                }
+            }
             _ => self.agent_work(view, place, context),
         }
     }
@@ -88,10 +91,15 @@ impl Decoder<'_, '_> {
         if let Work::Agent { .. } = work {
             return;
         }
+        let way = match work {
+            Work::Branch { .. } => Some("branch"),
+            Work::Patch { .. } => Some("patch"),
+            _ => None,
+        };
         let of_branch = ["dir", "shell", "env", "timeout", "idle_timeout", "clean"];
-        for key in of_branch.iter().filter(|_| matches!(work, Work::Branch { .. }) && !helped) {
-            if let Some(found) = view.own(key) {
-                let message = format!("`{key}` beside `branch`: nothing is run for such a task");
+        for key in of_branch.iter().filter(|_| !helped) {
+            if let (Some(found), Some(way)) = (view.own(key), way) {
+                let message = format!("`{key}` beside `{way}`: nothing is run for such a task");
                 self.c.sink.hinted(found.key.clone(), message, "leave it out".to_owned());
             }
         }
@@ -109,6 +117,19 @@ impl Decoder<'_, '_> {
                 };
                 self.c.sink.hinted(found.key.clone(), message, hint);
             }
+        }
+    }
+
+    /// Complains of keys that mean nothing for work that exists already.
+    fn nothing_runs(&mut self, view: &View<'_, '_>, way: &str) {
+        for key in NOT_WITH_BRANCH {
+            let Some(found) = view.find(key) else { continue };
+            let message = format!("`{key}` beside `{way}`: nothing is run for such a task");
+            let hint = match *key {
+                "verify" => "a `gate` judges what is merged".to_owned(),
+                _ => "leave it out".to_owned(),
+            };
+            self.c.sink.hinted(found.key.clone(), message, hint);
         }
     }
 
@@ -432,6 +453,13 @@ impl Decoder<'_, '_> {
 }
 
 fn read_prompt(path: &Path) -> Result<String, String> {
+    let bytes = read_file(path)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| format!("byte {} is no UTF-8", error.utf8_error().valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::ErrorKind;
     let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -444,8 +472,5 @@ fn read_prompt(path: &Path) -> Result<String, String> {
     if meta.len() > super::LARGEST as u64 {
         return Err("it is larger than 10 MiB".to_owned());
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| format!("byte {} is no UTF-8", error.utf8_error().valid_up_to()))?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    std::fs::read(path).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::board::{self, Vars};
 use crate::event::{LandState, RunState};
@@ -20,7 +21,8 @@ use super::wiring;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Branches or other revisions, such as origin/feature, in the order in which they are merged
+    /// Branches or other revisions, such as origin/feature, or patch files, in the order in which they are
+    /// merged
     #[arg(required = true, value_name = "BRANCH")]
     branches: Vec<String>,
     /// The branch to merge into and to land on; default the one that is checked out
@@ -88,9 +90,10 @@ pub(super) fn merge(global: &Global, mut args: Args) -> Result<u8, Failure> {
     let here = wiring::dir(global)?;
     let base = base(&repo, &args)?;
     if args.order == Order::Smallest {
-        smallest_first(&repo, &base, &mut args.branches)?;
+        smallest_first(&repo, &here, &base, &mut args.branches)?;
     }
-    let text = write(&args, &base);
+    let patches = patches(&repo, &here, &args.branches)?;
+    let text = write(&args, &base, &patches);
     let board = board::read(text.as_bytes(), "todone merge", &here, &Vars::new())?;
     if args.print == Some(Print::Board) {
         write!(std::io::stdout(), "{text}")?;
@@ -136,11 +139,39 @@ fn base(repo: &Repo, args: &Args) -> Result<String, Failure> {
     Ok(if repo.ref_at(&full)?.is_some() { full } else { "HEAD".to_owned() })
 }
 
+/// Those that are files and no revisions.
+fn patches(repo: &Repo, here: &Path, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+    let mut all = BTreeSet::new();
+    for name in names.iter().filter(|name| here.join(name).is_file()) {
+        match repo.commit(name) {
+            Ok(_) => {}
+            Err(crate::git::Error::NoCommit { .. }) => _ = all.insert(name.clone()),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(all)
+}
+
 /// By the number of lines that each changes since it left the base, equals as they were given.
-fn smallest_first(repo: &Repo, base: &str, branches: &mut [String]) -> Result<(), Failure> {
+fn smallest_first(
+    repo: &Repo,
+    here: &Path,
+    base: &str,
+    branches: &mut [String],
+) -> Result<(), Failure> {
     let base = repo.commit(base)?;
     let mut sizes = std::collections::BTreeMap::new();
+    let patches = patches(repo, here, branches)?;
     for branch in branches.iter() {
+        if patches.contains(branch) {
+            let text = std::fs::read(here.join(branch))?;
+            let lines = text.split(|byte| *byte == b'\n');
+            let changed = |line: &&[u8]| matches!(line.first(), Some(b'+' | b'-'));
+            let heads = |line: &&[u8]| line.starts_with(b"+++ ") || line.starts_with(b"--- ");
+            let changed = lines.filter(changed).filter(|line| !heads(line)).count();
+            sizes.insert(branch.clone(), changed as u64);
+            continue;
+        }
         let commit = repo.commit(branch)?;
         let from = merge_bases(repo, None, base, commit)?.first().copied().unwrap_or(base);
         let call = repo.git().args(["diff", "--numstat", "--no-ext-diff", "--no-textconv"]);
@@ -160,7 +191,7 @@ fn smallest_first(repo: &Repo, base: &str, branches: &mut [String]) -> Result<()
 }
 
 /// The board as TOML.
-fn write(args: &Args, base: &str) -> String {
+fn write(args: &Args, base: &str, patches: &BTreeSet<String>) -> String {
     let mut lines =
         vec![format!("name = {}", quoted(&args.name)), format!("base = {}", quoted(base))];
     lines.extend(args.into.as_ref().map(|into| format!("into = {}", quoted(into))));
@@ -174,7 +205,8 @@ fn write(args: &Args, base: &str) -> String {
     let mut taken = BTreeSet::new();
     for branch in &args.branches {
         let id = id_of(branch, &mut taken);
-        lines.push(format!("\n[[task]]\nid = {}\nbranch = {}", quoted(&id), quoted(branch)));
+        let way = if patches.contains(branch) { "patch" } else { "branch" };
+        lines.push(format!("\n[[task]]\nid = {}\n{way} = {}", quoted(&id), quoted(branch)));
     }
     lines.join("\n") + "\n"
 }
@@ -216,8 +248,11 @@ fn list(state: &RunState, print: Print) -> Result<(), Failure> {
             (Print::Conflicted, outcome) => matches!(outcome, Some(Outcome::Conflicted { .. })),
         };
         let task = state.board.task(&unit.unit.task);
-        if let (true, Some(Work::Branch { rev })) = (wanted, task.map(|task| &task.work)) {
-            writeln!(out, "{rev}")?;
+        match task.map(|task| &task.work) {
+            Some(Work::Branch { rev: name } | Work::Patch { file: name, .. }) if wanted => {
+                writeln!(out, "{name}")?;
+            }
+            _ => {}
         }
     }
     Ok(())

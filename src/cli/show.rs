@@ -235,6 +235,7 @@ fn definition(
         }
         Work::Command { argv } => writeln!(out, "  command  {}", argv.join(" "))?,
         Work::Branch { rev } => writeln!(out, "  branch   {rev}")?,
+        Work::Patch { file, .. } => writeln!(out, "  patch    {file}")?,
         Work::Agent { prompt, .. } => {
             writeln!(out, "  agent    {}", task.profiles().collect::<Vec<_>>().join(", "))?;
             if !prompt.text.is_empty() {

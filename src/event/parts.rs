@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::model::{
-    AttemptEnd, Charge, Conflict, Failure, Isolation, LockWait, Oid, Outcome, Patch, Pressure,
-    Published, Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
+    AttemptEnd, Charge, Conflict, Failure, Isolation, LockWait, Mail, Oid, Outcome, Patch,
+    Pressure, Published, Sandbox, Settled, Share, SkipReason, TaskId, Unit, charges,
 };
 
 use super::{LandRefusal, RunState};
@@ -256,6 +256,12 @@ impl UnitState {
         let counts =
             |attempt: &&AttemptState| !attempt.resolves || attempt.ended.as_ref().is_some_and(well);
         self.attempts.iter().rev().find(counts)
+    }
+
+    /// What its patch says of itself, if it was mailed.
+    pub fn mail(&self) -> Option<&Mail> {
+        let own = self.attempts.iter().rev().find(|attempt| !attempt.resolves)?;
+        own.ended.as_ref()?.1.mail.as_deref()
     }
 
     /// If its patch is a resolver's: the patch of the task itself, and the conflict.

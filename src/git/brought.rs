@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::model::Oid;
+use crate::model::{Mail, Oid};
 use crate::process::Call;
 
 use super::guard::output;
@@ -24,7 +24,7 @@ impl Repo {
         let scratch = Scratch::new(self)?;
         let patch = match is_mailbox(patch) {
             true => match unpacked(self, scratch.path(), patch)? {
-                Ok(patch) => patch,
+                Ok((patch, _)) => patch,
                 Err(complaint) => return Ok(Err(complaint)),
             },
             false => patch.to_vec(),
@@ -53,13 +53,41 @@ impl Repo {
     }
 }
 
+impl Repo {
+    /// What the mails of a mailbox say: their author, and the message of the commit that all of them become;
+    /// none: it is none. Of several authors the first, the others as trailers.
+    pub fn mail_of(&self, patch: &[u8]) -> Result<Option<Mail>, Error> {
+        if !is_mailbox(patch) {
+            return Ok(None);
+        }
+        let scratch = Scratch::new(self)?;
+        let Ok((_, mails)) = unpacked(self, scratch.path(), patch)? else { return Ok(None) };
+        let mut rest = mails.into_iter();
+        let Some(mut mail) = rest.next() else { return Ok(None) };
+        let mut others: Vec<String> = Vec::new();
+        for other in rest {
+            mail.message = format!("{}\n\n{}", mail.message, other.message);
+            let line = format!("Co-authored-by: {} <{}>", other.name, other.email);
+            if (&other.name, &other.email) != (&mail.name, &mail.email) && !others.contains(&line) {
+                others.push(line);
+            }
+        }
+        if !others.is_empty() {
+            mail.message = format!("{}\n\n{}", mail.message, others.join("\n"));
+        }
+        Ok((!mail.name.is_empty() && !mail.email.is_empty()).then_some(mail))
+    }
+}
+
 /// A mailbox begins each mail with a line `From …`; a patch of git's has such a line nowhere.
 fn is_mailbox(text: &[u8]) -> bool {
     text.starts_with(b"From ")
 }
 
-/// The patches of a mailbox, one after another, decoded.
-fn unpacked(repo: &Repo, at: &Path, text: &[u8]) -> Result<Result<Vec<u8>, String>, Error> {
+/// The patches of a mailbox, one after another, decoded, and what each mail says.
+type Unpacked = (Vec<u8>, Vec<Mail>);
+
+fn unpacked(repo: &Repo, at: &Path, text: &[u8]) -> Result<Result<Unpacked, String>, Error> {
     let mails = at.join("mails");
     make_dir(&mails)?;
     let git = || repo.git().without("GIT_WORK_TREE").dir(at);
@@ -74,7 +102,7 @@ fn unpacked(repo: &Repo, at: &Path, text: &[u8]) -> Result<Result<Vec<u8>, Strin
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     names.sort();
-    let mut all = Vec::new();
+    let (mut all, mut told) = (Vec::new(), Vec::new());
     for name in names {
         let mail = std::fs::read(&name).map_err(io("reading", &name))?;
         let (message, patch) = (at.join("message"), at.join("patch"));
@@ -84,8 +112,23 @@ fn unpacked(repo: &Repo, at: &Path, text: &[u8]) -> Result<Result<Vec<u8>, Strin
             return Ok(Err(said.complaint()));
         }
         all.extend(std::fs::read(&patch).map_err(io("reading", &patch))?);
+        let body = std::fs::read(&message).map_err(io("reading", &message))?;
+        told.push(mail_told(
+            &String::from_utf8_lossy(&said.stdout),
+            &String::from_utf8_lossy(&body),
+        ));
     }
-    Ok(Ok(all))
+    Ok(Ok((all, told)))
+}
+
+/// A mail as `git mailinfo` tells it: a line for each part of its head, and its text.
+fn mail_told(head: &str, body: &str) -> Mail {
+    let part = |name: &str| {
+        let found = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        found.unwrap_or_default().trim().to_owned()
+    };
+    let message = format!("{}\n\n{}", part("Subject"), body.trim()).trim().to_owned();
+    Mail { name: part("Author"), email: part("Email"), message }
 }
 
 /// The names of the blobs that a patch starts from, as far as it tells them.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blame, Conflict, LockWait, Measure, Note, Oid, Patch, Pot, RepoPath, RunId, TaskId, Trouble,
-    Usage,
+    Blame, Conflict, LockWait, Mail, Measure, Note, Oid, Patch, Pot, RepoPath, RunId, TaskId,
+    Trouble, Usage,
 };
 
 /// Everything that is kept of an attempt when it ended.
@@ -44,6 +44,9 @@ pub struct AttemptEnd {
     /// The earlier result that stands for it: nothing was run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused: Option<Box<Reuse>>,
+    /// What its patch says of itself, if it was mailed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Box<Mail>>,
 }
 
 /// An earlier result that was used again, and what that saved.

@@ -47,7 +47,7 @@ pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys, result_key};
 pub use lock::{Holder, LockWait, OnLockTimeout};
 pub use oid::{Oid, OidFault};
-pub use patch::{Change, ChangeKind, Entry, Mode, Note, Patch};
+pub use patch::{Change, ChangeKind, Entry, Mail, Mode, Note, Patch};
 pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};

@@ -39,6 +39,21 @@ pub mod optional {
     }
 }
 
+/// The same for the bytes of a file.
+pub mod bytes {
+    use super::*;
+
+    /// Writes them.
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        RepoPath::new(bytes).serialize(to)
+    }
+
+    /// Reads them.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Ok(RepoPath::deserialize(from)?.as_bytes().to_vec())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

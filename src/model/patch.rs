@@ -202,3 +202,13 @@ pub enum Note {
         path: RepoPath,
     },
 }
+/// What the mails that a patch came in say of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// Who wrote it.
+    pub name: String,
+    /// And their address.
+    pub email: String,
+    /// The message of its commit.
+    pub message: String,
+}

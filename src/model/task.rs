@@ -139,6 +139,14 @@ pub enum Work {
         /// The branch, or any other revision, that ends them.
         rev: String,
     },
+    /// A patch that exists already: nothing is run.
+    Patch {
+        /// The file that it was read from, as the board names it.
+        file: String,
+        /// What it held then: a mailbox or a diff.
+        #[serde(with = "super::native::bytes")]
+        text: Vec<u8>,
+    },
     /// An agent profile with a prompt.
     Agent {
         /// The profile's name.

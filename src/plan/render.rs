@@ -294,6 +294,7 @@ fn does(task: &Task) -> String {
         (_, Work::Run { script }) => script.clone(),
         (_, Work::Command { argv }) => argv.join(" "),
         (_, Work::Branch { rev }) => format!("merge {rev}"),
+        (_, Work::Patch { file, .. }) => format!("apply {file}"),
         (_, Work::Agent { prompt, .. }) => prompt.text.clone(),
     };
     let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");

@@ -266,6 +266,7 @@ mod tests {
             handoff: None,
             usage: None,
             reused: None,
+            mail: None,
         }
     }
 

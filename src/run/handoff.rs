@@ -69,7 +69,7 @@ fn texts<'t>(task: &'t Task, profile: Option<&'t Profile>) -> Vec<&'t str> {
         Work::Run { script } => texts.push(script),
         Work::Command { argv } => texts.extend(argv.iter().map(String::as_str)),
         Work::Agent { prompt, .. } => texts.push(&prompt.text),
-        Work::Branch { .. } => {}
+        Work::Branch { .. } | Work::Patch { .. } => {}
     }
     texts
 }

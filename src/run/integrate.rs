@@ -71,6 +71,7 @@ impl Texts {
         // Of several all: the commit must not depend on who had the time.
         let agents: Vec<&str> = task.map(|task| task.profiles().collect()).unwrap_or_default();
         let agent = (!agents.is_empty()).then(|| agents.join(", "));
+        let mail = unit.mail();
         let mut text = match &self.template {
             Some(template) => template
                 .replace("{{ task }}", id)
@@ -81,6 +82,10 @@ impl Texts {
                 Some(Work::Branch { rev }) => match state.board.merge {
                     MergeStyle::MergeCommits => format!("Merge branch '{rev}'"),
                     MergeStyle::Linear => format!("Squash branch '{rev}'"),
+                },
+                Some(Work::Patch { file, .. }) => match mail {
+                    Some(mail) => mail.message.clone(),
+                    None => format!("Apply {file}"),
                 },
                 _ => id.to_owned(),
             },
@@ -94,8 +99,19 @@ impl Texts {
         lines.extend(agent.map(|agent| format!("Todone-Agent: {agent}")));
         lines.extend(self.trailers.iter().map(|trailer| trailer.trim().to_owned()));
         lines.extend(self.signoff.as_ref().map(|who| format!("Signed-off-by: {who}")));
-        format!("{text}\n\n{}\n", lines.join("\n"))
+        // git knows trailers in the last paragraph alone.
+        let between = if ends_in_trailers(&text) { "\n" } else { "\n\n" };
+        format!("{text}{between}{}\n", lines.join("\n"))
     }
+}
+
+/// Whether the last paragraph of a message, which is not the first, holds nothing but trailers.
+fn ends_in_trailers(text: &str) -> bool {
+    let is_trailer = |line: &str| {
+        let key = line.split_once(": ").map_or("", |(key, _)| key);
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    text.rsplit_once("\n\n").is_some_and(|(_, last)| last.lines().all(is_trailer))
 }
 
 /// A merger as this run's board wants it.
@@ -127,6 +143,10 @@ pub fn step(state: &RunState, texts: &Texts, unit: &UnitState, place: usize) -> 
         Resolved { own: own.clone(), files }
     });
     let time = state.epoch + 1 + place as i64;
+    // What was mailed names who wrote it.
+    let mailed =
+        unit.mail().map(|mail| Identity { name: mail.name.clone(), email: mail.email.clone() });
+    let author = mailed.or(author);
     Step { task: id, patch, message, author, time, history, resolved }
 }
 

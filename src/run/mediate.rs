@@ -179,7 +179,7 @@ fn asked(task: &Task) -> String {
     let work = match &task.work {
         Work::Agent { prompt, .. } => prompt.text.as_str(),
         Work::Run { script } => script,
-        Work::Command { .. } | Work::Branch { .. } => "",
+        Work::Command { .. } | Work::Branch { .. } | Work::Patch { .. } => "",
     };
     let about = task.description.as_deref().unwrap_or_default();
     let of_task = agent::fenced("task", format!("{about}\n{work}").trim());

@@ -88,7 +88,7 @@ pub enum Lacking {
 fn program(board: &Board, task: &Task) -> Option<String> {
     let first = match &task.work {
         Work::Command { argv } => argv.first()?.as_str(),
-        Work::Branch { .. } => return None,
+        Work::Branch { .. } | Work::Patch { .. } => return None,
         Work::Agent { profile, .. } => board.agents.get(profile)?.command.first()?.as_str(),
         Work::Run { script } => {
             let word = script.split_whitespace().next()?;

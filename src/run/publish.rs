@@ -6,7 +6,7 @@
 use tokio::sync::watch;
 
 use crate::event::{EventKind, LandRefusal, LandState, RunState};
-use crate::git::{CommitData, Expect, RefUpdate, checked_out};
+use crate::git::{CommitData, Expect, Identity, RefUpdate, checked_out};
 use crate::model::{LandPolicy, Oid, Outcome, Published, PushBranches, Work};
 
 use super::integrate::Texts;
@@ -101,7 +101,11 @@ fn tasks(world: &World, state: &RunState) -> Result<Vec<Wanted>, Error> {
         let commit = match task.map(|task| &task.work) {
             Some(Work::Branch { .. }) => patch.commit,
             _ => {
-                let (author, committer) = (world.identity.clone(), world.identity.clone());
+                let mail = unit
+                    .mail()
+                    .map(|mail| Identity { name: mail.name.clone(), email: mail.email.clone() });
+                let author = mail.unwrap_or_else(|| world.identity.clone());
+                let committer = world.identity.clone();
                 let (tree, parents, time) =
                     (patch.tree, vec![patch.base], state.epoch + 1 + place as i64);
                 let message = message.clone();

@@ -144,6 +144,7 @@ fn wanted(state: &RunState, unit: &UnitState) -> String {
         Work::Run { script } => script.clone(),
         Work::Command { argv } => argv.join(" "),
         Work::Branch { rev } => format!("the commits of {rev}"),
+        Work::Patch { file, .. } => format!("the patch {file}"),
         Work::Agent { prompt, .. } => prompt.text.clone(),
     };
     let description = task.description.as_deref().unwrap_or("").trim();

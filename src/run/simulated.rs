@@ -253,6 +253,7 @@ impl World {
             handoff: None,
             usage: None,
             reused: None,
+            mail: None,
         });
         self.put(EventKind::AttemptEnded { task, attempt, end, again });
     }

@@ -27,7 +27,7 @@ use super::cache;
 use super::capture::capture;
 use super::context::complete;
 use super::ear::{self, Ear};
-use super::existing::existing;
+use super::existing::{Existing, existing};
 use super::follow::{self, Before};
 use super::handoff;
 use super::mediate::mediate;
@@ -161,7 +161,11 @@ pub async fn attempt(
 ) -> Result<Option<AttemptEnd>, Error> {
     if let Work::Branch { rev } = &job.task.work {
         let rev = rev.clone();
-        return existing(world, job, rev, &tell).await;
+        return existing(world, job, Existing::Branch(rev), &tell).await;
+    }
+    if let Work::Patch { file, text } = &job.task.work {
+        let (file, text) = (file.clone(), text.clone());
+        return existing(world, job, Existing::Patch { file, text }, &tell).await;
     }
     if let Some(ended) = cache::used(&world, &job, &tell).await? {
         return Ok(ended);
@@ -553,6 +557,7 @@ fn end(
         handoff: None,
         usage: None,
         reused: None,
+        mail: None,
     }
 }
 

@@ -178,6 +178,7 @@ impl Log {
             handoff: None,
             usage: None,
             reused: None,
+            mail: None,
         };
         self.wait(what.millis);
         let unit = self.state().units[&id(what.task)].unit.task.clone();

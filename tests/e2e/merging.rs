@@ -323,3 +323,72 @@ fn the_workflow_of_the_readme_merges_what_it_is_given() {
     assert!(std::fs::read_to_string(summary).expect("written").contains("origin-c"));
     assert!(clone.join("junit.xml").exists());
 }
+
+/// A mailbox with an author of its own, a diff that meets it, and one that fits nothing.
+#[test]
+fn patches_are_merged_like_branches() {
+    let space =
+        Space::new(&[("text", "1\n2\n3\n"), ("other", "1\n"), ("far", "1\n2\n3\n4\n5\n6\n7\n8\n")]);
+    let patch = |name: &str, args: &[&str]| {
+        std::fs::write(space.path(name), space.git(args) + "\n").expect("written");
+    };
+    space.git(&["checkout", "-q", "-b", "work"]);
+    space.write("text", "1\nTWO\n3\n");
+    space.git(&["add", "-A"]);
+    let author = "--author=J\u{fc}rgen Gro\u{df} <jg@example.org>";
+    space.git(&["commit", "-q", author, "-m", "Say two louder\n\nSince nobody heard it."]);
+    space.write("far", "1\n2\n3\n4\n5\n6\n7\nEIGHT\n");
+    space.git(&["commit", "-q", "-a", "--author=Bo <bo@example.org>", "-m", "Eight"]);
+    patch("series.mbox", &["format-patch", "--stdout", "main"]);
+    space.git(&["checkout", "-q", "main"]);
+    space.write("text", "1\nDEUX\n3\n");
+    patch("meets.diff", &["diff"]);
+    space.write("text", "1\n2\n3\n");
+    space.write("other", "2\n");
+    patch("binary.diff", &["diff", "--binary"]);
+    space.write("other", "1\n");
+    let odd = "--- a/other\n+++ b/other\n@@ -1 +1 @@\n-nothing like it\n+2\n";
+    std::fs::write(space.path("odd.diff"), odd).expect("written");
+    let task = |id: &str, file: &str| format!("[[task]]\nid = \"{id}\"\npatch = \"{file}\"\n");
+    let all = [
+        ("series", "series.mbox"),
+        ("meets", "meets.diff"),
+        ("other", "binary.diff"),
+        ("odd", "odd.diff"),
+    ];
+    let tasks: String = all.iter().map(|(id, file)| task(id, file)).collect();
+    space.board(&format!("land = \"merged\"\n{tasks}"));
+    let before = space.git(&["rev-parse", "HEAD"]);
+    let ran = space.run(&[]).code(1);
+    ran.says("meets series in text")
+        .says("the patch odd.diff does not apply to")
+        .says("patch failed: other:1")
+        .says("conflict: `meets` meets `series` in `text`");
+    assert_eq!(space.read("text"), "1\nTWO\n3\n");
+    assert_eq!(
+        (space.read("other"), space.read("far").lines().last()),
+        ("2\n".into(), Some("EIGHT"))
+    );
+    let log =
+        |format: &str, rev: &str| space.git(&["log", "-1", &format!("--format={format}"), rev]);
+    assert_eq!(log("%an <%ae>", "HEAD~1"), "J\u{fc}rgen Gro\u{df} <jg@example.org>");
+    let message = log("%B", "HEAD~1");
+    let wanted = "Say two louder\n\nSince nobody heard it.\n\nEight\n\nCo-authored-by: Bo <bo@example.org>\n\
+                  Todone-Task: series";
+    assert_eq!(message, wanted);
+    assert_eq!(log("%s", "HEAD"), "Apply binary.diff");
+    // What stood in the file when the run began is what is done again.
+    std::fs::remove_file(space.path("meets.diff")).expect("removed");
+    space.todone(&["show", "meets"]).code(0).says("patch    meets.diff");
+    space.run(&["--new"]).code(2).says("can't read `meets.diff`: there is no such file");
+
+    // Without a board, beside a branch, the smallest first.
+    space.git(&["reset", "-q", "--hard", &before]);
+    space.git(&["branch", "-f", "third", "main"]);
+    let files = ["series.mbox", "binary.diff"].map(|name| space.path(name));
+    let [series, binary] = files.each_ref().map(|path| path.to_str().expect("a name"));
+    let args = ["merge", "third", series, binary, "--order", "smallest", "--print", "merged"];
+    let ran = space.todone_landing(&args, "main").code(0);
+    assert_eq!(ran.out.lines().collect::<Vec<_>>(), ["third", binary, series]);
+    assert_eq!(space.read("text"), "1\nTWO\n3\n");
+}

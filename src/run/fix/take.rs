@@ -133,6 +133,7 @@ pub async fn done(
         handoff: None,
         usage: None,
         reused: None,
+        mail: None,
     };
     let mended = EventKind::Mended {
         task: task.clone(),
