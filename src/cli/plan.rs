@@ -41,7 +41,8 @@ enum Format {
 
 pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
     let board = wiring::board(global, args.board.as_deref(), &args.set)?;
-    let plan = order::plan(&board)?;
+    let touched = wiring::touched(wiring::repo(global).ok().as_ref(), &board, None)?;
+    let plan = order::plan_knowing(&board, &touched)?;
     let format = if args.json { Format::Json } else { args.format };
     let mut out = anstream::stdout();
     match format {

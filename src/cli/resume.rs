@@ -174,7 +174,8 @@ fn edited(
     if !board.budgets().is_empty() {
         budget::refuse_unpriced(&board, &wiring::prices(repo)?)?;
     }
-    let plan = crate::plan::plan(&board)?;
+    let touched = wiring::touched(Some(repo), &board, Some(&state.run))?;
+    let plan = crate::plan::plan_knowing(&board, &touched)?;
     if let Some((key, was, is)) = run::fixed(state, &board) {
         let run = &state.run;
         return Err(Failure::usage(format!(

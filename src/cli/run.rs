@@ -119,8 +119,9 @@ pub(super) fn run(global: &Global, args: Args) -> Result<u8, Failure> {
 pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<u8, Failure> {
     let telling = asked.reports.telling(global, asked.json)?;
     refuse_unbuilt(&board)?;
-    let plan = crate::plan::plan(&board)?;
     let repo = wiring::repo(global)?;
+    let touched = wiring::touched(Some(&repo), &board, None)?;
+    let plan = crate::plan::plan_knowing(&board, &touched)?;
     let only = only(&board, asked.only)?;
     if asked.dry_run {
         let mut out = anstream::stdout();

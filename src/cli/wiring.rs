@@ -16,6 +16,7 @@ use crate::event::RunState;
 use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, Prices, RunId};
+use crate::plan::Touched;
 use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, World};
 use crate::store::{Sqlite, Store};
 
@@ -173,6 +174,24 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
 /// The store for reading; none: nothing was ever run here.
 pub fn read_store(repo: &Repo) -> Result<Option<Sqlite>, Failure> {
     Ok(Sqlite::open_read_only(&repo.state_dir())?)
+}
+
+/// What the tasks of this board that declare no scope changed in earlier runs of it, but for `except`.
+pub fn touched(
+    repo: Option<&Repo>,
+    board: &Board,
+    except: Option<&RunId>,
+) -> Result<Touched, Failure> {
+    let wanted = crate::plan::unscoped(board);
+    let store = match repo {
+        // One alone meets nobody.
+        Some(repo) if board.tasks.len() > 1 && !wanted.is_empty() => read_store(repo)?,
+        _ => None,
+    };
+    Ok(match store {
+        Some(store) => run::touched(&store, &board.name, wanted, except)?,
+        None => Touched::new(),
+    })
 }
 
 /// The run that an argument means: any unique beginning of its name, default the latest.

@@ -50,4 +50,11 @@ pub struct Overlap {
     pub second: TaskId,
     /// The globs of each that can match a common path.
     pub globs: (String, String),
+    /// Whether each declares no scope, and the glob is a path that it changed in an earlier run.
+    #[serde(default, skip_serializing_if = "none")]
+    pub touched: (bool, bool),
+}
+
+fn none(touched: &(bool, bool)) -> bool {
+    *touched == (false, false)
 }

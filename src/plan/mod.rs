@@ -7,6 +7,7 @@
 //! | `mod.rs` | waves, ranks, the critical path |
 //! | `globs.rs` | whether two globs can match one path |
 //! | `overlaps.rs` | which tasks of a wave may change the same path |
+//! | `touched.rs` | what tasks changed in earlier runs, where they declare no scope |
 //! | `agents.rs` | the agents with the defaults in force |
 //! | `render.rs` | a plan as table, JSON, Graphviz, Mermaid |
 
@@ -14,6 +15,7 @@ mod agents;
 mod globs;
 mod overlaps;
 mod render;
+mod touched;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -27,6 +29,7 @@ pub use agents::PlanPageAgent;
 pub use globs::may_meet;
 pub use overlaps::MOST_OVERLAPS;
 pub use render::{PlanPage, PlanPageOverlap, PlanPageTask, dot, json, mermaid, table};
+pub use touched::{Touched, unscoped};
 
 /// Why tasks can't be ordered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +45,20 @@ type Graph = DiGraph<(), ()>;
 /// The plan of a board, whose needs all exist.
 pub fn plan(board: &Board) -> Result<Plan, Fault> {
     sorted(&board.tasks, board.overlap)
+}
+
+/// The same, where it is known what tasks changed in earlier runs: that stands for the scope of those that
+/// declare none.
+pub fn plan_knowing(board: &Board, touched: &Touched) -> Result<Plan, Fault> {
+    if touched.is_empty() {
+        return plan(board);
+    }
+    let (tasks, which) = touched::scoped(&board.tasks, touched);
+    let mut plan = sorted(&tasks, board.overlap)?;
+    for overlap in &mut plan.overlaps {
+        overlap.touched = (which.contains(&overlap.first), which.contains(&overlap.second));
+    }
+    Ok(plan)
 }
 
 /// The plan of these tasks, whose needs all exist; overlaps are told.

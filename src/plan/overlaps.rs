@@ -93,7 +93,7 @@ fn in_wave(wave: usize, tasks: &[&Task], looks: &mut usize, found: &mut Vec<Over
                 return;
             }
             let (first, second) = (task.id.clone(), tasks[other].id.clone());
-            found.push(Overlap { wave, first, second, globs });
+            found.push(Overlap { wave, first, second, globs, touched: (false, false) });
         }
     }
 }

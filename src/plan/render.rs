@@ -64,6 +64,8 @@ pub struct PlanPageOverlap {
     pub tasks: [TaskId; 2],
     /// A glob of each that can match a common path.
     pub globs: [String; 2],
+    /// Whether each has no `scope`, and the glob is a path that it changed in an earlier run.
+    pub touched: [bool; 2],
 }
 
 /// The plan as a table, for people.
@@ -135,10 +137,16 @@ fn overlaps(out: &mut String, plan: &Plan) {
             true => format!("both `{}`", plain(first)),
             false => format!("`{}` and `{}`", plain(first), plain(second)),
         };
+        let before = match overlap.touched {
+            (false, false) => String::new(),
+            (true, true) => ", as in an earlier run".to_owned(),
+            (true, false) => format!(", {} as in an earlier run", overlap.first),
+            (false, true) => format!(", {} as in an earlier run", overlap.second),
+        };
         line(
             out,
             format_args!(
-                "  wave {}: {} and {} ({globs})",
+                "  wave {}: {} and {} ({globs}{before})",
                 overlap.wave + 1,
                 overlap.first,
                 overlap.second
@@ -168,6 +176,7 @@ pub fn json(plan: &Plan, board: &Board) -> serde_json::Value {
                 wave: overlap.wave + 1,
                 tasks: [overlap.first.clone(), overlap.second.clone()],
                 globs: [overlap.globs.0.clone(), overlap.globs.1.clone()],
+                touched: [overlap.touched.0, overlap.touched.1],
             })
             .collect(),
     };

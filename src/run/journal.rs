@@ -2,8 +2,11 @@
 //!
 //! Knows no order of things; the dispatcher has that.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::event::{EventKind, Progress, Reporter, RunState};
-use crate::model::{GateRun, RunId};
+use crate::model::{GateRun, RepoPath, RunId, TaskId};
+use crate::plan::Touched;
 use crate::store::Store;
 
 use super::{Error, proof};
@@ -101,16 +104,61 @@ impl Journal {
     }
 }
 
-/// How long each unit's last successful attempt took, in milliseconds, in the latest run of a board
-/// of this name.
-pub fn durations(
+/// So many runs of a board are asked for what its tasks changed.
+const RUNS: usize = 3;
+
+/// What these tasks changed in the latest run in which each changed anything, of the last runs of a board of
+/// this name.
+pub fn touched(
     store: &dyn Store,
     board: &str,
-) -> Result<std::collections::BTreeMap<crate::model::TaskId, u64>, Error> {
+    mut wanted: BTreeSet<TaskId>,
+    except: Option<&RunId>,
+) -> Result<Touched, Error> {
+    let mut all = Touched::new();
+    let runs = store.runs()?.into_iter().rev();
+    let runs = runs.filter(|entry| entry.board == board && Some(&entry.run) != except).take(RUNS);
+    for entry in runs {
+        let mut units: BTreeMap<TaskId, TaskId> = BTreeMap::new();
+        let mut now: BTreeMap<TaskId, BTreeMap<TaskId, Vec<RepoPath>>> = BTreeMap::new();
+        for event in store.events(&entry.run, 0)? {
+            match event.kind {
+                EventKind::Expanded { units: these, .. } => {
+                    units.extend(these.into_iter().map(|unit| (unit.id, unit.task)));
+                }
+                EventKind::AttemptEnded { task: unit, end, .. } if end.failure.is_none() => {
+                    let Some(task) = units.get(&unit).filter(|task| wanted.contains(*task)) else {
+                        continue;
+                    };
+                    let changes = end.patch.into_iter().flat_map(|patch| patch.changes);
+                    let paths = changes.map(|change| change.path).collect();
+                    // A later attempt of a unit stands for the ones before.
+                    now.entry(task.clone()).or_default().insert(unit, paths);
+                }
+                _ => {}
+            }
+        }
+        for (task, units) in now {
+            let paths: Vec<RepoPath> = units.into_values().flatten().collect();
+            if !paths.is_empty() {
+                wanted.remove(&task);
+                all.insert(task, paths);
+            }
+        }
+        if wanted.is_empty() {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// How long each unit's last successful attempt took, in milliseconds, in the latest run of a board
+/// of this name.
+pub fn durations(store: &dyn Store, board: &str) -> Result<BTreeMap<TaskId, u64>, Error> {
     let Some(last) = store.runs()?.into_iter().rev().find(|entry| entry.board == board) else {
-        return Ok(std::collections::BTreeMap::new());
+        return Ok(BTreeMap::new());
     };
-    let mut all = std::collections::BTreeMap::new();
+    let mut all = BTreeMap::new();
     for event in store.events(&last.run, 0)? {
         if let EventKind::AttemptEnded { task, end, .. } = event.kind
             && end.failure.is_none()

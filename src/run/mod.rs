@@ -68,7 +68,7 @@ pub use expand::glob;
 pub use fix::{
     Abandoned, Brought, Done, NotFixable, Started, abandon, bring, done, fixable, start,
 };
-pub use journal::{Journal, durations};
+pub use journal::{Journal, durations, touched};
 pub use land::{LandHow, is_clean, land, undo};
 pub use names::Names;
 pub use preflight::{Lacking, absent, preflight};

@@ -329,3 +329,31 @@ fn tasks_whose_scopes_overlap_take_turns_on_request() {
     space.board(&format!("overlap = \"serialise\"\nschedule = \"eager\"\n{tasks}"));
     space.run(&["--new"]).code(2).says("sorts tasks into waves").says("locks");
 }
+
+/// Where tasks declare no scope, what they changed before tells which of them meet.
+#[test]
+fn what_tasks_changed_in_an_earlier_run_keeps_them_apart() {
+    let space = Space::new(&[("text", "1\n2\n3\n"), ("a [x]", "1\n"), ("other", "1\n")]);
+    let tasks = "[[task]]\nid = \"one\"\nrun = \"sed -i 2s/$/one/ text\"\n\
+                 [[task]]\nid = \"two\"\nrun = \"sed -i 2s/$/two/ text\"\n\
+                 [[task]]\nid = \"odd\"\nforeach = { items = [\"p\", \"q\"] }\n\
+                 run = 'if test \"$1\" = q; then echo q > \"a [x]\"; fi'\n\
+                 [[task]]\nid = \"scoped\"\nscope = [\"a*\"]\nrun = \"echo 2 > new\"\n\
+                 [[task]]\nid = \"apart\"\nrun = \"echo 2 > other\"\n";
+    space.board(tasks);
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone(&["plan", board]).code(0).says_not("may change the same files");
+    // `scoped` fails, since it leaves its scope: nothing is known of it, and its scope holds.
+    space.run(&[]).code(1).says("meets one in text");
+    let plan = space.todone(&["plan", board]).code(0);
+    let plan = plan.says("wave 1: one and two (both `text`, as in an earlier run)");
+    plan.says("wave 1: odd and scoped (`a ?x?` and `a*`, odd as in an earlier run)");
+    let page = space.todone(&["plan", board, "--json"]).code(0).json();
+    assert_eq!(page["overlaps"].as_array().map(Vec::len), Some(2), "{page:#}");
+    assert_eq!(page["overlaps"][1]["touched"], serde_json::json!([true, false]), "{page:#}");
+    space.board(&format!("overlap = \"serialise\"\n{tasks}"));
+    space.run(&["--new", "--only", "one", "--only", "two"]).code(5).says("2 waves");
+    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    assert_eq!(space.git(&["show", &format!("todone/{run}:text")]), "1\n2onetwo\n3");
+}
