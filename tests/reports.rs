@@ -2,6 +2,7 @@
 
 mod cases;
 mod samples;
+mod schema;
 mod xml;
 
 use std::collections::BTreeSet;
@@ -141,6 +142,7 @@ fn every_run_is_told_as_expected() {
 
         let report = Report::of(&state, look.run_dir.as_deref());
         assert_eq!(report.exit_code, exit_code(&state));
+        schema::holds(&serde_json::to_value(&report).expect("a report is JSON"));
         let json = match report.tasks.len() {
             ..100 => serde_json::to_string_pretty(&report),
             _ => serde_json::to_string(&report),

@@ -139,8 +139,8 @@ enum Verb {
     Clean(clean::Args),
     /// Say what this machine can do, what is wrong here, and what was left behind
     Doctor(doctor::Args),
-    /// Print the JSON Schema of boards
-    Schema,
+    /// Print the JSON Schema of boards, or of reports
+    Schema(schema::Args),
     /// Print a shell's completion script
     Completions(complete::Args),
     /// Print the manual page
@@ -184,7 +184,7 @@ pub fn main() -> ExitCode {
         Verb::Restore(args) => restore::restore(global, args),
         Verb::Clean(args) => clean::clean(global, args),
         Verb::Doctor(args) => doctor::doctor(global, args),
-        Verb::Schema => schema::schema(),
+        Verb::Schema(args) => schema::schema(args),
         Verb::Completions(args) => complete::completions(args, Args::command()),
         Verb::Man => complete::man(Args::command()),
     };

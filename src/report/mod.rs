@@ -77,3 +77,6 @@ pub use terminal::Terminal;
 pub use text::{landing, some, text};
 pub use wait::waits;
 pub use words::{duration, list, quoted, shown, size, time};
+
+/// The JSON Schema of a [`Report`].
+pub const SCHEMA: &str = include_str!("report.schema.json");

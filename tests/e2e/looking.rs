@@ -180,3 +180,22 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success());
 }
+
+#[test]
+fn the_schema_of_reports_is_printed() {
+    let space = Space::new(&[("x", "")]);
+    let told = space.todone(&["schema", "report"]).code(0).json();
+    let printed: serde_json::Value = serde_json::from_str(todone::report::SCHEMA).expect("JSON");
+    assert_eq!(told, printed);
+    // What it asks for it misses: a report without its tasks is none.
+    space.board("[[task]]\nid = \"a\"\nrun = \"true\"\n");
+    space.run(&[]).code(0);
+    let known = jsonschema::validator_for(&told).expect("a schema");
+    let mut report = space.report();
+    assert!(known.is_valid(&report));
+    report["something new"] = 1.into();
+    assert!(known.is_valid(&report), "new keys may come");
+    report.as_object_mut().expect("an object").remove("tasks");
+    assert!(!known.is_valid(&report));
+    assert_eq!(space.todone(&["schema"]).code(0).json()["title"], "a todone board");
+}

@@ -41,6 +41,8 @@ mod reviewing;
 mod roles;
 mod rules_and_resolver;
 mod sandbox;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod secrets;
 mod sessions;
 mod space;

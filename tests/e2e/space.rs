@@ -203,7 +203,9 @@ impl Space {
     /// The last run as `report --format json`.
     #[track_caller]
     pub fn report(&self) -> serde_json::Value {
-        self.todone(&["report", "--format", "json"]).code(0).json()
+        let report = self.todone(&["report", "--format", "json"]).code(0).json();
+        crate::schema::holds(&report);
+        report
     }
 
     /// What became of a task in the last run.
