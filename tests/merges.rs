@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of how the merger saves work.
 
+#[path = "merges/attribution.rs"]
+mod attribution;
 #[path = "merges/cases.rs"]
 mod cases;
 #[path = "merges/oracle.rs"]
@@ -146,6 +148,33 @@ fn random_patches_merge_as_git_merges_them() {
     // A generator that makes only the one or the other shows nothing.
     let (commits, conflicts) = (commits.get(), conflicts.get());
     assert!(commits >= cases as usize && conflicts >= cases as usize / 4, "{commits}, {conflicts}");
+}
+
+/// By the design: whose merged commit added a line in a hunk's range or removed one of its base range.
+#[test]
+fn whom_a_conflict_meets_is_exact() {
+    let task = proptest::collection::vec(attribution::edit(), 1..4);
+    let tasks = proptest::collection::vec(task, 4..9);
+    let cases = match std::env::var("PROPTEST_CASES").map(|cases| cases.parse()) {
+        Ok(Ok(cases)) => cases,
+        _ => 32,
+    };
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let (conflicts, several) = (Cell::new(0), Cell::new(0));
+    let ran = TestRunner::new(config).run(&tasks, |tasks| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (all, many) = attribution::exact(dir.path(), &tasks);
+        conflicts.set(conflicts.get() + all);
+        several.set(several.get() + many);
+        Ok(())
+    });
+    match ran {
+        Ok(()) => {}
+        Err(TestError::Fail(why, tasks)) => panic!("{why}\n{tasks:?}"),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    let (conflicts, several, cases) = (conflicts.get(), several.get(), cases as usize);
+    assert!(conflicts >= cases && several >= cases / 8, "{conflicts}, {several}");
 }
 
 #[test]
