@@ -42,9 +42,8 @@ fn base() -> Tree {
 /// What a task makes of the base.
 fn made(task: usize, edits: &[Edit]) -> Tree {
     let mut tree = base();
-    for file in 0..FILES.len() {
+    for (file, name) in FILES.into_iter().enumerate() {
         let own: Vec<&Edit> = edits.iter().filter(|edit| edit.file == file).collect();
-        let name = FILES[file];
         let Some(before) = tree.get(name).cloned() else {
             // A file that the base lacks.
             if let Some(edit) = own.first() {
