@@ -7,6 +7,8 @@
 mod blow;
 mod clean;
 mod crash;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod shuffled;
 mod soak;
 #[path = "../e2e/space.rs"]
