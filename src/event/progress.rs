@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Holder, TaskId};
+use crate::model::{Holder, RepoPath, TaskId};
 
 /// An ephemeral sign of life. Losing one changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,17 @@ pub enum Progress {
         sets: Vec<usize>,
         /// How many patches are in question.
         of: usize,
+    },
+    /// Two units of a wave will not merge as they are by now.
+    Clash {
+        /// The one that is merged first.
+        first: TaskId,
+        /// The one that will meet it.
+        second: TaskId,
+        /// Where.
+        path: RepoPath,
+        /// Whether one of them still runs, so that it may yet go well.
+        running: bool,
     },
     /// A unit that could start waits for a lock or limit, or for an agent to be asked again.
     Waiting {

@@ -66,12 +66,26 @@ impl Live {
             Progress::Search { gate, .. } => {
                 self.gate = Some((escape::line(gate.as_bytes()), searching(progress)));
             }
+            Progress::Clash { second, .. } => {
+                let text = clashing(progress);
+                if let Some(running) = self.running.get_mut(second) {
+                    running.line = text;
+                }
+            }
             Progress::Waiting { task, on, holder, until } => {
                 let (on, holder, until) = (on.clone(), holder.clone(), *until);
                 self.waiting.insert(task.clone(), Wait { task: task.clone(), on, holder, until });
             }
         }
     }
+}
+
+/// Two tasks that will meet, in words; nothing for other signs of life.
+pub(super) fn clashing(progress: &Progress) -> String {
+    let Progress::Clash { first, second, path, running } = progress else { return String::new() };
+    let path = escape::line(path.as_bytes());
+    let so_far = if *running { ", as far as they are" } else { "" };
+    format!("{second} meets {first} in {path}{so_far}")
 }
 
 /// A round of a search, in words; nothing for other signs of life.

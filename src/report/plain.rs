@@ -9,7 +9,7 @@ use crate::event::{Event, Progress, RunState};
 use crate::model::RunId;
 
 use super::folds::Folds;
-use super::live::{Live, Tally, searching};
+use super::live::{Live, Tally, clashing, searching};
 use super::look::{Ink, Look};
 use super::news::{Item, News, Weight};
 use super::{Reporter, escape, wait, words};
@@ -131,6 +131,12 @@ impl Reporter for Plain {
             }
             return;
         }
+        if let Progress::Clash { .. } = progress {
+            if self.verbosity > Verbosity::Quiet {
+                self.write(&format!("  foreseen  {}", clashing(progress)));
+            }
+            return;
+        }
         if self.verbosity < Verbosity::Verbose {
             // A run that stands still for the sake of another one says so, once.
             // The same for one that waits for an agent, each time anew.
@@ -151,7 +157,7 @@ impl Reporter for Plain {
             Progress::Line { task, line } => {
                 self.write(&format!("{task} │ {}", escape::line(line)))
             }
-            Progress::Search { .. } => {}
+            Progress::Search { .. } | Progress::Clash { .. } => {}
             Progress::GateLine { line, .. } if line.is_empty() => {}
             Progress::GateLine { gate, line } => {
                 self.write(&format!("{} │ {}", escape::line(gate.as_bytes()), escape::line(line)));

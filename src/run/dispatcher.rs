@@ -24,6 +24,7 @@ use super::integrate::Merge;
 use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::patience::Patience;
+use super::probe::Clash;
 use super::requests::Requests;
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
@@ -33,6 +34,7 @@ use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
 
 mod ask;
+mod early;
 mod halts;
 mod pace;
 mod purse;
@@ -52,6 +54,8 @@ enum Message {
     Gated(Box<GateRun>),
     /// The script of a merge rule ran.
     Remade(Box<Remade>),
+    /// What was found by looking for conflicts while the wave runs, and how long that took.
+    Early(Result<Vec<Clash>, Error>, Duration),
     /// The base was judged; what was said is recorded already.
     BaseGated(Result<(), Error>),
 }
@@ -73,6 +77,7 @@ struct Dispatcher {
     locks: Locks,
     waiting: Waiting,
     patience: Patience,
+    early: early::Early,
     durations: BTreeMap<TaskId, u64>,
     bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
@@ -118,6 +123,7 @@ pub async fn drive(
         patience: Patience::default(),
         requests: Requests::new(&world.dir),
         pacer: pace::Pacer::of(journal.state(), &world),
+        early: early::Early::default(),
         world,
         board,
         busy: Busy::default(),
@@ -185,6 +191,7 @@ impl Dispatcher {
                 },
                 _ = clock.tick() => {
                     self.waiting.write();
+                    self.early_tick();
                     self.journal.tick();
                     self.keep_pace()?;
                     for request in self.requests.take() {
@@ -204,7 +211,11 @@ impl Dispatcher {
             }
             Message::Merged(_) => self.busy.integrating = false,
             Message::BaseGated(_) => self.busy.gating = false,
-            Message::Worker(_) | Message::Based(..) | Message::Gated(_) | Message::Remade(_) => {}
+            Message::Worker(_)
+            | Message::Based(..)
+            | Message::Gated(_)
+            | Message::Remade(_)
+            | Message::Early(..) => {}
         }
     }
 
@@ -344,6 +355,7 @@ impl Dispatcher {
                         let (task, end) = (unit.clone(), Box::new(end));
                         let ended = EventKind::AttemptEnded { task, attempt, end, again };
                         self.journal.record(ended)?;
+                        self.early_ended(&unit);
                         self.after_attempt(&unit);
                     }
                     Ok(None) => {
@@ -383,9 +395,11 @@ impl Dispatcher {
                 self.journal.record(EventKind::Skipped { task, reason })?;
                 self.stale = true;
             }
+            Message::Early(found, took) => self.early_found(found, took),
             Message::Merged(merged) => {
                 self.busy.integrating = false;
                 self.stale = true;
+                self.early_merged();
                 match merged {
                     Ok(Some(merge)) => {
                         let good = merge.outcomes.iter().filter(|(_, end)| end.is_success());

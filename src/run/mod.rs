@@ -31,6 +31,7 @@ mod money;
 mod names;
 mod patience;
 mod preflight;
+mod probe;
 mod proof;
 mod publish;
 mod push;

@@ -230,3 +230,43 @@ fn every_file_of_a_conflict_is_shown_or_counted_with_the_way_to_see_it() {
         shown = shown.says(&format!("  {name}: both changed the same lines"));
     }
 }
+
+/// Before the wave ends: of two that are done, and of one that still writes.
+#[test]
+fn conflicts_are_foreseen_while_the_wave_runs() {
+    let space =
+        Space::new(&[("text", "1\ntwo\n3\n"), ("far", "1\n2\n3\n4\n5\n6\n"), ("log", "0\n")]);
+    let wait = "n=0; until test -e \"$TODONE_BOARD_DIR/go\"; do n=$((n+1)); test $n -lt 1200; sleep 0.05; done";
+    space.board(&format!(
+        "[[merge_rule]]\npaths = [\"log\"]\nstrategy = \"union\"\n\
+         [[task]]\nid = \"a\"\nrun = 'sed -i s/two/A/ text; sed -i s/1/A/ far; echo a >> log'\n\
+         [[task]]\nid = \"b\"\nrun = 'sed -i s/two/B/ text; echo b >> log'\n\
+         [[task]]\nid = \"c\"\nrun = '''sed -i s/6/C/ far; echo c >> log; {wait}'''\n\
+         [[task]]\nid = \"d\"\nrun = '''sed -i s/two/D/ text; {wait}'''\n"
+    ));
+    let board = space.path("board.toml");
+    let err = space.path("err");
+    let mut child = space
+        .command(env!("CARGO_BIN_EXE_todone"))
+        .args(["run", board.to_str().expect("a name"), "-j4"])
+        .stderr(std::fs::File::create(&err).expect("a file"))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("todone starts");
+    let begun = std::time::Instant::now();
+    let said = || std::fs::read_to_string(&err).expect("what it said");
+    let wanted =
+        ["foreseen  b meets a in text\n", "foreseen  d meets a in text, as far as they are\n"];
+    while !wanted.iter().all(|text| said().contains(text)) {
+        assert!(begun.elapsed().as_secs() < 60, "{}", said());
+        std::thread::yield_now();
+    }
+    // Both wait still: the wave has not ended.
+    assert!(!said().contains("merged"), "{}", said());
+    std::fs::write(space.path("go"), "").expect("written");
+    assert_eq!(child.wait().expect("it ends").code(), Some(4));
+    // What merges, and what a rule settles, is no conflict.
+    assert!(!said().contains("foreseen  c"), "{}", said());
+    assert!(!said().contains(" in log"), "{}", said());
+    assert_eq!(space.status_of("c"), "merged");
+}
