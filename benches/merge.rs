@@ -1,7 +1,9 @@
-//! How many disjoint patches a second are merged, one commit each, packed, synced, the ref moved; and
-//! the ratio to a loop of `git merge-tree` and `git commit-tree` in the same run.
+//! How many patches a second are merged, one commit each, packed, synced, the ref moved; and the ratio to a
+//! loop of `git merge-tree` and `git commit-tree` in the same run. Most are disjoint; of some one in twenty
+//! changes a file that it shares with others.
 //!
-//! Knows no target: it prints figures, and stops if the two ways end at different trees.
+//! Knows no target: it prints figures, and stops if the two ways end at different trees. A word behind `--`
+//! picks those whose name holds it.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +17,25 @@ const FILES: usize = 5_000;
 const PER_DIR: usize = 50;
 const PATCHES: usize = 1_000;
 const ROUNDS: usize = 3;
+/// Of so many patches one changes the shared file as well, at a line of its own.
+const SHARING: usize = 20;
+
+/// What the patches do.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Edit,
+    Add,
+    Share,
+}
+
+/// The shared file, with some of its lines changed.
+fn shared(changed: Option<usize>) -> Vec<u8> {
+    let line = |at: usize| match changed {
+        Some(place) if at == 10 * place + 5 => format!("changed {at}\n"),
+        _ => format!("line {at}\n"),
+    };
+    (0..10 * PATCHES / SHARING).flat_map(|at| line(at).into_bytes()).collect()
+}
 
 fn who() -> Identity {
     Identity { name: "Bench".to_owned(), email: "bench@example.org".to_owned() }
@@ -46,23 +67,28 @@ fn commit(objects: &mut Objects, tree: Oid, parents: Vec<Oid>, message: &str) ->
 }
 
 /// A repository with its base and a patch for each task, all in one pack.
-fn world(dir: &Path, add: bool) -> (Repo, Oid, Oid, Vec<Step>) {
+fn world(dir: &Path, kind: Kind) -> (Repo, Oid, Oid, Vec<Step>) {
     git(dir, &["init", "-q"]);
     let repo = Repo::discover(dir).expect("a repository");
     let mut quarantine = repo.quarantine().expect("a quarantine");
     let objects = quarantine.objects();
     let empty = objects.empty_tree();
-    let files: Vec<Change> =
+    let mut files: Vec<Change> =
         (0..FILES).map(|file| put(objects, path(file, "f"), &text(file, "as it was"))).collect();
+    files.push(put(objects, RepoPath::from("shared.txt"), &shared(None)));
     let base_tree = objects.edit(empty, &files).expect("a tree");
     let base = commit(objects, base_tree, vec![], "base\n");
     let mut steps = Vec::new();
     let mut keep = vec![base];
     for number in 0..PATCHES {
         let file = number * (FILES / PATCHES);
-        let name = if add { "new" } else { "f" };
-        let change = put(objects, path(file, name), &text(file, "changed"));
-        let tree = objects.edit(base_tree, &[change]).expect("a tree");
+        let name = if kind == Kind::Add { "new" } else { "f" };
+        let mut edits = vec![put(objects, path(file, name), &text(file, "changed"))];
+        if kind == Kind::Share && number % SHARING == 0 {
+            let text = shared(Some(number / SHARING));
+            edits.push(put(objects, RepoPath::from("shared.txt"), &text));
+        }
+        let tree = objects.edit(base_tree, &edits).expect("a tree");
         let changes = objects.diff(base_tree, tree).expect("a difference");
         let patch = Patch { base, commit: commit(objects, tree, vec![base], "p\n"), tree, changes };
         keep.push(patch.commit);
@@ -122,12 +148,20 @@ fn loop_of_git(dir: &Path, base: Oid, steps: &[Step], round: usize) -> (Duration
 }
 
 fn main() {
-    println!("{PATCHES} disjoint patches, {FILES} files, at most {PER_DIR} in a directory");
-    for (what, add) in [("edits in place", false), ("added files", true)] {
+    println!("{PATCHES} patches, {FILES} files, at most {PER_DIR} in a directory");
+    let picked = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let all = [
+        ("edits in place", Kind::Edit),
+        ("added files", Kind::Add),
+        ("one in twenty in a shared file", Kind::Share),
+    ];
+    for (what, kind) in
+        all.into_iter().filter(|(what, _)| what.contains(picked.as_deref().unwrap_or_default()))
+    {
         for round in 0..ROUNDS {
             // A new repository each: loose objects of the round before would slow the next.
             let dir = tempfile::tempdir().expect("a directory");
-            let (repo, base, base_tree, steps) = world(dir.path(), add);
+            let (repo, base, base_tree, steps) = world(dir.path(), kind);
             let (fast, tree) = ours(&repo, base, base_tree, &steps, round);
             let (slow, wanted) = loop_of_git(dir.path(), base, &steps, round);
             assert_eq!(tree.to_string(), wanted, "the two ways end at different trees");
