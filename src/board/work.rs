@@ -308,7 +308,8 @@ impl Decoder<'_, '_> {
                         format!("declare it: `[agent.{name}]` with `kind = {name:?}`")
                     }
                     _ => format!(
-                        "declare it: `[agent.{}]` with a `command`",
+                        "declare it: `[agent.{0}]` with a `command`, or describe it in \
+                         `.claude/agents/{0}.md`",
                         quote(name).trim_matches('`')
                     ),
                 }
