@@ -216,11 +216,12 @@ fn list(global: &Global, args: &List) -> Result<u8, Failure> {
     if agents.is_empty() {
         match (seen.live, seen.lives.len()) {
             (_, 0) => writeln!(out, "run {run} has had no agents")?,
-            (true, gone) => {
-                writeln!(out, "no agent of run {run} is there now; {gone} deleted: --all")?
-            }
+            (true, gone) => writeln!(
+                out,
+                "no agent of run {run} is there now; --all lists those that were ({gone})"
+            )?,
             (false, gone) => {
-                writeln!(out, "run {run} is not going on; {gone} agents deleted: --all")?
+                writeln!(out, "run {run} is not going on; --all lists its agents ({gone})")?
             }
         }
         return Ok(0);

@@ -54,16 +54,16 @@ pub fn launch() -> ExitCode {
     };
     let Some((program, args)) = argv.split_first() else { return ExitCode::from(REFUSED) };
     let fault = Command::new(program).args(args).exec();
-    let why = match fault.kind() {
+    let name = program.to_string_lossy();
+    let text = match fault.kind() {
         ErrorKind::NotFound if !program.as_encoded_bytes().contains(&b'/') => {
-            "it is in no directory of PATH".to_owned()
+            format!("`{name}` is in no directory of PATH")
         }
         ErrorKind::NotFound if Path::new(program).exists() => {
-            "the interpreter that its first line names does not exist".to_owned()
+            format!("the interpreter that the first line of `{name}` names does not exist")
         }
-        _ => fault.to_string(),
+        _ => format!("`{name}`: {fault}"),
     };
-    let text = format!("`{}` can't be started: {why}", program.to_string_lossy());
     refuse(&nonce, &text)
 }
 
