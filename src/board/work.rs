@@ -71,7 +71,14 @@ impl Decoder<'_, '_> {
                 let span = view.value("patch")?.span();
                 let file = view.text("patch", &self.c.vars)?;
                 match read_file(&self.dir.join(&file)) {
-                    Ok(text) => Some(Work::Patch { file, text }),
+                    Ok(text) if holds_patch(&text) => Some(Work::Patch { file, text }),
+                    Ok(_) => {
+                        let message = format!("{} holds no patch", quote(&file));
+                        let hint =
+                            "make one with `git diff` or `git format-patch --stdout`".to_owned();
+                        self.c.sink.hinted(span, message, hint);
+                        None
+                    }
                     Err(fault) => {
                         let message = format!("can't read {}: {fault}", quote(&file));
                         let hint = "`patch` is relative to the folder of the board".to_owned();
@@ -474,4 +481,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
         return Err("it is larger than 10 MiB".to_owned());
     }
     std::fs::read(path).map_err(|error| error.to_string())
+}
+
+/// Whether there is something that git could apply: the rest of a mailbox is talk.
+fn holds_patch(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().is_some_and(|next| next.starts_with(b"+++ "));
+        if line.starts_with(b"diff --git ") || line.starts_with(b"--- ") && next {
+            return true;
+        }
+    }
+    false
 }
