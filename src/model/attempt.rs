@@ -101,6 +101,11 @@ pub enum Failure {
         /// What the system said.
         reason: String,
     },
+    /// The branch or the patch that is the work is not there, or does not fit.
+    Unfit {
+        /// Why, for people.
+        reason: String,
+    },
     /// It took longer than `timeout`.
     Timeout,
     /// It was silent for longer than `idle_timeout`.
@@ -211,6 +216,7 @@ impl fmt::Display for Failure {
             Self::Exit { code } => write!(f, "exit status {code}"),
             Self::Signal { signal } => write!(f, "ended by signal {signal}"),
             Self::Start { reason } => write!(f, "could not be started: {reason}"),
+            Self::Unfit { reason } => write!(f, "{reason}"),
             Self::Timeout => write!(f, "took longer than its timeout"),
             Self::Idle => write!(f, "was silent for longer than its idle_timeout"),
             Self::Verify { code: Some(code), .. } => write!(f, "verify failed: exit status {code}"),

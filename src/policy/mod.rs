@@ -62,6 +62,7 @@ pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
     let again = match last {
         Failure::Setup { .. }
         | Failure::Output { .. }
+        | Failure::Unfit { .. }
         | Failure::Locked(_)
         | Failure::Interrupted => false,
         // The same program is not there next time either.
@@ -152,6 +153,7 @@ mod tests {
             Failure::Interrupted,
             Failure::Start { reason: reason() },
             Failure::Setup { tail: reason() },
+            Failure::Unfit { reason: reason() },
             agent(Trouble::Permission),
             agent(Trouble::Bound),
             agent(Trouble::Auth),

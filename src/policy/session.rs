@@ -35,6 +35,7 @@ pub fn goes_on(failure: Option<&Failure>, told: bool, kept: bool) -> bool {
         // Its start was not the agent's; a secret must not come back.
         Some(
             Failure::Start { .. }
+            | Failure::Unfit { .. }
             | Failure::Setup { .. }
             | Failure::Handoff { .. }
             | Failure::Secret { .. }

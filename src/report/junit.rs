@@ -220,6 +220,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Exit { .. } => "exit",
         Failure::Signal { .. } => "signal",
         Failure::Start { .. } => "start",
+        Failure::Unfit { .. } => "unfit",
         Failure::Timeout => "timeout",
         Failure::Idle => "idle",
         Failure::Verify { .. } => "verify",

@@ -52,7 +52,7 @@ pub async fn existing(
     .await?;
     let ((failure, patch, notes), mail) = match taken {
         Ok(((failure, patch, notes), mail)) => ((failure, Some(patch), notes), mail),
-        Err(reason) => ((Some(Failure::Start { reason }), None, Vec::new()), None),
+        Err(reason) => ((Some(Failure::Unfit { reason }), None, Vec::new()), None),
     };
     Ok(Some(AttemptEnd {
         failure,
@@ -85,7 +85,8 @@ fn mailed(
     let (place, tree) = match repo.apply_patch(text, &trees)? {
         Ok(fits) => fits,
         Err(said) => {
-            let said = said.lines().collect::<Vec<_>>().join("; ");
+            let words = |line: &str| line.strip_prefix("error: ").unwrap_or(line).to_owned();
+            let said = said.lines().map(words).collect::<Vec<_>>().join("; ");
             let at = job.base.short();
             return Ok(Err(format!("the patch {file} does not apply to {at}: {said}")));
         }

@@ -361,8 +361,8 @@ fn patches_are_merged_like_branches() {
     let before = space.git(&["rev-parse", "HEAD"]);
     let ran = space.run(&[]).code(1);
     ran.says("meets series in text")
-        .says("the patch odd.diff does not apply to")
-        .says("patch failed: other:1")
+        .says("`odd` failed: the patch odd.diff does not apply to")
+        .says(": patch failed: other:1")
         .says("conflict: `meets` meets `series` in `text`");
     assert_eq!(space.read("text"), "1\nTWO\n3\n");
     assert_eq!(
