@@ -174,7 +174,8 @@ fn whom_a_conflict_meets_is_exact() {
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     let (conflicts, several, cases) = (conflicts.get(), several.get(), cases as usize);
-    assert!(conflicts >= cases && several >= cases / 8, "{conflicts}, {several}");
+    // Several at once are rare in what is drawn; none at all shows nothing of them.
+    assert!(conflicts >= cases && several >= cases.div_ceil(32), "{conflicts}, {several}");
 }
 
 #[test]
