@@ -157,7 +157,8 @@ fn whom_a_conflict_meets_is_exact() {
     let tasks = proptest::collection::vec(task, 4..9);
     let cases = match std::env::var("PROPTEST_CASES").map(|cases| cases.parse()) {
         Ok(Ok(cases)) => cases,
-        _ => 32,
+        // Several tasks at once are rare in what is drawn.
+        _ => 64,
     };
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let (conflicts, several) = (Cell::new(0), Cell::new(0));
@@ -174,8 +175,7 @@ fn whom_a_conflict_meets_is_exact() {
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     let (conflicts, several, cases) = (conflicts.get(), several.get(), cases as usize);
-    // Several at once are rare in what is drawn; none at all shows nothing of them.
-    assert!(conflicts >= cases && several >= cases.div_ceil(32), "{conflicts}, {several}");
+    assert!(conflicts >= cases && several >= 4.min(cases / 8), "{conflicts}, {several}");
 }
 
 #[test]
