@@ -140,6 +140,9 @@ impl From<git::Error> for Failure {
         match &error {
             git::Error::NoRepository { .. } => Self::usage(error.to_string())
                 .hint("run it inside a git repository, or name one with `-C DIR`"),
+            git::Error::Unusable { at, .. } => Self::environment(error.to_string())
+                .hint(format!("see what `git -C {} status` says, and whether the disk is well", at.parent().unwrap_or(at).display()))
+                .hint("if this is not to be a repository, remove it, or name another with `-C DIR`"),
             git::Error::Untrusted { dir } => Self::environment(error.to_string()).hint(format!(
                 "if you trust it: git config --global --add safe.directory {}",
                 dir.display()

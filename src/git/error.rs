@@ -16,6 +16,14 @@ pub enum Error {
         /// Where was looked.
         dir: PathBuf,
     },
+    /// Something here looks like a repository, but git can't use it.
+    #[error("git can't use {at}: {complaint}")]
+    Unusable {
+        /// What looks like one.
+        at: PathBuf,
+        /// What git printed on standard error.
+        complaint: String,
+    },
     /// git refuses the repository because someone else owns it.
     #[error("git does not trust {dir}: it belongs to another user")]
     Untrusted {

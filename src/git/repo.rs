@@ -59,6 +59,13 @@ pub struct Unseen {
     pub untracked: u64,
 }
 
+/// What stands at this directory, or below it as `.git`, and can hardly be anything but a repository.
+fn looks_like_one(dir: &Path) -> Option<PathBuf> {
+    let below = dir.join(".git");
+    let bare = || dir.join("objects").is_dir() && dir.join("refs").is_dir();
+    if below.exists() { Some(below) } else { bare().then(|| dir.to_owned()) }
+}
+
 /// The oldest git that has all that is asked of it here.
 pub const FLOOR: (u32, u32) = (2, 39);
 
@@ -83,7 +90,11 @@ impl Repo {
                 return Err(Error::Untrusted { dir });
             }
             if complaint.contains("not a git repository") {
-                return Err(Error::NoRepository { dir });
+                // git says so too of one that it can't read.
+                return Err(match dir.ancestors().find_map(looks_like_one) {
+                    Some(at) => Error::Unusable { at, complaint },
+                    None => Error::NoRepository { dir },
+                });
             }
             return Err(guard::failed(&call().shown(), &said));
         }
@@ -459,6 +470,19 @@ mod tests {
 
         let fault = Repo::discover(dir.path()).expect_err("no repository");
         assert!(matches!(fault, Error::NoRepository { .. }), "{fault}");
+
+        // As if they could not be read.
+        for of in [dir.path().join("bare.git"), at.join(".git")] {
+            std::fs::remove_file(of.join("HEAD")).expect("removed");
+            let fault = Repo::discover(&of).expect_err("no good one");
+            assert!(fault.to_string().contains("not a git repository"), "{fault}");
+            assert!(matches!(&fault, Error::Unusable { at, .. } if *at == of), "{fault:?}");
+        }
+        let fault = Repo::discover(&at).expect_err("no good one");
+        assert!(
+            matches!(&fault, Error::Unusable { at: of, .. } if *of == at.join(".git")),
+            "{fault:?}"
+        );
     }
 
     #[test]

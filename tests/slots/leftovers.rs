@@ -80,6 +80,23 @@ fn a_lower_slot_that_is_gone_hides_none_above_it() {
 }
 
 #[test]
+fn a_removal_that_was_cut_off_is_brought_to_its_end() {
+    linked("leftovers::a_removal_that_was_cut_off_is_brought_to_its_end", || {
+        let ground = Ground::new(&[("f", "1")]);
+        settle(ready(&ground.pool(), ground.head()));
+        // The directory of git that belongs to the slot goes first, file by file.
+        let mut entries = fs::read_dir(ground.repo.join(".git/worktrees")).expect("read");
+        let entry = entries.next().expect("an entry").expect("read").path();
+        fs::remove_file(entry.join("gitdir")).expect("removed");
+        let pool = ground.pool();
+        let slots = pool.slots().expect("listed");
+        assert_eq!(slots.len(), 1);
+        assert!(pool.remove_slot(&slots[0]).expect("removed"));
+        assert!(!entry.exists(), "{} is left", entry.display());
+    });
+}
+
+#[test]
 fn what_cannot_be_captured_is_set_aside() {
     alone("leftovers::what_cannot_be_captured_is_set_aside", || {
         let ground = Ground::new(&[("f", "1")]);

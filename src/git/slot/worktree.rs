@@ -98,7 +98,11 @@ impl Admin {
     /// Takes the worktree out of the repository's list. Only if it is of this slot.
     pub fn unregister(&self, repo: &Repo, site: &Site) -> Result<(), Error> {
         let _gate = gate(repo)?;
-        if self.is_of(site) { disk::remove(&self.dir) } else { Ok(()) }
+        if self.is_of(site) {
+            disk::remove(&self.dir)?;
+        }
+        // Whoever died over this may have left the entry without what says whose it is.
+        remove_begun(repo)
     }
 
     /// Tells the repository that the worktree has moved.
@@ -145,8 +149,8 @@ fn gate(repo: &Repo) -> Result<fs::File, Error> {
     lock::wait(&dir.join("worktree.lock"))
 }
 
-/// Removes what a git that was killed had only begun to know of a worktree of todone's: without
-/// `gitdir` it is of no directory. Nobody else makes one meanwhile, since the caller holds the gate.
+/// Removes what a git that was killed had only begun to know of a worktree of todone's, or somebody who was
+/// killed had all but removed: without `gitdir` it is of no directory. Nobody else makes one meanwhile, since the caller holds the gate.
 fn remove_begun(repo: &Repo) -> Result<(), Error> {
     let all = fs::read_dir(repo.common_dir().join("worktrees"));
     for entry in all.into_iter().flatten().flatten() {
