@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use samples::{board, id, oid, task};
 use todone::event::{Event, EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, Bounds, Budget, ConflictKind, Failure, GateRun, GateScope, LockWait, Note, Outcome,
-    Plan, PlannedTask, Pot, Pressure, Published, Remade, RepoPath, RunId, Sandbox, Settled, Share,
-    Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
+    AttemptEnd, Bounds, Budget, Conflict, ConflictKind, Failure, GateRun, GateScope, LockWait,
+    Note, Outcome, Plan, PlannedTask, Pot, Pressure, Published, Remade, RepoPath, RunId, Sandbox,
+    Settled, Share, Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
 };
 use todone::store::{Error, Memory, Sqlite, Store};
 
@@ -97,7 +97,8 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Published { .. } => 34,
         EventKind::AgentInterrupted { .. } => 35,
         EventKind::Paced { .. } => 36,
-        EventKind::Unknown => 37,
+        EventKind::Met { .. } => 37,
+        EventKind::Unknown => 38,
     }
 }
 
@@ -128,6 +129,15 @@ fn every_kind() -> Vec<EventKind> {
             log: PathBuf::from("logs/regenerate.1.log"),
             millis: 5,
         }),
+        EventKind::Met {
+            task: id("api.0"),
+            conflict: Box::new(Conflict {
+                task: id("api.0"),
+                patch: oid(7),
+                onto: oid(8),
+                files: Vec::new(),
+            }),
+        },
         EventKind::Expanded {
             task: id("api"),
             units: vec![Unit { id: id("api.0"), task: id("api"), items }],
@@ -281,7 +291,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..38).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..39).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

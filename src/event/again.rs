@@ -37,6 +37,7 @@ impl UnitState {
             attempts: Vec::new(),
             forgiven: 0,
             on_tip: false,
+            at_once: false,
             note: None,
             from: None,
             settled: Vec::new(),
@@ -54,7 +55,7 @@ impl UnitState {
 
     /// What is left of it for a run that begins again: a patch that was taken is to be merged once more.
     fn begin_again(&mut self) {
-        (self.on_tip, self.resolve) = (false, false);
+        (self.on_tip, self.at_once, self.resolve) = (false, false, false);
         let has_patch = self.last_end().is_some_and(|end| end.failure.is_none())
             && self.patch().is_some_and(|patch| !patch.changes.is_empty());
         match &self.status {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptEnd, Board, Budget, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot, Pressure,
-    Published, Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
+    AttemptEnd, Board, Budget, Conflict, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot,
+    Pressure, Published, Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -194,6 +194,14 @@ pub enum EventKind {
     /// The script of a merge rule ran. What it made has a ref already, and is used again wherever the
     /// same is asked for.
     Remade(Remade),
+    /// Before its wave was over, a patch met those that are merged before it: the unit runs again at once, on
+    /// what those made.
+    Met {
+        /// The unit.
+        task: TaskId,
+        /// What it met.
+        conflict: Box<Conflict>,
+    },
     /// The patches of a wave are merged in memory; the branch will move from `from` to `to`.
     IntegrationPlanned {
         /// The wave.
@@ -465,7 +473,7 @@ pub enum LandRefusal {
         /// What it points to.
         to: Oid,
         /// What conflicts.
-        conflict: Box<crate::model::Conflict>,
+        conflict: Box<Conflict>,
     },
     /// The branch moved, and the gate is red on the two together.
     MovedRed {

@@ -82,6 +82,9 @@ pub struct UnitState {
     pub forgiven: usize,
     /// Whether it starts from the present tip instead of what its needs gave (`retry`).
     pub on_tip: bool,
+    /// Whether it met another's patch before its wave was over: it runs again at once, on what those of its
+    /// wave made that are merged before it.
+    pub at_once: bool,
     /// What the user adds to its prompt (`retry -m`).
     pub note: Option<String>,
     /// The commit of what its last attempt left, which the next one goes on from.

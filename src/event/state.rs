@@ -345,6 +345,7 @@ impl RunState {
                 self.gate_ended(gate);
             }
             EventKind::Remade(made) => self.remade.push(made.clone()),
+            EventKind::Met { task, conflict } => self.met(task, conflict)?,
             EventKind::IntegrationPlanned { wave, from, to, tree, outcomes, again, settled } => {
                 if self.tip != *from {
                     return Err(format!("the tip is {}, not {from}", self.tip));
@@ -523,7 +524,7 @@ impl RunState {
             unit.returned = unit.outcome().cloned();
             unit.status = UnitStatus::Waiting;
             unit.forgiven = unit.attempts.len();
-            unit.on_tip = true;
+            (unit.on_tip, unit.at_once) = (true, false);
             unit.resolve = false;
             unit.note = note.map(str::to_owned);
         }

@@ -2,7 +2,7 @@
 //!
 //! Knows verdicts and trees; it runs nothing.
 
-use crate::model::{Blame, GateRun, GateScope, Oid, OnConflict, Outcome, TaskId, Trial};
+use crate::model::{Blame, Conflict, GateRun, GateScope, Oid, OnConflict, Outcome, TaskId, Trial};
 
 use super::{LandState, RunState, UnitStatus};
 
@@ -33,6 +33,18 @@ impl RunState {
         self.gates.push(gate.clone());
     }
 
+    /// A patch will not merge: its unit runs again before the others of its wave are through.
+    pub(super) fn met(&mut self, task: &TaskId, conflict: &Conflict) -> Result<(), String> {
+        let unit = self.unit(task)?;
+        if unit.status != UnitStatus::Patched {
+            return Err(format!("`{task}` has no patch that waits to be merged"));
+        }
+        unit.status = UnitStatus::Waiting;
+        unit.at_once = true;
+        unit.returned = Some(Outcome::Conflicted { conflict: Box::new(conflict.clone()) });
+        Ok(())
+    }
+
     /// A unit is through, or runs again on the new tip.
     pub(super) fn through(
         &mut self,
@@ -49,7 +61,7 @@ impl RunState {
         if again.contains(task) {
             unit.resolve = resolves && matches!(outcome, Outcome::Conflicted { .. });
             unit.status = UnitStatus::Waiting;
-            unit.on_tip = true;
+            (unit.on_tip, unit.at_once) = (true, false);
             unit.returned = Some(outcome);
         } else {
             unit.status = UnitStatus::Done(outcome);

@@ -110,6 +110,16 @@ impl News {
                     }
                 }
             }
+            EventKind::Met { task, conflict } => {
+                let met = met(conflict);
+                let text = format!("! conflict  {task} meets {met}");
+                let mut items = self.bad(format!("conflicts with {met}"), text, task, &[]);
+                let text = format!(
+                    "  again     {task}: at once, on what those before it made, told what went wrong"
+                );
+                items.push(item(Weight::Step, Ink::Odd, text));
+                items
+            }
             EventKind::IntegrationPlanned { outcomes, again, .. } => {
                 self.merged(outcomes, again, state)
             }

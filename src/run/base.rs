@@ -1,12 +1,13 @@
-//! The commit that a task starts from under `eager`: the run's base plus its needs' patches.
+//! The commit that a task starts from if it is not the tip: under `eager` the run's base plus its needs'
+//! patches, for one that met a conflict in its wave that wave's base plus the patches before it.
 //!
 //! Knows nothing of the integration branch, so timing changes nothing.
 
 use std::collections::BTreeSet;
 
-use crate::event::{RunState, UnitStatus};
+use crate::event::{RunState, UnitState, UnitStatus};
 use crate::merge::{History, Merged};
-use crate::model::{Oid, SkipReason, TaskId};
+use crate::model::{Conflict, Oid, SkipReason, TaskId};
 
 use super::integrate::{Texts, step};
 use super::remake::Remakes;
@@ -44,6 +45,19 @@ pub fn units(state: &RunState, task: &TaskId) -> Vec<TaskId> {
         .collect()
 }
 
+/// The units of its wave with a patch that are merged before this one, in merge order, but for those that run
+/// again themselves.
+pub fn earlier(state: &RunState, unit: &UnitState) -> Vec<TaskId> {
+    state
+        .in_order()
+        .skip_while(|other| other.wave != unit.wave)
+        .take_while(|other| other.unit.id != unit.unit.id)
+        .filter(|other| !other.at_once && other.status == UnitStatus::Patched)
+        .filter(|other| other.patch().is_some_and(|patch| !patch.changes.is_empty()))
+        .map(|other| other.unit.id.clone())
+        .collect()
+}
+
 /// A base that was made for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
@@ -58,6 +72,48 @@ impl Built {
     pub fn plain(commit: Oid) -> Self {
         Self { commit, tasks: Vec::new() }
     }
+}
+
+/// What becomes of a patch that is held against those before it.
+#[derive(Debug)]
+pub struct Met {
+    /// What all that fit so far give.
+    pub onto: Built,
+    /// What it met, if anything; then it is not among them.
+    pub conflict: Option<Box<Conflict>>,
+}
+
+/// Merges the patches of these units of a wave onto `onto`, and then that of `last`. Whoever is in conflict
+/// holds up nobody. Blocks. `None`: the run was stopped.
+pub fn hold(
+    world: &World,
+    state: &RunState,
+    onto: Built,
+    units: &[TaskId],
+    last: Option<&TaskId>,
+    remakes: &Remakes,
+) -> Result<Option<Met>, Error> {
+    let texts = Texts::of(state, &world.identity);
+    let Built { commit, mut tasks } = onto;
+    let from = state.merged.len() + tasks.len();
+    let units = units.iter().chain(last).enumerate();
+    let steps: Vec<_> =
+        units.map(|(place, unit)| step(state, &texts, &state.units[unit], from + place)).collect();
+    let merged = [&*state.former, &*state.merged, &*tasks].concat();
+    let mut merger = remakes.merger(world, state)?;
+    let done = merger.integrate(commit, &steps, &History { merged })?;
+    if !remakes.done()? {
+        return Ok(None);
+    }
+    let mut conflict = None;
+    for (task, became) in done.steps {
+        match became {
+            Merged::Conflict(met) if last == Some(&task) => conflict = Some(met),
+            Merged::Commit(commit) => tasks.push((task, commit)),
+            Merged::Conflict(_) | Merged::Nothing => {}
+        }
+    }
+    Ok(Some(Met { onto: Built { commit: done.tip, tasks }, conflict }))
 }
 
 /// Merges the patches of these units onto the run's base. Blocks. `None`: the run was stopped.

@@ -36,6 +36,7 @@ use super::{Error, Journal, Names, base, money};
 mod ask;
 mod early;
 mod halts;
+mod meet;
 mod pace;
 mod purse;
 pub(super) mod start;
@@ -56,6 +57,8 @@ enum Message {
     Remade(Box<Remade>),
     /// What was found by looking for conflicts while the wave runs, and how long that took.
     Early(Result<Vec<Clash>, Error>, Duration),
+    /// What a patch met that was held against those before it.
+    Met(TaskId, Result<Option<base::Met>, Error>),
     /// The base was judged; what was said is recorded already.
     BaseGated(Result<(), Error>),
 }
@@ -78,6 +81,7 @@ struct Dispatcher {
     waiting: Waiting,
     patience: Patience,
     early: early::Early,
+    meeting: Option<meet::Meeting>,
     durations: BTreeMap<TaskId, u64>,
     bases: BTreeMap<Vec<TaskId>, base::Built>,
     to: mpsc::UnboundedSender<Message>,
@@ -124,6 +128,7 @@ pub async fn drive(
         requests: Requests::new(&world.dir),
         pacer: pace::Pacer::of(journal.state(), &world),
         early: early::Early::default(),
+        meeting: None,
         world,
         board,
         busy: Busy::default(),
@@ -211,6 +216,7 @@ impl Dispatcher {
             }
             Message::Merged(_) => self.busy.integrating = false,
             Message::BaseGated(_) => self.busy.gating = false,
+            Message::Met(..) => self.meeting = None,
             Message::Worker(_)
             | Message::Based(..)
             | Message::Gated(_)
@@ -223,7 +229,8 @@ impl Dispatcher {
         let nothing_runs = self.busy.live.is_empty()
             && self.busy.expanding.is_empty()
             && !self.busy.integrating
-            && !self.busy.gating;
+            && !self.busy.gating
+            && self.meeting.as_ref().is_none_or(|meeting| !meeting.busy);
         // What waits for a lock of another run starts when that lets go.
         nothing_runs && (self.stopping() || self.queue.units.is_empty())
     }
@@ -235,6 +242,7 @@ impl Dispatcher {
     /// Does all that can be done now without waiting.
     fn advance(&mut self) -> Result<(), Error> {
         loop {
+            self.meet_on();
             self.plan_on()?;
             if self.stopping() {
                 self.waiting.begin();
@@ -273,7 +281,9 @@ impl Dispatcher {
                         }
                     }
                     Step::GateBase => facts.extend(self.gate_base()?),
-                    Step::Integrate(wave) => self.start_merge(wave),
+                    // Whoever it would send back is not waited for twice.
+                    Step::Integrate(wave) if self.meet_on() => self.start_merge(wave),
+                    Step::Integrate(_) => {}
                     Step::Start(unit) => self.queue.units.push_back(unit),
                 }
             }
@@ -396,6 +406,7 @@ impl Dispatcher {
                 self.stale = true;
             }
             Message::Early(found, took) => self.early_found(found, took),
+            Message::Met(unit, met) => self.has_met(unit, met)?,
             Message::Merged(merged) => {
                 self.busy.integrating = false;
                 self.stale = true;

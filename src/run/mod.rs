@@ -25,6 +25,7 @@ mod handoff;
 mod integrate;
 mod journal;
 mod land;
+mod line;
 mod locks;
 mod mediate;
 mod money;

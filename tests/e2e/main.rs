@@ -4,6 +4,7 @@ mod acp;
 mod again;
 mod agent_files;
 mod agents;
+mod at_once;
 mod beside;
 mod boards;
 mod budgets;

@@ -57,6 +57,11 @@ impl Dispatcher {
         self.early_done();
     }
 
+    /// Its unit runs again.
+    pub(super) fn early_returns(&mut self, unit: &TaskId) {
+        self.early.done.remove(unit);
+    }
+
     /// Looks at finished patches, if it is time.
     fn early_done(&mut self) {
         if self.early.looking || self.early.pace > Instant::now() {

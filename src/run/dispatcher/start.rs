@@ -147,10 +147,18 @@ impl Dispatcher {
             share: share.unwrap_or_default(),
             task,
         };
-        let key = if eager { base::units(state, &job.task.id) } else { Vec::new() };
+        let wave = state.waves[unit.wave]
+            .base
+            .filter(|_| unit.at_once && !unit.on_tip && !state.waves[unit.wave].integrated);
+        let key = match wave {
+            Some(_) => base::earlier(state, unit),
+            None if eager => base::units(state, &job.task.id),
+            None => Vec::new(),
+        };
         let ready = match unit.attempts.last().filter(|_| unit.from.is_some()) {
             // What was left is a change of that base alone.
             Some(last) => Some(Built { commit: last.base, tasks: last.built_on.clone() }),
+            None if wave.is_some() => self.bases.get(&key).cloned(),
             None if eager => self.ready_base(&key),
             None => Some(Built::plain(state.tip)),
         };
@@ -175,7 +183,14 @@ impl Dispatcher {
                     let builder = world.clone();
                     let wanted = key.clone();
                     let remakes = Remakes::new(&world, &state, &halt, said(&to));
-                    let work = move || base::build(&builder, &state, &wanted, &remakes);
+                    let work = move || match wave {
+                        Some(base) => {
+                            let onto = Built::plain(base);
+                            let held = base::hold(&builder, &state, onto, &wanted, None, &remakes)?;
+                            Ok(held.map(|met| Ok(met.onto)))
+                        }
+                        None => base::build(&builder, &state, &wanted, &remakes),
+                    };
                     match blocking(work).await {
                         Ok(None) => return send(Message::Ended(id, Ok(None))),
                         Ok(Some(Ok(built))) => {
@@ -312,7 +327,7 @@ impl Dispatcher {
 }
 
 /// Passes on what is said while gates run.
-fn said(to: &mpsc::UnboundedSender<Message>) -> Arc<dyn Fn(Said) + Send + Sync> {
+pub(super) fn said(to: &mpsc::UnboundedSender<Message>) -> Arc<dyn Fn(Said) + Send + Sync> {
     let to = to.clone();
     Arc::new(move |said| {
         // The loop is gone only when todone could not go on.
@@ -325,7 +340,7 @@ fn said(to: &mpsc::UnboundedSender<Message>) -> Arc<dyn Fn(Said) + Send + Sync> 
 }
 
 /// A worker that panics can't tell its end: this tells it.
-fn watch(
+pub(super) fn watch(
     work: tokio::task::JoinHandle<()>,
     to: mpsc::UnboundedSender<Message>,
     message: impl FnOnce(Error) -> Message + Send + 'static,
