@@ -82,7 +82,7 @@ case $BLOW_HOW in
   before) kill -9 "$PPID" ;;
   after) "$REAL_GIT" "$@"; code=$?; kill -9 "$PPID"; exit $code ;;
   orphan) kill -9 "$PPID"; exec "$REAL_GIT" "$@" ;;
-  group) kill -9 -- "-$PPID"; exec "$REAL_GIT" "$@" ;;
+  group) kill -s KILL -- "-$PPID"; exec "$REAL_GIT" "$@" ;;
   child) kill -9 $$ ;;
   done) "$REAL_GIT" "$@"; kill -9 $$ ;;
   inside) exec strace -f -qq -o /dev/null -e "trace=$BLOW_CALL" -e "inject=$BLOW_CALL:$BLOW_FAULT:when=$BLOW_AT" "$REAL_GIT" "$@" ;;

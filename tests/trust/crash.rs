@@ -77,9 +77,12 @@ impl Trial {
         for blow in &self.blows {
             let ended = go_on(&space, last.as_ref(), |command| blow.prepare(&space, command))?;
             // Another attempt makes good what a supervisor's death cost.
-            if let Blow::Task { unit, .. } = blow
+            if let Blow::Task { unit, whom } = blow
                 && space.path(&format!("strike.{unit}.done")).exists()
             {
+                if whom != "supervisor" && ended.code.is_some() {
+                    return Err(format!("{blow} killed no todone: {ended:?}"));
+                }
                 hits += 1;
                 last = Some(ended);
                 break;
@@ -144,11 +147,12 @@ fn go_on(
 
 /// Tries them all, and fails with all that went wrong.
 fn try_all(what: &str, trials: &[Trial], most: bool) {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut missed) = (Vec::new(), Vec::new());
     let mut hits = 0;
     for trial in trials {
         match trial.go() {
-            Ok(hit) => hits += usize::from(hit > 0),
+            Ok(0) => missed.push(trial.to_string()),
+            Ok(_) => hits += 1,
             Err(why) => {
                 eprintln!("WRONG {trial}\n{why}");
                 wrong.push(format!("TODONE_BLOW='{trial}'\n{why}"));
@@ -165,7 +169,8 @@ fn try_all(what: &str, trials: &[Trial], most: bool) {
         wrong.join("\n\n")
     );
     // An error is often one that todone can do without.
-    assert!(!most || hits * 10 >= trials.len() * 7, "only {hits} of {} blows hit", trials.len());
+    let enough = !most || hits * 10 >= trials.len() * 7;
+    assert!(enough, "only {hits} of {} blows hit; not these: {missed:#?}", trials.len());
 }
 
 fn trials(kind: Kind, blows: Vec<Blow>) -> Vec<Trial> {
@@ -194,12 +199,16 @@ fn all_steps(kind: Kind) -> Vec<Blow> {
 
 /// How many calls of git a run makes.
 fn calls(kind: Kind) -> u64 {
-    let space = watched(kind, |space, command| {
-        let mut command = shimmed(space, command);
-        command.env("BLOW_NTH", "0").env("BLOW_HOW", "none");
-        command
+    // A slow run looks more often at what tasks do to the repository: the fewest are always made.
+    let counts = (0..3).map(|_| {
+        let space = watched(kind, |space, command| {
+            let mut command = shimmed(space, command);
+            command.env("BLOW_NTH", "0").env("BLOW_HOW", "none");
+            command
+        });
+        std::fs::read_dir(space.path("count")).expect("they were counted").count() as u64
     });
-    std::fs::read_dir(space.path("count")).expect("they were counted").count() as u64
+    counts.min().expect("it was counted")
 }
 
 /// The most calls of each kind that one thread makes.

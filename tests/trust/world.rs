@@ -22,8 +22,8 @@ const LONG: Duration = Duration::from_secs(120);
 /// A board to be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Two waves, a `foreach` over a task's output, gates, a conflict, landing what merged on the
-    /// branch that is checked out.
+    /// Two waves, a `foreach` over a task's output, gates, a conflict, one that runs again before the wave is
+    /// over, landing what merged on the branch that is checked out.
     Waves,
     /// The eager schedule, one commit lands, the branch is checked out.
     Eager,
@@ -53,6 +53,14 @@ run = 'printf "a\nLEFT\nc\n" > shared; . "$TODONE_BOARD_DIR/strike"'
 [[task]]
 id = "right"
 run = 'printf "a\nRIGHT\nc\n" > shared; . "$TODONE_BOARD_DIR/strike"'
+[[task]]
+id = "back"
+on_conflict = "retry"
+run = """
+if ! grep -q LEFT shared; then exec sh -c 'echo BACK > shared'; fi
+. "$TODONE_BOARD_DIR/strike"
+echo back >> shared
+"""
 [[task]]
 id = "shape"
 run = 'rm -f gone; mkdir gone; echo 1 > gone/in; ln -s d/1 link; . "$TODONE_BOARD_DIR/strike"; chmod +x d/3'
@@ -128,8 +136,8 @@ if mv "$order" "$order.done" 2>/dev/null; then
   case $(cat "$order.done") in
     supervisor) kill -9 "$PPID" ;;
     todone) kill -9 "$todone" ;;
-    group) kill -9 -- "-$todone" ;;
-    both) kill -9 "$PPID" "$todone" ;;
+    group) kill -s KILL -- "-$todone" ;;
+    both) kill -9 "$todone" "$PPID" ;;
   esac
   # Only the end of its supervisor ends this.
   exec sleep 1000
@@ -160,9 +168,9 @@ impl Kind {
     /// The units that can be told to strike.
     pub fn units(self) -> &'static [&'static str] {
         match self {
-            Self::Waves => {
-                &["scout", "fan.0", "fan.1", "left", "right", "shape", "second.0", "second.1"]
-            }
+            Self::Waves => &[
+                "scout", "fan.0", "fan.1", "left", "right", "back", "shape", "second.0", "second.1",
+            ],
             Self::Eager => &["one", "two", "three", "four", "five"],
             Self::Moved => &["mover", "edit", "later"],
         }
