@@ -53,6 +53,12 @@ impl Store {
         config.add_file(Path::new(&path), ConfigLevel::App, true).map_err(told)?;
         store.repository.set_config(&config).map_err(told)?;
         store.repository.odb().map_err(told)?;
+        // Refs heed it from the first look at one on, whatever that finds.
+        let _ = store.repository.find_reference("HEAD");
+        // Now both know. Under the number of the file there will soon be another one, which libgit2 would
+        // read in its place whenever it asks for a setting.
+        let none = Config::new().map_err(told)?;
+        store.repository.set_config(&none).map_err(told)?;
         store.synced = Some(common.join("objects"));
         Ok(store)
     }
