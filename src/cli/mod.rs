@@ -43,8 +43,11 @@ mod wiring;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::git::Repo;
 
 /// Runs the tasks of a TOML board in parallel git worktrees and merges their patches back.
 #[derive(Debug, Parser)]
@@ -78,6 +81,9 @@ struct Global {
     /// Say more
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// The repository that was found from there, once it was looked for.
+    #[arg(skip)]
+    found: Arc<OnceLock<Repo>>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

@@ -48,12 +48,21 @@ pub fn dir(global: &Global) -> Result<PathBuf, Failure> {
 /// The repository that the user works in. Whoever stands in a worktree of todone's own works in the
 /// checkout that it was made for, as far as boards, copies and landing go.
 pub fn repo(global: &Global) -> Result<Repo, Failure> {
-    let repo = Repo::discover(&dir(global)?)?;
+    let repo = found(global)?;
     let own = repo.checkout().is_some_and(Pool::owns);
     match own.then(|| repo.main_worktree()).transpose()?.flatten() {
         Some(main) => Ok(Repo::discover(&main)?),
         None => Ok(repo),
     }
+}
+
+/// The repository around the directory that the user works in.
+fn found(global: &Global) -> Result<Repo, Failure> {
+    if let Some(repo) = global.found.get() {
+        return Ok(repo.clone());
+    }
+    let repo = Repo::discover(&dir(global)?)?;
+    Ok(global.found.get_or_init(|| repo).clone())
 }
 
 /// The text of the board that was named, or of the one that is found from here up to the checkout's
@@ -70,7 +79,7 @@ pub fn board_text(
     }
     let path = match named {
         Some(named) => here.join(named),
-        None => find(&here)?,
+        None => find(global, &here)?,
     };
     let text = std::fs::read(&path).map_err(|fault| Failure::unread("the board", &path, &fault))?;
     let name = match named {
@@ -148,8 +157,8 @@ fn given(board: &Board) -> Arc<BTreeMap<String, OsString>> {
     Arc::new(values.filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect())
 }
 
-fn find(here: &Path) -> Result<PathBuf, Failure> {
-    let root = Repo::discover(here).ok().and_then(|repo| repo.checkout().map(Path::to_owned));
+fn find(global: &Global, here: &Path) -> Result<PathBuf, Failure> {
+    let root = found(global).ok().and_then(|repo| repo.checkout().map(Path::to_owned));
     for folder in here.ancestors() {
         let path = folder.join(BOARD);
         if path.is_file() {

@@ -17,6 +17,7 @@ mod push;
 mod ref_script;
 mod refs;
 mod repo;
+mod rev;
 mod scratch;
 mod slot;
 mod three_way;
@@ -30,7 +31,8 @@ pub use health::{Lock, free_space, reflinks, version};
 pub use history::merge_bases;
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use refs::{Expect, RefUpdate};
-pub use repo::{FLOOR, Head, Repo, Unseen};
+pub use repo::{FLOOR, Repo, Unseen};
+pub use rev::Head;
 use scratch::alternate_line;
 use slot::LOCKED;
 pub use slot::{

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::model::Oid;
 
 use super::guard::{failed, output};
+use super::objects::Found;
 use super::ref_script::RefScript;
 use super::{Error, Repo};
 
@@ -36,38 +37,80 @@ pub struct RefUpdate {
 }
 
 impl Repo {
+    /// Whether a branch can be called so.
+    pub fn is_branch_name(&self, name: &str) -> Result<bool, Error> {
+        let word = |part: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            !part.is_empty() && !part.starts_with('-') && part.bytes().all(plain)
+        };
+        // No rule of git's is about names of letters and digits, but that this one is taken.
+        if name == "HEAD" {
+            return Ok(false);
+        }
+        if name.split('/').all(word) {
+            return Ok(true);
+        }
+        Ok(self.git().args(["check-ref-format", "--branch", name]).run()?.status.success())
+    }
+
     /// What a ref (in full) points to, if it exists.
     pub fn ref_at(&self, name: &str) -> Result<Option<Oid>, Error> {
-        let found = self.list(name)?.into_iter().find(|(found, _)| found == name);
-        Ok(found.map(|(_, oid)| oid))
+        if let Some(read) = self.read_ref(name) {
+            return Ok(read.map(|found| found.oid));
+        }
+        let found = self.ask_refs(name)?.into_iter().find(|found| found.name == name);
+        Ok(found.map(|found| found.oid))
     }
 
     /// The refs whose name begins with `prefix`, sorted by name.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, Error> {
         // git matches whole parts of a name only.
         let whole = prefix.rfind('/').map_or("refs/", |slash| &prefix[..=slash]);
-        let mut all = self.list(whole)?;
-        all.retain(|(name, _)| name.starts_with(prefix));
+        let all = self.list(whole)?.into_iter().filter(|found| found.name.starts_with(prefix));
+        let mut all: Vec<_> = all.map(|found| (found.name, found.oid)).collect();
         all.sort();
         Ok(all)
     }
 
-    fn list(&self, pattern: &str) -> Result<Vec<(String, Oid)>, Error> {
-        let call = self.git().args(["for-each-ref", "--format=%(objectname) %(refname)", "--"]);
-        let call = call.arg(pattern);
+    /// All refs below a folder of them, which ends with a slash. In no order.
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Found>, Error> {
+        let read = self.shared(folder).then(|| self.fast(|store| store.list(folder))).flatten();
+        read.map_or_else(|| self.ask_refs(folder), Ok)
+    }
+
+    /// A ref as libgit2 reads it. None: git must be asked; none in it: there is no such ref.
+    pub(super) fn read_ref(&self, name: &str) -> Option<Option<Found>> {
+        self.shared(name).then(|| self.fast(|store| store.find(name))).flatten()
+    }
+
+    /// Whether libgit2, which opens the common directory, sees the same refs there as git does here.
+    fn shared(&self, name: &str) -> bool {
+        let apart = ["refs/bisect/", "refs/worktree/", "refs/rewritten/"];
+        let of_all = name.starts_with("refs/")
+            && !apart.iter().any(|own| own.starts_with(name) || name.starts_with(own));
+        // Where `Main` opens the file of `main`, git still tells the two apart in its listings.
+        let exact = !cfg!(target_os = "macos");
+        exact && name.starts_with("refs/") && (of_all || self.git_dir() == self.common_dir())
+    }
+
+    fn ask_refs(&self, pattern: &str) -> Result<Vec<Found>, Error> {
+        let format = "--format=%(objectname) %(refname) %(symref)";
+        let call = self.git().args(["for-each-ref", format, "--", pattern]);
         let shown = call.shown();
         let said = output(call)?;
-        let mut all = Vec::new();
-        for line in said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let odd = || Error::Output {
-                command: shown.clone(),
-                what: String::from_utf8_lossy(line).into_owned(),
-            };
-            let space = line.iter().position(|byte| *byte == b' ').ok_or_else(odd)?;
-            let oid = Oid::from_hex(&line[..space]).map_err(|_| odd())?;
-            all.push((String::from_utf8_lossy(&line[space + 1..]).into_owned(), oid));
-        }
-        Ok(all)
+        let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let read = |line: &[u8]| -> Result<Found, Error> {
+            let what = String::from_utf8_lossy(line).into_owned();
+            let mut words = what.split(' ');
+            let oid = words.next().and_then(|word| Oid::from_hex(word.as_bytes()).ok());
+            let found = oid.zip(words.next().map(str::to_owned));
+            let symbolic = words.next().is_some_and(|target| !target.is_empty());
+            match found {
+                Some((oid, name)) => Ok(Found { name, oid, symbolic }),
+                None => Err(Error::Output { command: shown.clone(), what }),
+            }
+        };
+        lines.map(read).collect()
     }
 
     /// Sets a few of todone's own refs without git. Each of them says something by itself, whatever it
@@ -204,5 +247,120 @@ mod tests {
         assert!(!repo.keep(&[set("refs/todone/run/patch/t", commit)]));
         fs::remove_file(lock).expect("let go");
         assert!(repo.keep(&[set("refs/todone/run/patch/t", commit)]));
+    }
+
+    /// What both engines say, which must be the same; whether libgit2 was enough for the list.
+    fn told(repo: &Repo, folder: &str) -> (Vec<(String, Oid)>, bool) {
+        let git = repo.clone().with_plumbing();
+        let sorted = |repo: &Repo| {
+            let mut all = repo.list(folder).expect("listed");
+            all.sort_by(|one, other| one.name.cmp(&other.name));
+            all
+        };
+        let all = sorted(&git);
+        assert_eq!(sorted(repo), all, "{folder}");
+        let names = all.iter().map(|found| found.name.clone());
+        let odd = ["refs/heads", "refs/heads/", "refs//heads/main", "refs/heads/none", "HEAD"];
+        for name in names.chain(odd.map(str::to_owned)) {
+            let found = git.ref_at(&name).expect("asked");
+            assert_eq!(repo.ref_at(&name).expect("asked"), found, "{name}");
+        }
+        let all = all.into_iter().map(|found| (found.name, found.oid)).collect();
+        (all, repo.fast(|store| store.list(folder)).is_some())
+    }
+
+    #[test]
+    fn both_engines_tell_the_same_refs() {
+        let (_dir, repo, commit) = world();
+        let git = |args: &[&str]| drop(output(repo.git().args(args)).expect("done"));
+        let oid = commit.to_string();
+        let fast = !repo.plumbing();
+        assert_eq!(told(&repo, "refs/"), (vec![], fast), "none yet");
+        for name in ["refs/heads/main", "refs/heads/deep/one", "refs/tags/t", "refs/todone/r/base"]
+        {
+            git(&["update-ref", name, &oid]);
+        }
+        let (all, enough) = told(&repo, "refs/");
+        assert_eq!((all.len(), enough), (4, fast));
+        git(&["pack-refs", "--all"]);
+        git(&["update-ref", "refs/heads/loose", &oid]);
+        assert_eq!(told(&repo, "refs/").0.len(), 5, "packed and loose");
+        assert_eq!(
+            told(&repo, "refs/heads/deep/"),
+            (vec![("refs/heads/deep/one".into(), commit)], fast)
+        );
+        git(&["update-ref", "-d", "refs/heads/deep/one"]);
+        assert_eq!(told(&repo, "refs/heads/deep/"), (vec![], fast), "deleted");
+        git(&["symbolic-ref", "refs/remotes/origin/HEAD", "refs/heads/main"]);
+        assert_eq!(
+            told(&repo, "refs/remotes/"),
+            (vec![("refs/remotes/origin/HEAD".into(), commit)], fast)
+        );
+        assert_eq!(told(&repo, "refs/").0.len(), 5);
+    }
+
+    #[test]
+    fn of_odd_refs_git_is_asked() {
+        let (_dir, repo, commit) = world();
+        let refs = repo.common_dir().join("refs/heads");
+        let put = |name: &str, text: &str| fs::write(refs.join(name), text).expect("written");
+        let gone = |name: &str| fs::remove_file(refs.join(name)).expect("removed");
+        put("main", &format!("{commit}\n"));
+        let main = ("refs/heads/main".to_owned(), commit);
+        for (name, text) in [
+            ("dangling", "ref: refs/heads/none\n".to_owned()),
+            ("empty", String::new()),
+            ("torn", "0123".to_owned()),
+            ("lost", format!("{}\n", "7".repeat(40))),
+            ("wrong..name", format!("{commit}\n")),
+            ("x.lock", format!("{commit}\n")),
+        ] {
+            put(name, &text);
+            assert!(told(&repo, "refs/heads/").0.contains(&main), "{name}");
+            let full = format!("refs/heads/{name}");
+            let git = repo.clone().with_plumbing().ref_at(&full).expect("asked");
+            assert_eq!(repo.ref_at(&full).expect("asked"), git, "{name}");
+            gone(name);
+        }
+        for to in ["refs/heads/main", "main"] {
+            std::os::unix::fs::symlink(to, refs.join("old")).expect("linked");
+            assert!(told(&repo, "refs/heads/").0.contains(&main), "a link to {to}");
+            gone("old");
+        }
+    }
+
+    #[test]
+    fn a_linked_worktree_has_refs_of_its_own() {
+        let (dir, repo, commit) = world();
+        let linked = dir.path().join("linked");
+        let git = |repo: &Repo, args: &[&str]| drop(output(repo.git().args(args)).expect("done"));
+        let (path, oid) = (linked.to_string_lossy().into_owned(), commit.to_string());
+        git(&repo, &["worktree", "add", "-q", "--detach", &path, &oid]);
+        let other = Repo::discover(&linked).expect("found");
+        git(&repo, &["update-ref", "refs/bisect/bad", &oid]);
+        git(&other, &["update-ref", "refs/worktree/own", &oid]);
+        git(&other, &["update-ref", "refs/heads/shared", &oid]);
+        for (repo, own) in [(&repo, "refs/bisect/bad"), (&other, "refs/worktree/own")] {
+            let names: Vec<String> =
+                told(repo, "refs/").0.into_iter().map(|(name, _)| name).collect();
+            assert!(
+                names.contains(&own.to_owned()) && names.contains(&"refs/heads/shared".to_owned())
+            );
+            assert_eq!(names.len(), 2, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_branch_can_be_called_what_git_says() {
+        let (_dir, repo, _) = world();
+        for name in [
+            "main", "a/b-c_d", "0", "a/-b", "-a", "", "/a", "a/", "a//b", "HEAD", "a/HEAD",
+            "a.lock", "a.b", "a..b", "a b", "@", "@{-1}", "ä", "a~b", ".a", "a/.b",
+        ] {
+            let said =
+                repo.git().args(["check-ref-format", "--branch", name]).run().expect("asked");
+            let git = said.status.success() && name != "HEAD";
+            assert_eq!(repo.is_branch_name(name).expect("asked"), git, "{name:?}");
+        }
     }
 }

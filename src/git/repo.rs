@@ -28,28 +28,6 @@ pub struct Repo {
     spare: Arc<Mutex<Vec<Fast>>>,
 }
 
-/// What HEAD is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// A branch with a commit.
-    Branch {
-        /// In full, `refs/heads/…`.
-        name: String,
-        /// Its commit.
-        commit: Oid,
-    },
-    /// A commit.
-    Detached {
-        /// The commit.
-        commit: Oid,
-    },
-    /// A branch without a commit yet.
-    Unborn {
-        /// In full.
-        name: String,
-    },
-}
-
 /// What the checkout holds and no task will see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
@@ -219,79 +197,6 @@ impl Repo {
     /// [`Quarantine::keep`].
     pub fn quarantine(&self) -> Result<Quarantine, Error> {
         Quarantine::new(self)
-    }
-
-    /// What HEAD is.
-    pub fn head(&self) -> Result<Head, Error> {
-        let call = self.git().args(["symbolic-ref", "-q", "HEAD"]);
-        let shown = call.shown();
-        let said = call.run()?;
-        let commit = self.unless_missing("HEAD^{commit}")?;
-        match (said.status.code(), commit) {
-            (Some(0), commit) => {
-                let name = String::from_utf8_lossy(said.stdout.trim_ascii_end()).into_owned();
-                Ok(commit.map_or(Head::Unborn { name: name.clone() }, |commit| Head::Branch {
-                    name,
-                    commit,
-                }))
-            }
-            (Some(1), Some(commit)) => Ok(Head::Detached { commit }),
-            _ => Err(guard::failed(&shown, &said)),
-        }
-    }
-
-    /// The commit that a revision names.
-    pub fn commit(&self, rev: &str) -> Result<Oid, Error> {
-        let none = || Error::NoCommit { rev: rev.to_owned() };
-        // An option is no revision, and neither is a pathspec magic that `^{commit}` would complete.
-        if rev.is_empty() || rev.starts_with('-') || rev.contains(['\0', '\n']) {
-            return Err(none());
-        }
-        let rev = format!("{rev}^{{commit}}");
-        match self.revision(&rev)? {
-            Some(found) => Ok(found),
-            None => self.again(&rev)?.ok_or_else(none),
-        }
-    }
-
-    /// Asks a second time for what was not found: quietly, git says the same of what is not there and of
-    /// what it could not read.
-    fn again(&self, rev: &str) -> Result<Option<Oid>, Error> {
-        let call = self.git().args(["rev-parse", "--verify", rev]);
-        let shown = call.shown();
-        let said = call.run()?;
-        if said.status.success() {
-            return Ok(Oid::from_hex(said.stdout.trim_ascii_end()).ok());
-        }
-        let words = String::from_utf8_lossy(&said.stderr);
-        let system = ["Permission denied", "Input/output error", "Too many open files", "No space"];
-        match system.iter().any(|word| words.contains(word)) {
-            true => Err(guard::failed(&shown, &said)),
-            false => Ok(None),
-        }
-    }
-
-    /// What a revision in somebody's words names; none if git makes nothing of it, for whatever reason.
-    fn revision(&self, rev: &str) -> Result<Option<Oid>, Error> {
-        match self.unless_missing(rev) {
-            Err(Error::Failed { .. }) => Ok(None),
-            found => found,
-        }
-    }
-
-    /// What a revision names; none only if git says that there is no such thing.
-    fn unless_missing(&self, rev: &str) -> Result<Option<Oid>, Error> {
-        let call = self.git().args(["rev-parse", "--verify", "--quiet", rev]);
-        let shown = call.shown();
-        let said = call.run()?;
-        match said.status.code() {
-            Some(0) => {}
-            Some(1) => return Ok(None),
-            _ => return Err(guard::failed(&shown, &said)),
-        }
-        Oid::from_hex(said.stdout.trim_ascii_end())
-            .map(Some)
-            .map_err(|fault| Error::Output { command: shown, what: fault.to_string() })
     }
 
     /// What the checkout holds that `commit` lacks.
@@ -506,23 +411,6 @@ mod tests {
         assert!(fault.to_string().contains("2.38.4") && fault.to_string().contains("2.39"));
         assert!(old_enough("git version 2.39.0\n").is_ok());
         assert!(old_enough("git version 3.0.rc1\n").is_ok());
-    }
-
-    #[test]
-    fn head_is_a_branch_a_commit_or_nothing_yet() {
-        let (_dir, at) = fixture(&[]);
-        let repo = Repo::discover(&at).expect("found");
-        let name = "refs/heads/main".to_owned();
-        assert_eq!(repo.head().expect("a head"), Head::Unborn { name: name.clone() });
-        let commit = commit(&at, "file", "1");
-        assert_eq!(repo.head().expect("a head"), Head::Branch { name, commit });
-        git(&at, &["checkout", "-q", "--detach"]);
-        assert_eq!(repo.head().expect("a head"), Head::Detached { commit });
-        assert_eq!(repo.commit("main").expect("a commit"), commit);
-        for bad in ["", "nothing", "--all", "HEAD:file", "a\0b", "HEAD^5"] {
-            let fault = repo.commit(bad).expect_err(bad);
-            assert!(matches!(fault, Error::NoCommit { .. }), "{bad}: {fault}");
-        }
     }
 
     #[test]

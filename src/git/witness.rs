@@ -186,19 +186,12 @@ impl Witness {
 impl State {
     fn read(repo: &Repo) -> Result<Self, Error> {
         let mut state = Self::default();
-        let format = "--format=%(objectname) %(refname) %(symref)";
-        let said = output(repo.git().args(["for-each-ref", format]))?;
         let mut runs = BTreeSet::new();
-        for line in String::from_utf8_lossy(&said).lines() {
-            let mut words = line.split(' ');
-            let (Some(oid), Some(name)) = (words.next(), words.next()) else { continue };
-            if let Some(run) = name.strip_prefix("refs/todone/") {
+        for found in repo.list("refs/")? {
+            if let Some(run) = found.name.strip_prefix("refs/todone/") {
                 runs.extend(run.strip_suffix("/base").map(str::to_owned));
-            } else if words.next().is_none_or(str::is_empty)
-                && name != "refs/stash"
-                && let Ok(oid) = oid.parse()
-            {
-                state.refs.insert(name.to_owned(), oid);
+            } else if !found.symbolic && found.name != "refs/stash" {
+                state.refs.insert(found.name, found.oid);
             }
         }
         // Integration branches, whatever their prefix.
@@ -241,8 +234,12 @@ fn head(repo: &Repo) -> Result<Vec<u8>, Error> {
 }
 
 fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
+    let common = repo.common_dir();
+    // Without a stash it is no ref, and as a rule there is none.
+    if !common.join("reftable").is_dir() && !common.join("logs/refs/stash").exists() {
+        return Ok(Vec::new());
+    }
     let call = repo.git().args(["reflog", "show", "--format=%H %gs", "refs/stash", "--"]);
-    // Without a stash it is no ref.
     let said = call.run()?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     let lines = text.lines().filter_map(|line| line.split_once(' '));

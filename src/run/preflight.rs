@@ -171,9 +171,7 @@ fn branch(repo: &Repo, board: &Board, base: Oid) -> Result<Option<Lacking>, Erro
         None => format!("refs/heads/{name}"),
     };
     let short = full.trim_start_matches("refs/heads/");
-    let call = repo.git().args(["check-ref-format", "--branch", short]);
-    let valid = call.run().map_err(crate::git::Error::from)?.status.success();
-    if !valid || short == "HEAD" {
+    if !repo.is_branch_name(short)? {
         return Ok(Some(Lacking::BranchName { name: name.clone() }));
     }
     if let Some(at) = repo.ref_at(&full)? {

@@ -47,6 +47,7 @@ mod schema;
 mod secrets;
 mod sessions;
 mod space;
+mod starts;
 mod stopping;
 mod store;
 mod stories;

@@ -19,7 +19,7 @@ use super::engine::{Kind, Object};
 
 /// A store that libgit2 opened.
 pub(in crate::git) struct Store {
-    repository: Repository,
+    pub(super) repository: Repository,
     /// Where its loose objects are, if what is written must outlive a power cut.
     synced: Option<PathBuf>,
 }
@@ -80,7 +80,7 @@ impl Store {
         Ok(())
     }
 
-    fn odb(&self) -> Result<Odb<'_>, Error> {
+    pub(super) fn odb(&self) -> Result<Odb<'_>, Error> {
         self.repository.odb().map_err(|source| library("opening the objects", source))
     }
 
@@ -206,10 +206,10 @@ fn object_type(kind: Kind) -> ObjectType {
     }
 }
 
-fn theirs(oid: Oid) -> git2::Oid {
+pub(super) fn theirs(oid: Oid) -> git2::Oid {
     git2::Oid::from_bytes(oid.as_bytes()).expect("BUG: only SHA-1 names come to libgit2")
 }
 
-fn library(doing: &str, source: git2::Error) -> Error {
+pub(super) fn library(doing: &str, source: git2::Error) -> Error {
     Error::Library { doing: doing.to_owned(), source }
 }

@@ -8,6 +8,7 @@
 mod commit;
 mod engine;
 mod fast;
+mod fast_refs;
 mod plumbing;
 mod quarantine;
 mod tree;
@@ -23,6 +24,7 @@ use super::{Error, Repo};
 use engine::Engine;
 pub(super) use engine::{Format, Kind};
 pub(super) use fast::Store as Fast;
+pub(super) use fast_refs::Found;
 pub use quarantine::Quarantine;
 use tree::Cache;
 

@@ -149,12 +149,12 @@ impl Settings {
             }
         }
         if own.iter().any(|(key, _)| key == b"core.excludesfile")
-            && let Some(file) = user_file(repo, "core.excludesFile", "ignore")?
+            && let Some(file) = self.user_file(repo, "core.excludesfile", "ignore")?
         {
             entry(&mut text, b"core.excludesfile", file.as_os_str().as_bytes());
         }
         if own.iter().any(|(key, _)| key == b"core.attributesfile")
-            && let Some(file) = user_file(repo, "core.attributesFile", "attributes")?
+            && let Some(file) = self.user_file(repo, "core.attributesfile", "attributes")?
         {
             entry(&mut text, b"core.attributesfile", file.as_os_str().as_bytes());
         }
@@ -164,7 +164,7 @@ impl Settings {
     /// The attributes that stand outside the tree: where they go in a git directory, and what they
     /// say.
     pub fn attributes(&self, repo: &Repo) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
-        let user = user_file(repo, "core.attributesFile", "attributes")?;
+        let user = self.user_file(repo, "core.attributesfile", "attributes")?;
         Ok(vec![
             ("attributes", read(user)?),
             ("info/attributes", read(Some(repo.common_dir().join("info/attributes")))?),
@@ -173,8 +173,32 @@ impl Settings {
 
     /// The ignore rules that stand outside the tree, weakest first.
     pub fn ignores(&self, repo: &Repo) -> Result<Vec<Vec<u8>>, Error> {
-        let user = user_file(repo, "core.excludesFile", "ignore")?;
+        let user = self.user_file(repo, "core.excludesfile", "ignore")?;
         Ok(vec![read(user)?, read(Some(repo.common_dir().join("info/exclude")))?])
+    }
+
+    /// A file of the user's: named by a setting, else in git's own place for it.
+    fn user_file(&self, repo: &Repo, key: &str, name: &str) -> Result<Option<PathBuf>, Error> {
+        // Only git knows all that a path in a setting may begin with.
+        if self.all.iter().any(|(set, _)| set == key.as_bytes()) {
+            let call = repo.git().args(["config", "--type=path", "-z", "--get", key]);
+            let shown = call.shown();
+            let said = call.run()?;
+            if !matches!(said.status.code(), Some(0 | 1)) {
+                return Err(guard::failed(&shown, &said));
+            }
+            if said.status.success() {
+                let mut bytes = said.stdout;
+                bytes.pop();
+                let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+                let root = repo.checkout().unwrap_or(repo.git_dir());
+                return Ok((!path.as_os_str().is_empty()).then(|| root.join(path)));
+            }
+        }
+        let var = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
+        let home = || var("HOME").map(|home| Path::new(&home).join(".config"));
+        let dir = var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+        Ok(dir.map(|dir| dir.join("git").join(name)))
     }
 }
 
@@ -184,27 +208,6 @@ fn read(path: Option<PathBuf>) -> Result<Vec<u8>, Error> {
         Some(path) if path.is_file() => Ok(disk::read(&path)?.unwrap_or_default()),
         _ => Ok(Vec::new()),
     }
-}
-
-/// A file of the user's: named by a setting, else in git's own place for it.
-fn user_file(repo: &Repo, key: &str, name: &str) -> Result<Option<PathBuf>, Error> {
-    let call = repo.git().args(["config", "--type=path", "-z", "--get", key]);
-    let shown = call.shown();
-    let said = call.run()?;
-    if !matches!(said.status.code(), Some(0 | 1)) {
-        return Err(guard::failed(&shown, &said));
-    }
-    if said.status.success() {
-        let mut bytes = said.stdout;
-        bytes.pop();
-        let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-        let root = repo.checkout().unwrap_or(repo.git_dir());
-        return Ok((!path.as_os_str().is_empty()).then(|| root.join(path)));
-    }
-    let var = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
-    let home = || var("HOME").map(|home| Path::new(&home).join(".config"));
-    let dir = var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
-    Ok(dir.map(|dir| dir.join("git").join(name)))
 }
 
 /// One setting as lines of a configuration file.

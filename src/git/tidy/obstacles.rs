@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::git::guard::output;
 use crate::git::{Error, Repo};
-use crate::model::{Change, RepoPath};
+use crate::model::{Change, Oid, RepoPath};
 
 use super::intent::{IndexLock, Intent, LandLock};
 
@@ -38,6 +39,9 @@ pub fn checked_out(repo: &Repo, branch: &str) -> Result<Option<PathBuf>, Error> 
 
 /// Who has the branch checked out. A worktree whose directory is gone doesn't count.
 pub(super) fn holder(repo: &Repo, branch: &str) -> Result<Holder, Error> {
+    if no_head_names(repo, branch) {
+        return Ok(amidst(repo, branch).map_or(Holder::Nobody, Holder::Amidst));
+    }
     let listed = output(repo.git().args(["worktree", "list", "--porcelain", "-z"]))?;
     let mut worktree = PathBuf::new();
     let mut found = None;
@@ -56,6 +60,45 @@ pub(super) fn holder(repo: &Repo, branch: &str) -> Result<Holder, Error> {
         });
     }
     Ok(amidst(repo, branch).map_or(Holder::Nobody, Holder::Amidst))
+}
+
+/// Whether each HEAD says plainly that it is something else, so that git need not be asked for the
+/// worktrees.
+fn no_head_names(repo: &Repo, branch: &str) -> bool {
+    if repo.plumbing() {
+        return false;
+    }
+    let plain = |path: &Path| fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+    let elsewhere = |dir: &Path| -> bool {
+        let head = dir.join("HEAD");
+        let Some(text) = plain(&head).then(|| fs::read(&head).ok()).flatten() else {
+            return false;
+        };
+        let text = text.trim_ascii_end();
+        match text.strip_prefix(b"ref: ") {
+            Some(name) => {
+                // Which may be another name of the branch.
+                let path = repo.common_dir().join(OsStr::from_bytes(name));
+                name != branch.as_bytes()
+                    && match fs::symlink_metadata(&path) {
+                        Ok(there) if there.is_file() => {
+                            fs::read(&path).is_ok_and(|text| !text.starts_with(b"ref:"))
+                        }
+                        Ok(_) => false,
+                        // Packed refs point to commits.
+                        Err(fault) => fault.kind() == ErrorKind::NotFound,
+                    }
+            }
+            None => Oid::from_hex(text).is_ok(),
+        }
+    };
+    let linked = match fs::read_dir(repo.common_dir().join("worktrees")) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(_) => return false,
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+    };
+    let all = linked.iter().all(|dir| dir.as_ref().is_ok_and(|dir| elsewhere(dir)));
+    all && elsewhere(repo.common_dir())
 }
 
 /// While it rebases or bisects a branch, a worktree has it not checked out, but will move it or
@@ -238,7 +281,7 @@ impl Untracked<'_> {
         let place = self.root.join(path.to_path());
         match fs::symlink_metadata(&place) {
             Ok(known) => Ok(Some(known.file_type())),
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Io { doing: "looking at", path: place, source }),
         }
     }

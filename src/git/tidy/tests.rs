@@ -454,3 +454,35 @@ fn no_hook_runs() {
     fixture.git(&["branch", "other"]);
     assert!(fixture.root().join(".git/ran").exists());
 }
+
+#[test]
+fn both_engines_know_who_has_a_branch() {
+    let fixture = Fixture::new();
+    let root = fixture.dir.path().join("repo");
+    let repo = Repo::discover(&root).expect("found");
+    let git = repo.clone().with_plumbing();
+    let holder = |name: &str| {
+        let found = obstacles::holder(&git, name).expect("asked");
+        assert_eq!(obstacles::holder(&repo, name).expect("asked"), found, "{name}");
+        found
+    };
+    let nobody = |name: &str| holder(name) == Holder::Nobody;
+    assert_eq!(holder(MAIN), Holder::Here);
+    assert!(nobody("refs/heads/none"));
+    git_in(&root, &["branch", "side"]);
+    let linked = fixture.dir.path().join("linked");
+    git_in(&root, &["worktree", "add", "-q", &linked.to_string_lossy(), "side"]);
+    assert!(matches!(holder("refs/heads/side"), Holder::Elsewhere(_)) && nobody("refs/heads/none"));
+    git_in(&linked, &["bisect", "start"]);
+    git_in(&linked, &["checkout", "-q", "--detach"]);
+    assert!(matches!(holder("refs/heads/side"), Holder::Amidst(_)), "while it bisects");
+    git_in(&linked, &["bisect", "reset"]);
+    git_in(&root, &["symbolic-ref", "refs/heads/alias", MAIN]);
+    git_in(&root, &["symbolic-ref", "HEAD", "refs/heads/alias"]);
+    assert_eq!(holder(MAIN), Holder::Here, "by another name");
+    git_in(&root, &["pack-refs", "--all"]);
+    git_in(&root, &["checkout", "-q", "--detach"]);
+    assert!(nobody(MAIN) && matches!(holder("refs/heads/side"), Holder::Elsewhere(_)));
+    fs::remove_dir_all(&linked).expect("removed");
+    assert!(nobody("refs/heads/side"), "its directory is gone");
+}
