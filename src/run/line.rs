@@ -14,8 +14,7 @@ use super::schedule::wanted;
 /// How far a wave is.
 #[derive(Debug)]
 pub struct Line {
-    /// The wave.
-    pub wave: usize,
+    wave: usize,
     /// The units that were passed and have a patch that nobody has merged yet, in order.
     pub behind: Vec<TaskId>,
     task: usize,

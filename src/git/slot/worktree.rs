@@ -150,7 +150,8 @@ fn gate(repo: &Repo) -> Result<fs::File, Error> {
 }
 
 /// Removes what a git that was killed had only begun to know of a worktree of todone's, or somebody who was
-/// killed had all but removed: without `gitdir` it is of no directory. Nobody else makes one meanwhile, since the caller holds the gate.
+/// killed had all but removed: without `gitdir` it is of no directory. Nobody else makes one meanwhile, since
+/// the caller holds the gate.
 fn remove_begun(repo: &Repo) -> Result<(), Error> {
     let all = fs::read_dir(repo.common_dir().join("worktrees"));
     for entry in all.into_iter().flatten().flatten() {

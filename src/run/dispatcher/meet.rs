@@ -2,7 +2,7 @@
 //!
 //! Knows what is merged so far on trial; the order is the line's.
 
-use crate::event::EventKind;
+use crate::event::{EventKind, WaveState};
 use crate::model::{Schedule, TaskId};
 use crate::run::Error;
 use crate::run::base::{Built, Met, earlier, hold};
@@ -29,7 +29,7 @@ impl Dispatcher {
     pub(super) fn meet_on(&mut self) -> bool {
         let state = self.journal.state();
         let waves = state.board.schedule == Schedule::Waves;
-        let open = |wave: &crate::event::WaveState| wave.base.is_some() && !wave.integrated;
+        let open = |wave: &WaveState| wave.base.is_some() && !wave.integrated;
         let wave = state.waves.iter().position(open).filter(|_| waves && !self.stopping());
         let Some(wave) = wave else { return true };
         // It begins, or goes on after the run was taken up again.
@@ -78,12 +78,11 @@ impl Dispatcher {
     ) -> Result<(), Error> {
         let Some(meeting) = &mut self.meeting else { return Ok(()) };
         meeting.busy = false;
-        self.stale = true;
         let Met { onto, conflict } = match met {
             Ok(Some(met)) => met,
             // The run was stopped meanwhile: it is as if nobody had looked.
             Ok(None) => {
-                self.meeting = None;
+                (self.meeting, self.stale) = (None, true);
                 return Ok(());
             }
             Err(fault) => {
@@ -97,10 +96,11 @@ impl Dispatcher {
             if let Some(line) = &mut meeting.line {
                 line.fits(patch);
             }
-            // The schedule has nothing new before all were passed.
-            self.stale = self.meet_on();
+            // The schedule has nothing new while the next one is held against the others.
+            self.stale |= self.meet_on();
             return Ok(());
         };
+        self.stale = true;
         self.journal.record(EventKind::Met { task: unit.clone(), conflict })?;
         let state = self.journal.state();
         let key = earlier(state, &state.units[&unit]);
