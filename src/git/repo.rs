@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of tasks.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -9,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Oid;
+use crate::model::{Oid, RepoPath};
 use crate::process::Call;
 
 use super::guard::{self, output};
 use super::objects::{Fast, Format};
-use super::{Error, Identity, Objects, Quarantine};
+use super::{Error, Head, Identity, Objects, Quarantine};
 
 /// A repository that was found. Cheap to clone and to send to other threads.
 #[derive(Clone, Debug)]
@@ -128,7 +129,7 @@ impl Repo {
 
     /// The main worktree, or the bare repository that has none.
     pub fn main_worktree(&self) -> Result<Option<PathBuf>, Error> {
-        let said = output(self.git().args(["worktree", "list", "--porcelain", "-z"]))?;
+        let said = self.worktrees()?;
         let first = said.split(|byte| *byte == 0).next().unwrap_or_default();
         Ok(first.strip_prefix(b"worktree ").map(path))
     }
@@ -204,11 +205,51 @@ impl Repo {
         if self.checkout.is_none() {
             return Ok(Unseen::default());
         }
-        let count = |bytes: Vec<u8>| bytes.iter().filter(|byte| **byte == 0).count() as u64;
-        let diff = self.git().args(["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff"]);
-        let changed = count(output(diff.arg(commit.to_string()).arg("--"))?);
-        let others = self.git().args(["ls-files", "-z", "--others", "--exclude-standard"]);
-        Ok(Unseen { changed, untracked: count(output(others)?) })
+        // Not `diff`: that writes the index anew, and whoever kills it leaves its lock to the user.
+        let call = self.git().args(["status", "--porcelain=v2", "-z"]);
+        let said = output(call.args(["--untracked-files=all", "--no-renames"]))?;
+        let (mut changed, mut untracked) = (BTreeSet::new(), 0);
+        for entry in said.split(|byte| *byte == 0) {
+            // Before the path stand so many fields.
+            let fields = match entry.first() {
+                Some(b'1') => 8,
+                Some(b'u') => 10,
+                Some(b'?') => {
+                    untracked += 1;
+                    continue;
+                }
+                _ => continue,
+            };
+            changed.extend(
+                entry.splitn(fields + 1, |byte| *byte == b' ').nth(fields).map(RepoPath::new),
+            );
+        }
+        let head = match self.head()? {
+            Head::Branch { commit, .. } | Head::Detached { commit } => Some(commit),
+            Head::Unborn { .. } => None,
+        };
+        if head != Some(commit) {
+            let mut objects = self.objects()?;
+            let there = match head {
+                Some(head) => objects.tree_of(head)?,
+                None => objects.empty_tree(),
+            };
+            let wanted = objects.tree_of(commit)?;
+            changed.extend(objects.diff(there, wanted)?.into_iter().map(|change| change.path));
+        }
+        Ok(Unseen { changed: changed.len() as u64, untracked })
+    }
+
+    /// What git says of the worktrees, a line each, ended by NUL.
+    pub(super) fn worktrees(&self) -> Result<Vec<u8>, Error> {
+        let call = self.git().args(["worktree", "list", "--porcelain", "-z"]);
+        let shown = call.shown();
+        let said = output(call)?;
+        // There is always one. git does not notice when its output gets nowhere.
+        if said.ends_with(b"\0\0") {
+            return Ok(said);
+        }
+        Err(Error::Output { command: shown, what: "it breaks off".to_owned() })
     }
 
     /// The user's name and mail address for commits; none if git has none. What git would only guess
@@ -427,6 +468,16 @@ mod tests {
         put(&at, "new/b\nc", "");
         put(&at, "ignored.o", "");
         assert_eq!(repo.unseen(second).expect("counted"), Unseen { changed: 1, untracked: 2 });
+        // Only touched, it is no change, and its new time is not written into the user's index.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+        let file = std::fs::File::options().write(true).open(at.join("two")).expect("opened");
+        file.set_modified(old).expect("touched");
+        let index = || std::fs::read(at.join(".git/index")).expect("read");
+        let before = index();
+        assert_eq!(repo.unseen(second).expect("counted"), Unseen { changed: 1, untracked: 2 });
+        assert!(index() == before, "the index was written");
+        git(&at, &["rm", "-q", "--cached", "two"]);
+        assert_eq!(repo.unseen(second).expect("counted"), Unseen { changed: 2, untracked: 3 });
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl Repo {
         let said = call.run()?;
         let commit = self.unless_missing("HEAD^{commit}")?;
         match (said.status.code(), commit) {
-            (Some(0), commit) => {
+            // git does not notice when its output gets nowhere.
+            (Some(0), commit) if said.stdout.ends_with(b"\n") => {
                 let name = String::from_utf8_lossy(said.stdout.trim_ascii_end()).into_owned();
                 Ok(commit.map_or(Head::Unborn { name: name.clone() }, |commit| Head::Branch {
                     name,

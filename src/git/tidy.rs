@@ -114,12 +114,12 @@ fn in_checkout(
     intent.write(lock)?;
     let index = IndexLock::take(repo, &intent.mark)?;
     if let Some(block) = obstacle(repo, &index, lock, &intent)? {
-        drop(index);
+        index.release()?;
         intent.remove(lock)?;
         return Ok(Err(block));
     }
     if let Err(block) = move_branch(repo, name, from, to, message)? {
-        drop(index);
+        index.release()?;
         intent.remove(lock)?;
         return Ok(Err(block));
     }
@@ -127,7 +127,7 @@ fn in_checkout(
     scratch.refresh(lock)?;
     scratch.read_tree(lock, &intent.old_tree, &to.to_string())?;
     scratch.install()?;
-    drop(index);
+    index.release()?;
     intent.remove(lock)?;
     Ok(Ok(()))
 }

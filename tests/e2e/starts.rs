@@ -6,7 +6,7 @@ use crate::space::Space;
 
 /// What a run asks of git, with one question more since nobody here has a name, and besides what only the
 /// first run in a repository does.
-const MOST: usize = 10;
+const MOST: usize = 9;
 
 /// The starts of git by a run of so many tasks, one a line.
 fn starts(space: &Space, tasks: usize) -> Vec<String> {

@@ -60,6 +60,7 @@ pub(super) fn finish(repo: &Repo, lock: &LandLock) -> Result<Option<Finished>, E
         if ours {
             finished.left = Finishing { repo: &there, lock, intent: &intent }.run(&index)?;
         }
+        index.release()?;
     }
     intent.remove(lock)?;
     Ok(Some(finished))

@@ -213,10 +213,17 @@ impl<'r> IndexLock<'r> {
     /// Removes a lock that a landing with this mark left behind when it died.
     pub(super) fn clear(repo: &Repo, mark: &str) -> Result<(), Error> {
         let path = repo.git_dir().join("index.lock");
-        if fs::read(&path).is_ok_and(|held| held == mark.as_bytes()) {
-            fs::remove_file(&path).map_err(io("removing", &path))?;
+        match fs::read(&path) {
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(fault) => Err(io("reading", &path)(fault)),
+            Ok(held) if held != mark.as_bytes() => Ok(()),
+            Ok(_) => fs::remove_file(&path).map_err(io("removing", &path)),
         }
-        Ok(())
+    }
+
+    /// Gives it back; after an error the record of the landing must stay, which says whose it is.
+    pub(super) fn release(self) -> Result<(), Error> {
+        Self::clear(self.repo, &self.mark)
     }
 
     /// A copy of the index, to be worked on while the lock is held.
@@ -311,8 +318,13 @@ impl<'r> ScratchIndex<'r> {
 
     /// Looks at the files that were touched: one whose content is as before is then no change.
     pub(super) fn refresh(&self, lock: &LandLock) -> Result<(), Error> {
-        // Its status only says that something differs.
-        lock.run(&self.git().args(["update-index", "-q", "--refresh"])).map(drop)
+        let call = self.git().args(["update-index", "-q", "--refresh"]);
+        let said = lock.run(&call)?;
+        match said.status.code() {
+            // 1: something differs.
+            Some(0 | 1) => Ok(()),
+            _ => Err(crate::git::guard::failed(&call.shown(), &said)),
+        }
     }
 
     /// Brings files and index copy from one tree to another. All is checked before the first file

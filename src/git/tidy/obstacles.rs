@@ -42,7 +42,7 @@ pub(super) fn holder(repo: &Repo, branch: &str) -> Result<Holder, Error> {
     if no_head_names(repo, branch) {
         return Ok(amidst(repo, branch).map_or(Holder::Nobody, Holder::Amidst));
     }
-    let listed = output(repo.git().args(["worktree", "list", "--porcelain", "-z"]))?;
+    let listed = repo.worktrees()?;
     let mut worktree = PathBuf::new();
     let mut found = None;
     for line in listed.split(|byte| *byte == 0) {
