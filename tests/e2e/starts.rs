@@ -31,7 +31,7 @@ fn starts(space: &Space, tasks: usize) -> Vec<String> {
     space.board(&format!("jobs = 2\n{all}"));
     let (board, into) = (space.path("board.toml"), format!("into-{tasks}"));
     let args = ["run", "--into", &into, &board.display().to_string()];
-    let env = [("PATH", path.as_str()), ("TODONE_PLUMBING", "0")];
+    let env = [("PATH", path.as_str()), ("TODONE_PLUMBING", "0"), ("TODONE_MERGE_BOTH_WAYS", "0")];
     space.todone_env(&args, &env, Some(&into)).code(0);
     std::fs::read_to_string(log).expect("written").lines().map(str::to_owned).collect()
 }
