@@ -281,7 +281,10 @@ impl Listener {
         if let Some(reason) = &so_far.not_started {
             return Some(Failure::Start { reason: reason.clone() });
         }
-        if let Some(fault) = &so_far.fault {
+        // One that says that it was stopped does as todone asked when its time was over.
+        let late = matches!(ended, Ended::TimedOut | Ended::Idle);
+        let own = |fault: &&Fault| !(late && fault.kind == Trouble::Stopped);
+        if let Some(fault) = so_far.fault.as_ref().filter(own) {
             let mut fault = fault.clone();
             if fault.kind == Trouble::RateLimit {
                 fault.at = fault.at.or(so_far.resets);

@@ -8,7 +8,7 @@ use crate::space::Space;
 use crate::stopping::{end, signal, wait_for};
 
 /// The program of the agent. Running single test targets does not build it.
-fn program() -> &'static PathBuf {
+pub fn program() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let todone = PathBuf::from(env!("CARGO_BIN_EXE_todone"));
@@ -109,6 +109,11 @@ fn what_goes_wrong_is_told_and_never_taken_for_success() {
         space.run(&[]).code(1).says(wanted);
         assert_eq!(space.task("t")["failure_kind"], kind, "{prompt}");
     }
+    // One that ends its turn when its time is over was not stopped by anybody else.
+    let space = Space::new(&[("x", "")]);
+    board(&space, "", "timeout = \"1s\"", "own made x\nhang");
+    space.run(&[]).code(1);
+    assert_eq!(space.task("t")["failure_kind"], "timeout");
     // Odd lines are passed over.
     let space = Space::new(&[("x", "")]);
     board(&space, "", "", "garbage\nown made x\nsay Done.");
