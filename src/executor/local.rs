@@ -3,6 +3,7 @@
 //! Knows the supervisor's messages, not what happens inside it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use super::{CommandSpec, Executor, Exit, How, Running, Stop, Update};
 
 /// How many updates may wait to be read; more are dropped.
 const UPDATES: usize = 32;
+
+/// How long is waited for the end of a supervisor.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs each command under a supervisor: this program with the hidden verb `supervise`. One that has
 /// nothing left of its command is kept for the next; those that wait end with the last clone of this.
@@ -47,7 +51,7 @@ impl Executor for Local {
         let Self { program, idle } = self.clone();
         tokio::spawn(async move {
             let begun = Instant::now();
-            let supervisor = match idle.take() {
+            let supervisor = match idle.take(&command) {
                 Some(supervisor) => Ok(supervisor),
                 None => Supervisor::start(&program),
             };
@@ -62,6 +66,15 @@ impl Executor for Local {
             let _ = ended.send(exit);
         });
         Running { updates, exit, stop }
+    }
+
+    fn let_go(&self, key: &str) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let supervisor = self.idle.kept(key);
+        Box::pin(async move {
+            if let Some(supervisor) = supervisor {
+                supervisor.release().await;
+            }
+        })
     }
 }
 
@@ -85,27 +98,43 @@ impl Supervisor {
         Ok(Self { process, control, reports })
     }
 
-    /// Lets it end.
+    /// Lets it end. What can't be ended is not waited for: the supervisor stays with it.
     async fn release(self) {
         let Self { mut process, control, .. } = self;
         drop(control);
         // What it says of its own end adds nothing to its report.
-        let _ = process.wait().await;
+        let _ = tokio::time::timeout(PATIENCE, process.wait()).await;
     }
 }
 
 /// Supervisors that wait for a command.
 #[derive(Debug, Default)]
-struct Idle(Mutex<Vec<Supervisor>>);
+struct Idle(Mutex<Vec<Waiting>>);
+
+/// One of them, and the key of the command that it keeps, if it keeps one.
+type Waiting = (Option<String>, Supervisor);
 
 impl Idle {
-    fn list(&self) -> MutexGuard<'_, Vec<Supervisor>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Supervisor> {
+    /// The one that keeps this command, else one that keeps none.
+    fn take(&self, command: &CommandSpec) -> Option<Supervisor> {
+        let key = command.keep.as_ref().map(|keep| keep.key.as_str());
+        key.and_then(|key| self.kept(key)).or_else(|| self.of(None))
+    }
+
+    /// The one that keeps the command of this key.
+    fn kept(&self, key: &str) -> Option<Supervisor> {
+        self.of(Some(key))
+    }
+
+    fn of(&self, key: Option<&str>) -> Option<Supervisor> {
         loop {
-            let mut supervisor = self.list().pop()?;
+            let mut list = self.list();
+            let place = list.iter().rposition(|(kept, _)| kept.as_deref() == key)?;
+            let (_, mut supervisor) = list.remove(place);
             // Somebody may have killed it meanwhile.
             if matches!(supervisor.process.try_wait(), Ok(None)) {
                 return Some(supervisor);
@@ -119,7 +148,7 @@ impl Drop for Idle {
     fn drop(&mut self) {
         let waiting: Vec<_> = std::mem::take(&mut *self.list());
         let mut ends = Vec::new();
-        for Supervisor { process, control, reports } in waiting {
+        for (_, Supervisor { process, control, reports }) in waiting {
             drop(control);
             ends.extend(reports.into_owned_fd().map(|reports| (process, reports)));
         }
@@ -133,7 +162,7 @@ impl Drop for Idle {
 
 /// An end of which only this is known.
 fn only(how: How, took: Duration) -> Exit {
-    Exit { how, took, tail: Vec::new(), leaked: false }
+    Exit { how, took, tail: Vec::new(), leaked: false, kept: false }
 }
 
 /// From the first message to the supervisor until it has told the end.
@@ -169,14 +198,16 @@ async fn follow(
                 let _ = tell.try_send(Update::Line(line.0));
                 continue;
             }
-            Ok(Some(Report::Ended { how, took, tail, leaked, lingers })) => {
+            Ok(Some(Report::Ended { how, took, tail, leaked, lingers, kept })) => {
                 // A request may have come too late and would be taken for the next command.
-                if !asked && !lingers && !leaked && !matches!(how, How::NotStarted(_)) {
-                    idle.list().push(supervisor);
+                let again = !asked && !lingers && !leaked && !matches!(how, How::NotStarted(_));
+                if again {
+                    let key = command.keep.as_ref().filter(|_| kept).map(|keep| keep.key.clone());
+                    idle.list().push((key, supervisor));
                 } else if !lingers {
                     supervisor.release().await;
                 }
-                return Exit { how, took, tail: tail.0, leaked };
+                return Exit { how, took, tail: tail.0, leaked, kept: kept && again };
             }
             Ok(None) => {}
             Err(_) => break,

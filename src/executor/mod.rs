@@ -5,7 +5,9 @@
 //! `todone supervise` (its own session, child subreaper, control on standard input, reports on
 //! standard output) starts `todone launch` (process group, parent-death signal, then exec). When the
 //! control pipe closes the supervisor ends the whole tree, so nothing outlives todone. A supervisor has
-//! one command at a time; when nothing is left of it the supervisor may be given the next.
+//! one command at a time; when nothing is left of it the supervisor may be given the next. A command that is
+//! kept ([`Keep`]) stays when its turn is over, and gets its next turn from the same supervisor; it ends
+//! with that, as every other.
 //!
 //! What is left when the command itself has ended is ended as well, also if it succeeded: a task owns
 //! no processes after its end. Outside this promise are processes that todone may not signal (of
@@ -21,6 +23,7 @@
 //! | `wire` | the messages between the two |
 //! | `supervise` | the supervisor: one loop over the command's pipes, its limits and its end |
 //! | `link` | the supervisor's end of the pipes to todone |
+//! | `turn` | how a command that is kept says that its turn is over |
 //! | `launch` | the launcher: becomes the command |
 //! | `confine` | what the command may write: Landlock, bubblewrap |
 //! | `cgroup` | a control group for each supervisor, where the system delegates one |
@@ -43,10 +46,12 @@ mod lock;
 mod redact;
 mod supervise;
 mod tree;
+mod turn;
 mod wire;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use cgroup::groups;
@@ -92,6 +97,22 @@ pub struct CommandSpec {
     pub locks: Vec<PathBuf>,
     /// What it may write; none: whatever its user may.
     pub confine: Option<Confine>,
+    /// How it stays when its turn is over; none: it does not, and reads its input to the end.
+    pub keep: Option<Keep>,
+}
+
+/// How a command stays when its turn is over: its standard input stays open, and the next command with
+/// this key is not started, but its input is written there. Log, limits, secrets and locks are those of
+/// each turn; program, directory and environment those of the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// What it is known by.
+    pub key: String,
+    /// How it says that the turn is over: a line of its standard output (which has a pipe of its own
+    /// then) that begins with this, a NUL first of all, and ends with the exit status of the turn.
+    pub mark: Vec<u8>,
+    /// Lock files that the supervisor holds as long as the command is kept.
+    pub locks: Vec<PathBuf>,
 }
 
 /// A sign of life of a running command.
@@ -118,6 +139,8 @@ pub struct Exit {
     pub tail: Vec<u8>,
     /// Whether something it left behind held its output open.
     pub leaked: bool,
+    /// Whether only its turn is over.
+    pub kept: bool,
 }
 
 /// How a command ended, in one value.
@@ -165,4 +188,9 @@ pub struct Running {
 pub trait Executor: Send + Sync {
     /// Starts a command. Everything that goes wrong afterwards is told by [`Running::exit`].
     fn start(&self, command: CommandSpec) -> Running;
+
+    /// Ends the command that is kept under this key, if there is one: it sees its input close first.
+    fn let_go(&self, _key: &str) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async {})
+    }
 }

@@ -9,6 +9,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,11 @@ use super::cgroup::Group;
 use super::launch::REFUSED;
 use super::link::{Control, Reports};
 use super::tree::Tree;
+use super::turn::Marker;
 use super::wire::{self, Blob, Report};
 use super::{CommandSpec, FileLock, How, Stop};
+
+mod kept;
 
 /// How long output may stay open after the command has ended.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -47,34 +51,62 @@ pub fn supervise() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut group = Group::make();
+    let mut kept: Option<Watch> = None;
     loop {
-        let ready = match control.command() {
-            Ok(Some(command)) => {
-                reports.begin();
+        let next = match &mut kept {
+            Some(watch) => watch.idle(&mut control, group.as_mut()),
+            None => control.command(),
+        };
+        reports.begin();
+        let goes_on = |watch: &mut Watch| match &next {
+            Ok(Some(command)) => watch.is_for(command),
+            _ => false,
+        };
+        let same = kept.take_if(goes_on);
+        if let Some(mut other) = kept.take()
+            && !other.dismiss(group.as_mut())
+        {
+            if matches!(next, Ok(Some(_))) {
+                reports.send(&not_started("what is left of another can't be ended".to_owned()));
+            }
+            other.tree.end(None, group.as_mut());
+            return ExitCode::SUCCESS;
+        }
+        let ready = match (next, same) {
+            (Ok(Some(command)), Some(watch)) => watch.again(command, &control, group.as_mut()),
+            (Ok(Some(command)), None) => {
                 group = group.and_then(Group::enter);
                 Watch::start(command, &control)
             }
-            Ok(None) => return ExitCode::SUCCESS,
-            Err(why) => Err(why),
+            (Ok(None), _) => return ExitCode::SUCCESS,
+            (Err(why), _) => Err(why),
         };
         match ready {
             Ok(mut watch) => {
                 watch.run(&mut control, &mut reports);
-                if !watch.end(&mut reports, group.as_mut()) {
+                if let Some(status) = watch.turn() {
+                    watch.pause(status, &mut reports);
+                    kept = Some(watch);
+                } else if !watch.end(&mut reports, group.as_mut()) {
                     return ExitCode::SUCCESS;
                 }
             }
             Err(why) => {
-                reports.send(&Report::Ended {
-                    how: How::NotStarted(why),
-                    took: Duration::ZERO,
-                    tail: Blob(Vec::new()),
-                    leaked: false,
-                    lingers: false,
-                });
+                reports.send(&not_started(why));
                 return ExitCode::SUCCESS;
             }
         }
+    }
+}
+
+fn not_started(why: String) -> Report {
+    Report::Ended {
+        how: How::NotStarted(why),
+        took: Duration::ZERO,
+        tail: Blob(Vec::new()),
+        leaked: false,
+        lingers: false,
+        kept: false,
     }
 }
 
@@ -88,6 +120,12 @@ struct Watch {
     /// Where the rest of its input goes, and how much of it went.
     input: Option<(io::PipeWriter, usize)>,
     locks: Vec<FileLock>,
+    /// Those that are held as long as the command is kept.
+    stay: Vec<FileLock>,
+    /// What finds the end of its turn, if it is kept.
+    marker: Option<Marker>,
+    /// The exit status of the turn, when that is over.
+    turn: Option<i32>,
     begun: Instant,
     /// When it printed last.
     heard: Instant,
@@ -112,14 +150,15 @@ impl Watch {
             return Err("the command is empty".to_owned());
         };
         let locks = locks(&command)?;
+        let keep = command.keep.as_ref();
+        let stay = keep.map(|keep| held(&keep.locks, PATIENCE)).transpose()?.unwrap_or_default();
+        let marker = keep.map(|keep| Marker::new(&keep.mark));
         if !locks.is_empty() && control.is_closed() {
             // What todone held for this command it holds no more, and the next one may be at work.
             return Err("todone is gone".to_owned());
         }
         let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let stdout = command.stdout.as_deref().map(|path| (path, command.stdout_cap));
-        let capture =
-            Capture::new((&command.log, command.log_cap), stdout, &nonce, &command.secrets)?;
+        let capture = capture(&command, &nonce)?;
         Tree::adopt()?;
         // Here and not in the child: so a fault of it can be told from one of the program.
         std::env::set_current_dir(&command.dir)
@@ -134,7 +173,7 @@ impl Watch {
         launcher.process_group(0);
         let mut outputs = Vec::new();
         let (err, errors) = pipe_out().map_err(pipes)?;
-        if command.stdout.is_some() {
+        if command.stdout.is_some() || marker.is_some() {
             let (out, printed) = pipe_out().map_err(pipes)?;
             outputs.push((Stream::Out, out));
             launcher.stdout(printed);
@@ -166,6 +205,9 @@ impl Watch {
             outputs,
             input,
             locks,
+            stay,
+            marker,
+            turn: None,
             begun,
             heard: begun,
             reason: None,
@@ -186,6 +228,9 @@ impl Watch {
         self.heed(control, Instant::now());
         loop {
             let now = Instant::now();
+            if self.turn().is_some() {
+                return;
+            }
             if self.orphaned || self.kill.is_some_and(|kill| now >= kill) {
                 return;
             }
@@ -231,7 +276,7 @@ impl Watch {
 
     /// Asks the command to end, once. If it has ended already its own end counts.
     fn stop(&mut self, reason: How, now: Instant) {
-        if self.reason.is_none() && self.tree.look().is_none() {
+        if self.reason.is_none() && self.turn.is_none() && self.tree.look().is_none() {
             self.reason = Some(reason);
             let grace = self.command.grace;
             self.terminate = now.checked_add(grace / 5 * 3);
@@ -250,7 +295,7 @@ impl Watch {
         fds.extend(self.outputs.iter().map(|(_, from)| PollFd::new(from, PollFlags::IN)));
         let leader = self.tree.watch().filter(|_| self.drain.is_none());
         fds.extend(leader.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(self.input.as_ref().map(|(to, _)| PollFd::new(to, PollFlags::OUT)));
+        fds.extend(self.hungry().map(|to| PollFd::new(to, PollFlags::OUT)));
         if poll(&mut fds, limit.as_ref()).is_err() {
             return;
         }
@@ -313,13 +358,27 @@ impl Watch {
             match from.read(&mut self.buffer) {
                 Ok(0) => false,
                 Ok(size) => {
-                    self.capture.take(*stream, &self.buffer[..size]);
+                    match self.marker.as_mut().filter(|_| *stream == Stream::Out) {
+                        Some(marker) => {
+                            let (printed, over) = marker.take(&self.buffer[..size]);
+                            self.turn = self.turn.or(over);
+                            self.capture.take(*stream, &printed);
+                        }
+                        None => self.capture.take(*stream, &self.buffer[..size]),
+                    }
                     self.heard = now;
                     true
                 }
                 Err(fault) => wait_for(&fault),
             }
         });
+    }
+
+    /// Where more of the input is to go.
+    fn hungry(&self) -> Option<&io::PipeWriter> {
+        let (to, done) = self.input.as_ref()?;
+        let all = self.command.input.as_ref().map_or(0, Vec::len);
+        (*done < all || self.marker.is_none()).then_some(to)
     }
 
     /// Writes as much of the input as the command takes now.
@@ -329,7 +388,7 @@ impl Watch {
         let goes_on = match to.write(rest) {
             Ok(size) => {
                 *done += size;
-                size < rest.len()
+                size < rest.len() || self.marker.is_some()
             }
             // A command that does not read its input is no fault.
             Err(fault) => wait_for(&fault),
@@ -362,6 +421,7 @@ impl Watch {
         if gone {
             // Before the end is told: who hears of it may want one at once.
             self.locks.clear();
+            self.stay.clear();
         }
         // Before the end is told: whoever hears of it may want the directory for itself. It is only in
         // the way if this fails.
@@ -372,6 +432,7 @@ impl Watch {
             tail,
             leaked: self.leaked || !gone,
             lingers: !gone,
+            kept: false,
         });
         if !gone {
             self.tree.end(None, group);
@@ -403,10 +464,16 @@ impl Watch {
 
 /// Everything that is held as long as the command lives.
 fn locks(command: &CommandSpec) -> Result<Vec<FileLock>, String> {
-    let own = command.lock.iter().map(|path| (path, Duration::ZERO));
-    let more = command.locks.iter().map(|path| (path, PATIENCE));
-    own.chain(more)
-        .map(|(path, patience)| {
+    let mut all = held(command.lock.as_slice(), Duration::ZERO)?;
+    all.extend(held(&command.locks, PATIENCE)?);
+    Ok(all)
+}
+
+/// These locks, each waited for for so long.
+fn held(paths: &[PathBuf], patience: Duration) -> Result<Vec<FileLock>, String> {
+    paths
+        .iter()
+        .map(|path| {
             let until = Instant::now() + patience;
             loop {
                 match FileLock::try_exclusive(path) {
@@ -424,8 +491,14 @@ fn locks(command: &CommandSpec) -> Result<Vec<FileLock>, String> {
         .collect()
 }
 
+/// Where what a command prints goes.
+fn capture(command: &CommandSpec, nonce: &str) -> Result<Capture, String> {
+    let stdout = command.stdout.as_deref().map(|path| (path, command.stdout_cap));
+    Capture::new((&command.log, command.log_cap), stdout, nonce, &command.secrets)
+}
+
 /// This program, also if its file was replaced since it was started.
-fn launcher() -> Result<std::path::PathBuf, String> {
+fn launcher() -> Result<PathBuf, String> {
     if cfg!(target_os = "linux") {
         return Ok("/proc/self/exe".into());
     }

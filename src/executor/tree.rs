@@ -174,11 +174,9 @@ fn kill_descendants() -> bool {
 
     use rustix::process::{getpgrp, getpid, kill_process};
 
-    let Ok(all) = std::fs::read_dir("/proc") else { return false };
-    let number = |name: std::ffi::OsString| name.to_str()?.parse::<i32>().ok();
-    let mut all: Vec<i32> = all.flatten().filter_map(|entry| number(entry.file_name())).collect();
-    all.sort_unstable();
+    use crate::process::stat::Stat;
 
+    let all = crate::process::stat::all();
     let own = getpid().as_raw_nonzero().get();
     let mut groups = BTreeSet::from([getpgrp().as_raw_nonzero().get()]);
     let mut found = false;
@@ -198,8 +196,7 @@ fn kill_descendants() -> bool {
     let mut known = BTreeSet::from([own]);
     let mut others = Vec::new();
     for id in all.into_iter().rev() {
-        let stat = std::fs::read(format!("/proc/{id}/stat"));
-        let Some(stat) = stat.ok().and_then(|stat| Stat::parse(&stat)) else { continue };
+        let Some(stat) = Stat::of(id) else { continue };
         if stat.parent == own {
             kill(id, &stat);
             known.insert(id);
@@ -215,49 +212,4 @@ fn kill_descendants() -> bool {
         }
     }
     found
-}
-
-/// What `/proc/PID/stat` says, in part.
-#[cfg(target_os = "linux")]
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    zombie: bool,
-    parent: i32,
-    group: i32,
-}
-
-#[cfg(target_os = "linux")]
-impl Stat {
-    /// The second field is the program's name, in brackets, and may hold brackets and spaces itself.
-    fn parse(stat: &[u8]) -> Option<Self> {
-        let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        Some(Self {
-            zombie: fields.next()? == "Z",
-            parent: fields.next()?.parse().ok()?,
-            group: fields.next()?.parse().ok()?,
-        })
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_programs_do_not_confuse() {
-        let stat = |zombie, parent, group| Some(Stat { zombie, parent, group });
-        assert_eq!(Stat::parse(b"12 (a) R 1 (b) S 7 8 9 0 -1"), stat(false, 7, 8));
-        assert_eq!(Stat::parse(b"12 (\xff) Z 7 0 0"), stat(true, 7, 0));
-        assert_eq!(Stat::parse(b"garbage"), None);
-    }
-
-    #[test]
-    fn own_place_is_found() {
-        let stat = std::fs::read("/proc/self/stat").expect("Linux has it");
-        let stat = Stat::parse(&stat).expect("it can be read");
-        let real = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-        assert_eq!(Some(stat.parent), real);
-    }
 }

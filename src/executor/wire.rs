@@ -17,11 +17,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::Sandbox;
 
-use super::{CommandSpec, Confine, How};
+use super::{CommandSpec, Confine, How, Keep};
 
 /// The version of these messages. A program that was replaced while a run is under way may start a
 /// supervisor of another version.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The longest frame.
 const MOST: u32 = 1 << 30;
@@ -46,6 +46,15 @@ pub(super) struct Order {
     lock: Option<Text>,
     locks: Vec<Text>,
     confine: Option<Fence>,
+    keep: Option<Stay>,
+}
+
+/// How a command stays, as it goes down.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stay {
+    key: String,
+    mark: Blob,
+    locks: Vec<Text>,
 }
 
 /// What a command may write, as it goes down.
@@ -89,6 +98,11 @@ impl Order {
             lock: command.lock.as_ref().map(|path| text(path.as_os_str())),
             locks: command.locks.iter().map(|path| text(path.as_os_str())).collect(),
             confine: command.confine.as_ref().map(Fence::of),
+            keep: command.keep.as_ref().map(|keep| Stay {
+                key: keep.key.clone(),
+                mark: Blob(keep.mark.clone()),
+                locks: keep.locks.iter().map(|path| text(path.as_os_str())).collect(),
+            }),
         }
     }
 
@@ -123,6 +137,11 @@ impl Order {
             lock: self.lock.map(|path| path.0.into()),
             locks: self.locks.into_iter().map(|path| path.0.into()).collect(),
             confine: self.confine.map(Fence::confine),
+            keep: self.keep.map(|keep| Keep {
+                key: keep.key,
+                mark: keep.mark.0,
+                locks: keep.locks.into_iter().map(|path| path.0.into()).collect(),
+            }),
         }
     }
 }
@@ -150,6 +169,8 @@ pub(super) enum Report {
         leaked: bool,
         /// Whether something of it can't be ended, and the supervisor stays.
         lingers: bool,
+        /// Whether only its turn is over.
+        kept: bool,
     },
 }
 
@@ -285,6 +306,7 @@ mod tests {
                 writable: vec![OsString::from_vec(b"/\xfd".to_vec()).into()],
                 network: false,
             }),
+            keep: Some(Keep { key: "a".into(), mark: vec![0, 0xff], locks: vec!["/seat".into()] }),
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod brink;
 #[cfg(test)]
 pub mod mangle;
+pub mod stat;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -100,6 +100,7 @@ fn not_begun(failure: Failure) -> Mediated {
         took: std::time::Duration::ZERO,
         tail: Vec::new(),
         leaked: false,
+        kept: false,
     };
     Mediated { handed: Err(failed(failure.to_string())), spent: None, exit, notes: Vec::new() }
 }

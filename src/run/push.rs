@@ -152,6 +152,7 @@ impl Run<'_> {
             lock: None,
             locks: Vec::new(),
             confine: None,
+            keep: None,
         };
         let exit = world.watch(command, self.halt.clone(), |_| {}).await;
         // Without it nothing was printed.

@@ -383,6 +383,7 @@ impl World {
             lock: Some(place.lock.clone()),
             locks: place.locks.clone(),
             confine: place.confine.clone(),
+            keep: None,
         }
     }
 
@@ -438,6 +439,7 @@ impl World {
                         took: Duration::ZERO,
                         tail: Vec::new(),
                         leaked: false,
+                        kept: false,
                     });
                 }
                 update = running.updates.recv(), if updates => match update {

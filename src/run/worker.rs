@@ -445,7 +445,13 @@ async fn not_started(
     if !begin_nowhere(job, tell).await {
         return Ok(None);
     }
-    let exit = Exit { how: How::Code(1), took: begun.elapsed(), tail: Vec::new(), leaked: false };
+    let exit = Exit {
+        how: How::Code(1),
+        took: begun.elapsed(),
+        tail: Vec::new(),
+        leaked: false,
+        kept: false,
+    };
     let mut ended = end(job, Some(failure), None, Vec::new(), &exit);
     ended.tail = clip(tail);
     Ok(Some(ended))

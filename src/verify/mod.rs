@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn ended(how: How, tail: &[u8]) -> Exit {
-        Exit { how, took: Duration::ZERO, tail: tail.to_vec(), leaked: false }
+        Exit { how, took: Duration::ZERO, tail: tail.to_vec(), leaked: false, kept: false }
     }
 
     #[test]

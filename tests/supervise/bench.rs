@@ -55,6 +55,7 @@ impl Bench {
             lock: None,
             locks: Vec::new(),
             confine: None,
+            keep: None,
         }
     }
 

@@ -8,5 +8,7 @@ mod again;
 mod bench;
 mod ends;
 mod escape;
+#[cfg(target_os = "linux")]
+mod kept;
 mod output;
 mod surroundings;

@@ -122,7 +122,7 @@ impl Executor for Player {
             let code = play(&command.dir, &task, &attempt);
             let how = How::Code(code);
             // The run may be over.
-            let _ = ended.send(Exit { how, took, tail: Vec::new(), leaked: false });
+            let _ = ended.send(Exit { how, took, tail: Vec::new(), leaked: false, kept: false });
         });
         Running { updates, exit, stop }
     }
