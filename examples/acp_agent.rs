@@ -5,11 +5,19 @@
 //! and `run COMMAND` (for permission, then by itself) · `cost DOLLARS` · `garbage` · `child` · `die` ·
 //! `hang` (until it is cancelled) · `deaf` (also then) · `fail TEXT` · `stop REASON`
 //!
-//! Sessions are files in the directory `$ACP_SESSIONS`; without it there are none to go on with.
+//! Of a program that stays: `err TEXT` (on standard error) · `hold FIFO` (as long as it lives) · `vars PATH`
+//! (writes what it was told of variables) · `env PATH` (its own) · `late PATH TEXT` (asks the client to write
+//! after its answer, until the next prompt) · `last` (ends after its answer) · `stubborn` (does not end by
+//! itself) · `full` (opens no further session) · `wait PATH` (until it is there)
+//!
+//! Sessions are files in the directory `$ACP_SESSIONS`; without it there are none to go on with. Its
+//! process id is added to the file `$ACP_STARTS`; with `$ACP_HELPER` it starts one at its start.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use agent_client_protocol::v1::ConnectionTo;
 use agent_client_protocol::v1::schema::{
@@ -31,8 +39,39 @@ fn sessions() -> Option<PathBuf> {
     std::env::var_os("ACP_SESSIONS").map(PathBuf::from)
 }
 
+/// The directories of the sessions.
+static DIRS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+static PROMPTS: AtomicU32 = AtomicU32::new(0);
+static STUBBORN: AtomicBool = AtomicBool::new(false);
+static FULL: AtomicBool = AtomicBool::new(false);
+
+fn dirs() -> std::sync::MutexGuard<'static, BTreeMap<String, PathBuf>> {
+    DIRS.lock().expect("nobody panicked")
+}
+
+fn add(to: &str, line: &str) {
+    if let Some(to) = std::env::var_os(to) {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(to);
+        let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    add("ACP_STARTS", &std::process::id().to_string());
+    if let Some(pid) = std::env::var_os("ACP_HELPER") {
+        let helper = std::process::Command::new("sleep").arg("600").spawn();
+        let helper = helper.map_err(Error::into_internal_error)?;
+        std::fs::write(pid, helper.id().to_string()).map_err(Error::into_internal_error)?;
+    }
+    let done = speak().await;
+    if STUBBORN.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
+    done
+}
+
+async fn speak() -> Result<()> {
     let cancelled = Arc::new(Notify::new());
     let told = cancelled.clone();
     Agent
@@ -49,8 +88,12 @@ async fn main() -> Result<()> {
             agent_client_protocol::on_receive_request!(),
         )
         .on_receive_request(
-            async move |_: NewSessionRequest, responder, _| {
-                let id = format!("session-{}", std::process::id());
+            async move |asked: NewSessionRequest, responder, _| {
+                if FULL.load(Ordering::SeqCst) {
+                    return responder.respond_with_error(Error::internal_error().data(json!("full")));
+                }
+                let id = format!("session-{}-{}", std::process::id(), dirs().len());
+                dirs().insert(id.clone(), asked.cwd.clone());
                 if let Some(dir) = sessions() {
                     std::fs::write(dir.join(&id), "").map_err(Error::into_internal_error)?;
                 }
@@ -69,6 +112,7 @@ async fn main() -> Result<()> {
             async move |asked: ResumeSessionRequest, responder, _| {
                 let there = sessions().is_some_and(|dir| dir.join(asked.session_id.to_string()).exists());
                 if there {
+                    dirs().insert(asked.session_id.to_string(), asked.cwd.clone());
                     responder.respond(of::<ResumeSessionResponse>(json!({}))?)
                 } else {
                     responder.respond_with_error(Error::invalid_params().data(json!("unknown session")))
@@ -125,12 +169,12 @@ async fn work(
     let session = asked.session_id.to_string();
     let prompt = serde_json::to_value(&asked.prompt).map_err(Error::into_internal_error)?;
     let text = prompt[0]["text"].as_str().unwrap_or_default().to_owned();
-    if let Some(seen) = std::env::var_os("ACP_SEEN") {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(seen);
-        if let Ok(file) = &mut file {
-            let _ = writeln!(file, "{session}: {text}");
-        }
-    }
+    add("ACP_SEEN", &format!("{session}: {text}"));
+    let turn = PROMPTS.fetch_add(1, Ordering::SeqCst) + 1;
+    let dir = dirs().get(&session).cloned().unwrap_or_default();
+    let in_dir = |path: &str, text: &str| {
+        std::fs::write(dir.join(path), text).map_err(Error::into_internal_error)
+    };
     let update = |update: Value| {
         cx.send_notification(of::<SessionNotification>(
             json!({ "sessionId": session, "update": update }),
@@ -149,9 +193,9 @@ async fn work(
             "cost" => {
                 cost += rest.parse().unwrap_or(0.0);
             }
-            "own" => std::fs::write(path, content).map_err(Error::into_internal_error)?,
+            "own" => in_dir(path, content)?,
             "fs" => {
-                let path = std::env::current_dir().map_err(Error::into_internal_error)?.join(path);
+                let path = dir.join(path);
                 let asked: WriteTextFileRequest =
                     of(json!({ "sessionId": session, "path": path, "content": content }))?;
                 // What it is refused it does without.
@@ -185,9 +229,10 @@ async fn work(
                     continue;
                 }
                 if (word, path) == ("ask", "edit") {
-                    std::fs::write(content, "asked\n").map_err(Error::into_internal_error)?;
+                    in_dir(content, "asked\n")?;
                 } else if word == "run" {
-                    let _ = std::process::Command::new("sh").args(["-c", rest]).status();
+                    let mut shell = std::process::Command::new("sh");
+                    let _ = shell.args(["-c", rest]).current_dir(&dir).status();
                 }
             }
             "garbage" => {
@@ -205,6 +250,50 @@ async fn work(
                 let _ = std::process::Command::new("setsid").args(["sleep", "600"]).spawn();
             }
             "die" => std::process::exit(3),
+            "err" => eprintln!("{rest}"),
+            "hold" => {
+                let file = std::fs::OpenOptions::new().write(true).open(rest);
+                std::mem::forget(file.map_err(Error::into_internal_error)?);
+            }
+            "vars" => in_dir(rest, prompt[1]["text"].as_str().unwrap_or_default())?,
+            "env" => {
+                let all: Vec<String> =
+                    std::env::vars().map(|(k, v)| format!("{k}={v}\n")).collect();
+                in_dir(rest, &all.concat())?;
+            }
+            "late" => {
+                let (cx, session, path) = (cx.clone(), session.clone(), dir.join(path));
+                let content = content.to_owned();
+                cx.clone().spawn(async move {
+                    let asked = json!({ "sessionId": session, "path": path, "content": content });
+                    while PROMPTS.load(Ordering::SeqCst) == turn {
+                        tokio::task::yield_now().await;
+                    }
+                    let asked: WriteTextFileRequest = of(asked)?;
+                    let answer = cx.send_request(asked).block_task().await;
+                    add("ACP_LATE", &format!("{}", answer.is_ok()));
+                    Ok(())
+                })?;
+            }
+            "last" => {
+                std::thread::spawn(|| {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    std::process::exit(0);
+                });
+            }
+            "stubborn" => {
+                use tokio::signal::unix::{SignalKind, signal};
+                for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+                    std::mem::forget(signal(kind).map_err(Error::into_internal_error)?);
+                }
+                STUBBORN.store(true, Ordering::SeqCst);
+            }
+            "wait" => {
+                while !dir.join(rest).exists() {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            }
+            "full" => FULL.store(true, Ordering::SeqCst),
             "hang" => {
                 cancelled.notified().await;
                 return Ok("cancelled".to_owned());

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["model"]),
     ("store", &["model", "event", "process"]),
     ("bus", &["model", "event"]),
-    ("bridge", &["model", "agent"]),
+    ("bridge", &["model", "process", "agent"]),
     ("merge", &["model", "git", "executor"]),
     ("verify", &["model", "git", "executor"]),
     (

@@ -157,7 +157,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("agent", "allow", "kind = 'claude'\nallow = ['cargo test']"),
     ("agent", "push", "kind = 'claude'\npush = true"),
     ("agent", "max", "max = 2"),
-    ("agent", "pool", "pool = 2"),
+    ("agent", "pool", "kind = 'acp'\npool = 2"),
     ("agent", "retry", "retry = 2"),
     ("agent", "budget", "budget.tokens = 5"),
     ("agent", "isolation", "isolation = 'worktree'"),

@@ -16,6 +16,9 @@
 //! | `not_started` | why the agent's program could not be started |
 //! | `error` | what else went wrong, with the `kind` of the trouble where it is known |
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,6 +42,20 @@ pub struct Order {
     pub session: Option<String>,
     /// What it may do.
     pub limits: Limits,
+    /// How the program stays for a further order; none: it does not.
+    #[serde(default)]
+    pub stay: Option<Stay>,
+}
+
+/// What belongs to one turn of a program that stays for the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    /// What is printed when the turn is over, before its exit status.
+    pub mark: String,
+    /// The directory of its session.
+    pub dir: PathBuf,
+    /// The variables of the task, which the program's environment can't have.
+    pub values: BTreeMap<String, String>,
 }
 
 pub(super) struct Acp;
@@ -59,6 +76,7 @@ impl Adapter for Acp {
                 root: assignment.worktree.to_owned(),
                 readable: vec![assignment.scratch.to_owned()],
             },
+            stay: None,
         };
         let input = serde_json::to_vec(&order).ok();
         Start { argv, input, bridged: true, ..Start::default() }

@@ -57,7 +57,7 @@ use crate::model::{
     Bounds, Permissions, Profile, ProfileKind, RunId, Task, TaskId, Trouble, Unit, Work,
 };
 
-pub use acp::Order;
+pub use acp::{Order, Stay};
 pub use around::{Around, Message, Shown};
 pub use environment::{base_env, no_push};
 pub use fill::fenced;

@@ -4,13 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use toml::de::DeTable;
+
 use super::agent_file::FoundAgent;
 use super::check::Checker;
 use super::fault::{Span, quote};
 use super::keys::AGENT;
 use super::settings::{budget, env_pass, first_word, retry, sandbox};
 use super::value::{View, elements, filled_texts};
-use crate::model::{Board, Permissions, Profile, ProfileKind, Transform};
+use crate::model::{Board, Permissions, Profile, ProfileKind, Task, Transform};
 
 /// The profiles that exist without being declared.
 const GIVEN: [ProfileKind; 4] =
@@ -90,6 +92,7 @@ pub(super) fn profile(
         command: command.map(|value| filled_texts(value, &c.vars)).unwrap_or_default(),
         stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
         max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
+        pool: view.count("pool"),
         retry: retry(view),
         env: view.map("env", &c.vars),
         env_from: view.map_from("env"),
@@ -106,6 +109,7 @@ pub(super) fn profile(
         ..Profile::new(name, kind)
     };
     lacking(view, &profile, c);
+    of_a_worktree(view, &profile, c);
     profile
 }
 
@@ -121,6 +125,10 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
             c.sink.hinted(found.key.clone(), message, hint.to_owned());
         }
     };
+    if *kind != ProfileKind::Acp {
+        let why = format!("a program of kind `{}` ends with its task", kind.word());
+        refuse("pool", &why, "leave it out; only an agent of kind `acp` can be kept");
+    }
     if !kind.is_llm() {
         for key in ["model", "system", "permissions", "allow", "push"] {
             let hint = "put it into the `command`, or name the `kind` of a coding agent";
@@ -147,6 +155,58 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
             c.sink.hinted(value.span(), message, "leave it out".to_owned());
         }
     }
+}
+
+/// Complains of programs that are to stay from task to task where each task has walls of its own.
+pub(super) fn kept_apart(board: &Board, declared: Option<&DeTable<'_>>, c: &mut Checker<'_>) {
+    for (name, profile) in &board.agents {
+        if profile.pool.is_none() {
+            continue;
+        }
+        let by = |task: &&Task| {
+            let mut all: Vec<&str> = task.profiles().collect();
+            if let Some(Transform::Agent(mediator)) = &task.handoff {
+                all.push(mediator);
+            }
+            let falls = |one: &&str| {
+                let known = board.agents.get(*one);
+                known.is_some_and(|known| known.fallback.contains(name))
+            };
+            !task.sandbox.is_none() && all.iter().any(|one| one == name || falls(one))
+        };
+        let mut walled = board.tasks.iter().filter(by);
+        let Some(first) = walled.next() else { continue };
+        let more = match walled.count() {
+            0 => String::new(),
+            more => format!(" (one of {})", more + 1),
+        };
+        let message = format!(
+            "`pool` of agent {}: a program that stays from task to task can't be behind the walls of one, \
+             and task {}{more} has a `sandbox`",
+            quote(name),
+            quote(first.id.as_str()),
+        );
+        let hint = "leave `pool` out, or the `sandbox`".to_owned();
+        let place = declared.and_then(|all| all.get(name.as_str())?.get_ref().as_table());
+        let key = place.and_then(|place| Some(View::new(place, AGENT).find("pool")?.key.clone()));
+        match key {
+            Some(key) => c.sink.hinted(key, message, hint),
+            None => c.sink.whole(message, hint),
+        }
+    }
+}
+
+/// Complains of a program that is named by its place in a worktree and would stay from one to another.
+fn of_a_worktree(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
+    let named = profile.command.first().filter(|word| word.contains('/') && !word.starts_with('/'));
+    let (Some(pool), Some(word)) = (view.find("pool"), named) else { return };
+    let message = format!(
+        "`pool` of agent {}: its program {} is that of a worktree, and it stays from one to another",
+        quote(&profile.name),
+        quote(word)
+    );
+    let hint = "name it by its whole path, or so that PATH finds it".to_owned();
+    c.sink.hinted(pool.key.clone(), message, hint);
 }
 
 /// Profiles that nobody declared stay only if a task or a fallback names them.

@@ -176,7 +176,7 @@ pub(super) const AGENT: &Section = &Section::new(
         key("allow", Many(&Filled), "none", "commands that it may run"),
         key("push", Flag, "false", "whether it may publish"),
         key("max", COUNT, "no bound; 4 for coding agents", "the most tasks it works on at once, in all your runs on this machine"),
-        key("pool", Later(&COUNT), "none", "how many are kept warm"),
+        key("pool", COUNT, "none", "how many of its programs stay from task to task, each task in a session of its own; only of kind `\"acp\"`"),
         key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
         key("budget", Table(BUDGET), "none", "what it may spend"),
         key("isolation", ISOLATION, "the board's", "how its tasks are kept apart"),

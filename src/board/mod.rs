@@ -220,6 +220,7 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
         c.sink.whole(message, hint);
     }
     board.tasks = done;
+    agents::kept_apart(board, table("agent"), c);
     let declared = table("agent").into_iter().flatten();
     let declared = declared.map(|(name, _)| name.get_ref().to_string()).collect();
     agents::keep_used(board, &declared);

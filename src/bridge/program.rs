@@ -18,6 +18,10 @@ const MOST_LINE: u64 = 64 << 20;
 const STEPS: [Duration; 3] =
     [Duration::from_millis(700), Duration::from_millis(700), Duration::from_millis(700)];
 
+/// The same for one that waits: it has nothing to bring to its end.
+const IDLE: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(250), Duration::from_millis(250)];
+
 /// The agent, running.
 pub(super) struct Program {
     child: Child,
@@ -37,15 +41,24 @@ impl Program {
         Ok((Self { child }, stdin, stdout))
     }
 
+    /// Its process id; none: it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its end, if it comes by itself.
     pub async fn ended(&mut self) -> Option<ExitStatus> {
         self.child.wait().await.ok()
     }
 
     /// Brings it to its end: it saw its input close; then SIGINT, SIGTERM, SIGKILL.
-    pub async fn end(mut self) {
+    pub async fn end(mut self, idle: bool) {
         let group = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        for (patience, signal) in STEPS.into_iter().zip([Signal::INT, Signal::TERM, Signal::KILL]) {
+        for (patience, signal) in if idle { IDLE } else { STEPS }.into_iter().zip([
+            Signal::INT,
+            Signal::TERM,
+            Signal::KILL,
+        ]) {
             if timeout(patience, self.child.wait()).await.is_ok() {
                 return;
             }

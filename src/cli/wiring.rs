@@ -17,7 +17,7 @@ use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, Prices, RunId};
 use crate::plan::Touched;
-use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, World};
+use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, Warm, World};
 use crate::store::{Sqlite, Store};
 
 use super::Global;
@@ -375,6 +375,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         walls,
         prices: Arc::new(prices(repo)?),
         home: std::env::var_os("HOME").map(PathBuf::from),
+        warm: Warm::default(),
     })
 }
 

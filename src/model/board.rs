@@ -497,6 +497,9 @@ pub struct Profile {
     pub stdin_prompt: bool,
     /// The most tasks it works on at once.
     pub max: Option<u32>,
+    /// How many of its programs stay from task to task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<u32>,
     /// How often it is tried.
     pub retry: Option<Retry>,
     /// Environment variables for it.
@@ -549,6 +552,7 @@ impl Profile {
             command: Vec::new(),
             stdin_prompt: false,
             max: None,
+            pool: None,
             retry: None,
             env: BTreeMap::new(),
             env_from: BTreeMap::new(),

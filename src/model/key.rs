@@ -37,7 +37,7 @@ const OF_TASK: &[&str] = &[
     "cache",
 ];
 /// The same of a profile.
-const OF_PROFILE: &[&str] = &["max", "retry", "budget", "origin"];
+const OF_PROFILE: &[&str] = &["max", "pool", "retry", "budget", "origin"];
 
 /// The keys of every task of a board. A task that needs itself, or something that the board lacks, is
 /// not among them; a board that was read has none.

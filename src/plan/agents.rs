@@ -23,6 +23,8 @@ pub struct PlanPageAgent {
     pub push: Option<bool>,
     /// The most that work at once; null: no bound.
     pub max: Option<u32>,
+    /// How many of its programs stay from task to task; null: none.
+    pub pool: Option<u32>,
     /// Models and profiles that take over.
     pub fallback: Vec<String>,
     /// How many tasks name it.
@@ -47,6 +49,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         permissions: llm.then_some(profile.permissions),
         push: llm.then_some(profile.push),
         max: profile.max,
+        pool: profile.pool,
         fallback: profile.fallback.clone(),
         tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
         file: profile.origin.as_ref().map(|origin| origin.name.clone()),
@@ -57,7 +60,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
 /// A line for each coding agent. Commands are what they are written as, but for those of files.
 pub(super) fn lines(out: &mut String, board: &Board) {
     for agent in page(board) {
-        let PlanPageAgent { name, kind, model, permissions, push, max, fallback, .. } = agent;
+        let PlanPageAgent { name, kind, model, permissions, push, max, pool, fallback, .. } = agent;
         let from = agent.file.map(|file| format!(" ({})", plain(&file))).unwrap_or_default();
         if permissions.is_none() {
             if let Some(profile) = board.agents.get(&name).filter(|_| !from.is_empty()) {
@@ -80,6 +83,9 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         }
         if let Some(max) = max {
             parts.push(format!("at most {max} at once"));
+        }
+        if let Some(pool) = pool {
+            parts.push(format!("a pool of {pool}"));
         }
         let limits = limits(board, &name);
         parts.extend(limits);

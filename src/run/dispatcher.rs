@@ -162,6 +162,8 @@ pub async fn drive(
             None => break,
         }
     }
+    // Nobody starts any more.
+    own.world.warm.end(&own.world).await;
     let ended = own.end(stop).await;
     own.journal.finish();
     ended.map(|()| own.journal.into_state())

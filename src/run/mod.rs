@@ -60,6 +60,7 @@ mod trespass;
 mod trials;
 mod update;
 mod waiting;
+mod warm;
 mod worker;
 
 pub use cache::sweep_cache;
@@ -86,3 +87,4 @@ pub use trespass::Lookout;
 pub use trials::Trials;
 pub use update::{Difference, fixed, keep, redo, update};
 pub use waiting::waiting;
+pub use warm::Warm;

@@ -23,6 +23,7 @@ use crate::model::{
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
 use super::trials::{Known, Trial, Trials};
+use super::warm::Warm;
 use super::{Error, Lookout, Names};
 
 /// How long a lease waits for a supervisor that is about to end.
@@ -79,6 +80,8 @@ pub struct World {
     pub prices: Arc<Prices>,
     /// The user's home.
     pub home: Option<PathBuf>,
+    /// The agent programs that stay from task to task.
+    pub warm: Warm,
 }
 
 impl std::fmt::Debug for World {

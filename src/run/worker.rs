@@ -37,6 +37,7 @@ use super::share;
 use super::slot::{
     GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
 };
+use super::warm;
 
 /// The most of a log that goes into an event.
 const TAIL: usize = 4096;
@@ -489,6 +490,7 @@ pub(super) async fn run_command(
         let pushed = blocking(move || Ok(repo.push_addresses()?)).await?;
         agent::no_push(&mut command.env, &pushed);
     }
+    let turn = warm::seated(world, job, launch, place, &mut command).await?;
     let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
     let mut over = None;
     let hear = |line: Vec<u8>| match &mut ear {
@@ -505,6 +507,9 @@ pub(super) async fn run_command(
         }
     };
     let mut exit = world.watch_until(command, halt.clone(), hear).await;
+    if let Some(turn) = turn {
+        turn.over(&exit);
+    }
     over = share::how(&mut exit, over, job, *halt.borrow());
     let heard = ear.map(|ear| ear.finish(&mut exit, profile));
     Ok((exit, heard, over))

@@ -31,6 +31,7 @@ mod merging;
 mod money;
 mod order;
 mod pacing;
+mod pools;
 mod prompts;
 mod publishing;
 mod recovery;

@@ -193,6 +193,7 @@ fn driven(
         seats: Seats::new(claims.clone(), space.path("seats")),
         claims,
         trials: todone::run::Trials::default(),
+        warm: todone::run::Warm::default(),
         program: std::path::PathBuf::new(),
         executor: Arc::new(player),
         identity: Identity { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },

@@ -1,0 +1,225 @@
+//! The conversation: from the first greeting to the answer of a prompt.
+//!
+//! Knows the protocol; what is allowed and where paths lead is known elsewhere.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use agent_client_protocol::schema::ProtocolVersion;
+use agent_client_protocol::v1::ConnectionTo;
+use agent_client_protocol::v1::schema::{
+    CancelNotification, ClientCapabilities, ContentBlock, FileSystemCapabilities, Implementation,
+    InitializeRequest, LoadSessionRequest, Meta, NewSessionRequest, PromptRequest,
+    ResumeSessionRequest, SessionId, SetSessionConfigOptionRequest, TextContent,
+};
+use agent_client_protocol::{Agent, Error};
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::agent::{Order, Stay};
+
+use super::answer::{failure, is_dead, said, value};
+use super::desk::{Desk, Stage};
+use super::{error, tell};
+
+/// How long a turn has to end after it was cancelled.
+const CANCELLED: Duration = Duration::from_secs(2);
+/// The longest value that is told in words; a longer one stands in a file, whose name is told.
+const MOST_TOLD: usize = 512;
+
+/// How a turn ended.
+pub(super) enum End {
+    Answered,
+    Cancelled,
+    /// It was told already.
+    Failed,
+    /// A program that was at work before opens no further session; nothing was told.
+    Unasked,
+}
+
+/// The signals by which it is asked to end.
+pub(super) struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    pub(super) async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Greets the program: what it can do. None: what is wrong with it was told.
+pub(super) async fn greet(cx: &ConnectionTo<Agent>, desk: &Desk) -> Result<Option<Value>, Error> {
+    let files = FileSystemCapabilities::new().read_text_file(true).write_text_file(true);
+    let greeting = InitializeRequest::new(ProtocolVersion::V1)
+        .client_capabilities(ClientCapabilities::new().fs(files))
+        .client_info(Implementation::new("todone", env!("CARGO_PKG_VERSION")));
+    let hello = cx.send_request(greeting).block_task().await?;
+    if hello.protocol_version != ProtocolVersion::V1 {
+        error("the agent speaks another version of the protocol");
+        return Ok(None);
+    }
+    let name = value(&hello.agent_info);
+    // Gemini CLI (0.61.0) takes no error for the word that a file is not there, and then makes none.
+    desk.empty.store(name["name"] == "gemini-cli", Ordering::SeqCst);
+    Ok(Some(value(&hello)))
+}
+
+/// One order, from its session to the answer of its prompt. `hello` is what the program said of itself.
+pub(super) async fn turn(
+    cx: &ConnectionTo<Agent>,
+    order: &Order,
+    dir: &Path,
+    hello: &Value,
+    desk: &Desk,
+    stops: &mut Stops,
+) -> Result<End, Error> {
+    tell("agent", hello["agentInfo"].clone());
+    let opening = open(cx, order, dir, hello, desk);
+    let opened = tokio::select! {
+        opened = opening => opened?,
+        () = stops.come() => return Ok(End::Cancelled),
+    };
+    let session = match opened {
+        Ok(session) => session,
+        Err(_) if matches!(desk.stage(), Stage::Opening(_)) => return Ok(End::Unasked),
+        Err((key, why)) => {
+            tell(key, why);
+            return Ok(End::Failed);
+        }
+    };
+    desk.goes(Stage::Asked);
+    let mut blocks = vec![ContentBlock::Text(TextContent::new(order.prompt.clone()))];
+    let mut asked = PromptRequest::new(session.clone(), Vec::new());
+    if let Some(stay) = &order.stay {
+        blocks.extend(in_words(stay).map(|text| ContentBlock::Text(TextContent::new(text))));
+        // The protocol keeps this name for it.
+        if let Some(trace) = stay.values.get("TRACEPARENT") {
+            asked = asked.meta(Meta::from_iter([("traceparent".to_owned(), json!(trace))]));
+        }
+    }
+    asked.prompt = blocks;
+    let asked = cx.send_request(asked).block_task();
+    tokio::pin!(asked);
+    let (answer, end) = tokio::select! {
+        answer = &mut asked => (Some(answer), End::Answered),
+        () = stops.come() => {
+            cx.send_notification(CancelNotification::new(session))?;
+            (timeout(CANCELLED, asked).await.ok(), End::Cancelled)
+        }
+    };
+    match answer {
+        Some(Ok(answer)) => tell("prompt_response", value(&answer)),
+        Some(Err(fault)) => {
+            if matches!(end, End::Answered) && is_dead(&fault) {
+                return Err(fault);
+            }
+            tell("prompt_error", failure(&fault));
+            return Ok(End::Failed);
+        }
+        None => {}
+    }
+    Ok(end)
+}
+
+/// The variables of the task, for a program whose environment can't have them.
+fn in_words(stay: &Stay) -> Option<String> {
+    let short = |value: &str| value.len() <= MOST_TOLD && !value.contains('\n');
+    let told: Vec<String> = stay
+        .values
+        .iter()
+        .filter(|(_, value)| short(value))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "Variables of this task that the environment of your commands lacks; set those that a \
+             command needs:\n{}\n",
+            told.join("\n")
+        )
+    })
+}
+
+/// Opens the session, sets the model; or says under which word what kept it from that is to be told.
+async fn open(
+    cx: &ConnectionTo<Agent>,
+    order: &Order,
+    dir: &Path,
+    hello: &Value,
+    desk: &Desk,
+) -> Result<Result<SessionId, (&'static str, Value)>, Error> {
+    let can = &hello["agentCapabilities"];
+    let (id, opened) = match &order.session {
+        None => {
+            let mut asked = NewSessionRequest::new(dir);
+            if let Some(stay) = &order.stay {
+                let own = json!({ "env": stay.values });
+                asked = asked.meta(Meta::from_iter([("todone".to_owned(), own)]));
+            }
+            match cx.send_request(asked).block_task().await {
+                Ok(session) => (session.session_id.clone(), value(&session)),
+                Err(fault) if is_dead(&fault) => return Err(fault),
+                Err(fault) => return Ok(Err(("prompt_error", failure(&fault)))),
+            }
+        }
+        Some(id) => {
+            let id = SessionId::new(id.as_str());
+            let resumes =
+                can.pointer("/sessionCapabilities/resume").is_some_and(|it| !it.is_null());
+            let loads = can.get("loadSession").and_then(Value::as_bool) == Some(true);
+            desk.quiet.store(true, Ordering::SeqCst);
+            let opened = if resumes {
+                let asked = ResumeSessionRequest::new(id.clone(), dir);
+                cx.send_request(asked).block_task().await.map(|answer| value(&answer))
+            } else if loads {
+                let asked = LoadSessionRequest::new(id.clone(), dir);
+                cx.send_request(asked).block_task().await.map(|answer| value(&answer))
+            } else {
+                return Ok(Err(("session_gone", json!("the agent can't go on with a session"))));
+            };
+            desk.quiet.store(false, Ordering::SeqCst);
+            match opened {
+                Ok(opened) => (id, opened),
+                Err(fault) if is_dead(&fault) => return Err(fault),
+                Err(fault) => return Ok(Err(("session_gone", json!(said(&fault))))),
+            }
+        }
+    };
+    desk.named(&id.to_string());
+    let options = opened.get("configOptions").cloned().unwrap_or_default();
+    tell("session", json!({ "sessionId": id, "configOptions": options }));
+    let Some(model) = &order.model else { return Ok(Ok(id)) };
+    let known = options.as_array().into_iter().flatten();
+    let mut selects = known.filter(|option| option["category"] == "model");
+    let set = match selects.next().and_then(|option| option["id"].as_str()) {
+        Some(option) => {
+            let asked =
+                SetSessionConfigOptionRequest::new(id.clone(), option.to_owned(), model.as_str());
+            cx.send_request(asked).block_task().await.map(|_| ()).map_err(|fault| said(&fault))
+        }
+        None => Err("it can't be told a model".to_owned()),
+    };
+    match set {
+        Ok(()) => {
+            tell("model", model.as_str());
+            Ok(Ok(id))
+        }
+        Err(why) => {
+            let message = format!("model `{model}`: {why}");
+            Ok(Err(("error", json!({ "kind": "model", "message": message }))))
+        }
+    }
+}
