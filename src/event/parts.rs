@@ -228,11 +228,12 @@ impl AttemptState {
         if self.by_hand || self.worktree.as_os_str().is_empty() {
             return None;
         }
+        let before = end.and_then(|end| end.handoff.as_deref());
+        let failed = before.is_some_and(|before| before.failure.is_some());
         match end.and_then(|end| end.failure.as_ref()) {
-            Some(Failure::Handoff { .. }) => {
-                let begun = end.is_some_and(|end| end.handoff.is_some());
-                begun.then(|| self.log.with_extension("handoff.log"))
-            }
+            Some(Failure::Handoff { .. }) if before.is_none() => None,
+            Some(Failure::Handoff { .. }) => Some(self.log.with_extension("handoff.log")),
+            _ if failed => Some(self.log.with_extension("handoff.log")),
             _ => Some(self.log.clone()),
         }
     }

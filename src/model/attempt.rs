@@ -70,9 +70,27 @@ pub struct Mediation {
     pub usage: Option<Usage>,
     /// How long it took, in milliseconds.
     pub millis: u64,
+    /// The agent profile that did it; none: a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The model that it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How whoever did it failed; none: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 impl AttemptEnd {
+    /// What made it fail: where the one that was to prepare its handoff failed, how that did.
+    pub fn cause(&self) -> Option<&Failure> {
+        let before = || self.handoff.as_ref()?.failure.as_ref();
+        match &self.failure {
+            Some(Failure::Handoff { .. }) => before().or(self.failure.as_ref()),
+            other => other.as_ref(),
+        }
+    }
+
     /// What was used for it, with the time that this took in milliseconds.
     pub fn used(&self) -> impl Iterator<Item = (&Usage, u64)> {
         let own = self.usage.as_deref().map(|usage| (usage, self.millis));

@@ -387,10 +387,13 @@ impl Board {
     }
 
     /// The profiles that a task may come to: its own first, then those behind each.
-    pub fn profiles_of(&self, task: &Task) -> Vec<&Profile> {
+    pub fn profiles_of<'b>(&'b self, task: &'b Task) -> Vec<&'b Profile> {
+        self.with_those_behind(task.profiles())
+    }
+
+    fn with_those_behind<'b>(&'b self, own: impl Iterator<Item = &'b str>) -> Vec<&'b Profile> {
         let mut all: Vec<&Profile> = Vec::new();
-        let own = task.profiles().filter_map(|name| self.agents.get(name));
-        let own: Vec<&Profile> = own.collect();
+        let own: Vec<&Profile> = own.filter_map(|name| self.agents.get(name)).collect();
         let behind = own.iter().flat_map(|own| &own.fallback);
         let behind = behind.filter_map(|name| self.agents.get(name));
         for profile in own.iter().copied().chain(behind) {
@@ -409,12 +412,16 @@ impl Board {
         }
     }
 
-    /// The agents that may cost something for a task besides those that do it: who prepares its handoff,
-    /// who resolves its conflicts.
-    pub fn helpers(&self, task: &Task) -> impl Iterator<Item = &Profile> {
+    /// Who works for a task besides those that do it: who prepares its handoff, who resolves its conflicts.
+    pub fn helpers<'b>(&'b self, task: &'b Task) -> impl Iterator<Item = &'b str> {
         let resolves = task.on_conflict == OnConflict::Resolve;
-        let resolver = self.resolver.as_ref().filter(|_| resolves);
-        self.mediator(task).into_iter().chain(resolver.and_then(|name| self.agents.get(name)))
+        let resolver = self.resolver.as_deref().filter(|_| resolves);
+        self.mediator(task).map(|profile| profile.name.as_str()).into_iter().chain(resolver)
+    }
+
+    /// The agents that may cost something for a task, each with those behind it; twice where one does both.
+    pub fn payees<'b>(&'b self, task: &'b Task) -> impl Iterator<Item = &'b Profile> {
+        self.profiles_of(task).into_iter().chain(self.with_those_behind(self.helpers(task)))
     }
 
     /// What is to be said of its budgets before anything starts: what bounds them, and how far they may
@@ -422,7 +429,7 @@ impl Board {
     pub fn spending(&self) -> Vec<String> {
         let mut used: Vec<&Profile> = Vec::new();
         for task in &self.tasks {
-            for profile in self.profiles_of(task).into_iter().chain(self.helpers(task)) {
+            for profile in self.payees(task) {
                 if !used.iter().any(|known| known.name == profile.name) {
                     used.push(profile);
                 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{AttemptEnd, Failure, Profile, ProfileKind, Trouble};
+use crate::model::{Failure, Profile, ProfileKind, Trouble};
 
 /// So many failures in a row, without a success, open the breaker.
 const IN_A_ROW: u32 = 5;
@@ -89,11 +89,11 @@ fn jitter(millis: u64, salt: u64) -> u64 {
 }
 
 impl Health {
-    /// An attempt with this profile ended at this time.
-    pub fn heard(&mut self, profile: &Profile, end: &AttemptEnd, now: u64) {
+    /// An attempt with this profile failed so at this time; none: it did well.
+    pub fn heard(&mut self, profile: &Profile, failure: Option<&Failure>, now: u64) {
         let name = profile.name.as_str();
         let llm = profile.kind.is_llm();
-        match &end.failure {
+        match failure {
             Some(Failure::Start { .. }) => {
                 self.lacking.insert(name.to_owned());
             }
@@ -104,8 +104,8 @@ impl Health {
         }
         let account = self.accounts.entry(account(profile)).or_default();
         let probed = std::mem::take(&mut account.probing);
-        match &end.failure {
-            Some(Failure::Interrupted | Failure::Setup { .. }) => {}
+        match failure {
+            Some(Failure::Interrupted | Failure::Setup { .. } | Failure::Handoff { .. }) => {}
             Some(Failure::Agent { kind, message, after, at }) => match kind {
                 Trouble::RateLimit => {
                     let told = at.map(|at| at.saturating_sub(now)).or(*after);
@@ -252,26 +252,8 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000;
 
-    fn end(failure: Option<Failure>) -> AttemptEnd {
-        AttemptEnd {
-            failure,
-            patch: None,
-            raw: None,
-            notes: Vec::new(),
-            millis: 1,
-            tail: String::new(),
-            output: None,
-            json: None,
-            leaked: false,
-            handoff: None,
-            usage: None,
-            reused: None,
-            mail: None,
-        }
-    }
-
-    fn agent(kind: Trouble, after: Option<u64>, at: Option<u64>) -> AttemptEnd {
-        end(Some(Failure::Agent { kind, message: "words".into(), after, at }))
+    fn agent(kind: Trouble, after: Option<u64>, at: Option<u64>) -> Option<Failure> {
+        Some(Failure::Agent { kind, message: "words".into(), after, at })
     }
 
     fn claude(name: &str, model: Option<&str>) -> Profile {
@@ -291,7 +273,7 @@ mod tests {
         let (one, two, codex) =
             (claude("one", None), claude("two", Some("m")), Profile::new("c", ProfileKind::Codex));
         let mut health = Health::default();
-        health.heard(&one, &agent(Trouble::RateLimit, None, None), NOW);
+        health.heard(&one, agent(Trouble::RateLimit, None, None).as_ref(), NOW);
         let first = until(&health, &one, NOW);
         assert!((WAIT..=WAIT * 6 / 5).contains(&first), "{first}");
         assert_eq!(until(&health, &two, NOW), first, "the account is the same");
@@ -299,14 +281,14 @@ mod tests {
         assert!(matches!(health.gate(&one, NOW),
             Gate::Until { what, .. } if what == "one's rate limit"));
         // A second one that was under way does not double it.
-        health.heard(&two, &agent(Trouble::RateLimit, None, None), NOW + 10);
+        health.heard(&two, agent(Trouble::RateLimit, None, None).as_ref(), NOW + 10);
         assert!(until(&health, &one, NOW) <= WAIT * 6 / 5 + 10);
         let later = NOW + 20_000;
         assert_eq!(health.gate(&one, later), Gate::Open);
-        health.heard(&one, &agent(Trouble::RateLimit, None, None), later);
+        health.heard(&one, agent(Trouble::RateLimit, None, None).as_ref(), later);
         assert!((2 * WAIT..=WAIT * 12 / 5).contains(&until(&health, &one, later)));
-        health.heard(&one, &end(None), later + 20_000);
-        health.heard(&one, &agent(Trouble::RateLimit, None, None), later + 30_000);
+        health.heard(&one, None, later + 20_000);
+        health.heard(&one, agent(Trouble::RateLimit, None, None).as_ref(), later + 30_000);
         assert!(until(&health, &one, later + 30_000) <= WAIT * 6 / 5);
     }
 
@@ -318,7 +300,7 @@ mod tests {
         };
         let (gemini, other) = (speaks("gemini"), speaks("other"));
         let mut health = Health::default();
-        health.heard(&gemini, &agent(Trouble::RateLimit, None, None), NOW);
+        health.heard(&gemini, agent(Trouble::RateLimit, None, None).as_ref(), NOW);
         assert!(until(&health, &gemini, NOW) >= WAIT);
         assert_eq!(health.gate(&other, NOW), Gate::Open);
     }
@@ -327,11 +309,11 @@ mod tests {
     fn what_the_service_says_is_heeded() {
         let one = claude("one", None);
         let mut health = Health::default();
-        health.heard(&one, &agent(Trouble::RateLimit, Some(60_000), None), NOW);
+        health.heard(&one, agent(Trouble::RateLimit, Some(60_000), None).as_ref(), NOW);
         assert!((60_000..=72_000).contains(&until(&health, &one, NOW)));
         let mut health = Health::default();
         let reset = NOW + 3 * 3_600_000;
-        health.heard(&one, &agent(Trouble::RateLimit, Some(1), Some(reset)), NOW);
+        health.heard(&one, agent(Trouble::RateLimit, Some(1), Some(reset)).as_ref(), NOW);
         let wait = until(&health, &one, NOW);
         assert!((3 * 3_600_000..=3 * 3_600_000 + 60_000).contains(&wait), "{wait}");
     }
@@ -340,7 +322,7 @@ mod tests {
     fn an_overloaded_model_holds_up_no_other() {
         let (opus, haiku) = (claude("a", Some("opus")), claude("a", Some("haiku")));
         let mut health = Health::default();
-        health.heard(&opus, &agent(Trouble::Overloaded, None, None), NOW);
+        health.heard(&opus, agent(Trouble::Overloaded, None, None).as_ref(), NOW);
         assert!(until(&health, &opus, NOW) >= WAIT);
         assert_eq!(health.gate(&haiku, NOW), Gate::Open);
     }
@@ -351,10 +333,10 @@ mod tests {
         let mut apart = claude("apart", None);
         apart.env.insert("CLAUDE_CONFIG_DIR".into(), "/elsewhere".into());
         let mut health = Health::default();
-        health.heard(&one, &agent(Trouble::Auth, None, None), NOW);
+        health.heard(&one, agent(Trouble::Auth, None, None).as_ref(), NOW);
         assert_eq!(health.stopped(&other), Some("not signed in: words"));
         assert_eq!(health.stopped(&apart), None);
-        health.heard(&one, &end(None), NOW);
+        health.heard(&one, None, NOW);
         assert!(health.stopped(&one).is_some(), "one that was under way changes nothing");
         health.lift();
         assert_eq!(health.stopped(&one), None);
@@ -363,17 +345,17 @@ mod tests {
     #[test]
     fn a_breaker_opens_probes_one_at_a_time_and_gives_up() {
         let one = claude("one", None);
-        let crash = || end(Some(Failure::Exit { code: 1 }));
+        let crash = || Failure::Exit { code: 1 };
         let mut health = Health::default();
         for _ in 0..IN_A_ROW - 1 {
-            health.heard(&one, &crash(), NOW);
+            health.heard(&one, Some(&crash()), NOW);
         }
         assert_eq!(health.gate(&one, NOW), Gate::Open);
         // A red verify is no crash: the agent works.
-        health.heard(&one, &end(Some(Failure::Verify { code: None, tail: String::new() })), NOW);
+        health.heard(&one, Some(&Failure::Verify { code: None, tail: String::new() }), NOW);
         for _ in 0..IN_A_ROW {
             assert_eq!(health.gate(&one, NOW), Gate::Open);
-            health.heard(&one, &crash(), NOW);
+            health.heard(&one, Some(&crash()), NOW);
         }
         let mut now = NOW;
         for round in 0..PROBES {
@@ -383,21 +365,21 @@ mod tests {
             health.begins(&one);
             assert!(matches!(health.gate(&one, now), Gate::Probing { .. }));
             assert_eq!(health.stopped(&one), None);
-            health.heard(&one, &crash(), now);
+            health.heard(&one, Some(&crash()), now);
         }
         assert!(health.stopped(&one).expect("stopped").contains("in a row"));
         // A success closes it.
         let mut health = Health::default();
         for _ in 0..IN_A_ROW {
-            health.heard(&one, &crash(), NOW);
+            health.heard(&one, Some(&crash()), NOW);
         }
         health.begins(&one);
-        health.heard(&one, &end(None), NOW + OPEN);
+        health.heard(&one, None, NOW + OPEN);
         assert_eq!(health.gate(&one, NOW + OPEN), Gate::Open);
         // A command that fails is no dead service.
         let own = Profile::new("own", ProfileKind::Command);
         for _ in 0..20 {
-            health.heard(&own, &crash(), NOW);
+            health.heard(&own, Some(&crash()), NOW);
         }
         assert_eq!(health.gate(&own, NOW), Gate::Open);
     }

@@ -21,8 +21,7 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
     let strict = |budget: &Budget| budget.bounds.usd.is_some() && !budget.unknown;
     for (pot, _) in board.budgets().into_iter().filter(|(_, budget)| strict(budget)) {
         for task in &board.tasks {
-            let profiles = board.profiles_of(task).into_iter().chain(board.helpers(task));
-            for profile in profiles {
+            for profile in board.payees(task) {
                 let under = match &pot {
                     Pot::Run => true,
                     Pot::Agent { name } => *name == profile.name,
@@ -33,7 +32,8 @@ pub fn unpriced(board: &Board, prices: &Prices) -> Vec<Unpriced> {
                     continue;
                 }
                 // Only a profile's own list names models; those behind it are asked for theirs.
-                let own = task.profiles().any(|name| name == profile.name);
+                let mut own = task.profiles().chain(board.helpers(task));
+                let own = own.any(|name| name == profile.name);
                 let models = if own { &profile.fallback[..] } else { &[] };
                 let models = models.iter().filter(|name| !board.agents.contains_key(*name));
                 let first = std::iter::once(profile.model.as_deref());

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::agent::{self, Assignment, Launch};
 use crate::model::Failure;
 
+use super::job::Job;
 use super::slot::{Place, World};
-use super::worker::Job;
 use super::{Error, follow, returned};
 
 /// Files of values that are handed over, gone when the attempt is over.

@@ -21,8 +21,9 @@ use crate::model::{
 };
 
 use super::admit::{marks, refused};
+use super::job::{Job, Tell};
 use super::slot::{World, blocking};
-use super::worker::{Job, Tell, begin_nowhere};
+use super::worker::begin_nowhere;
 use super::{Error, handoff};
 
 /// Before the refs that keep the patches. No run is called so.

@@ -5,8 +5,9 @@
 use crate::git::{Expect, Harvest, HarvestRules, Lease, RefUpdate};
 
 use super::Error;
+use super::job::Job;
 use super::slot::{World, blocking};
-use super::worker::{Job, LARGEST};
+use super::worker::LARGEST;
 
 /// Takes the snapshot and gives it its refs before anything else happens to the slot.
 pub(super) async fn capture(

@@ -7,8 +7,8 @@ use crate::board;
 use crate::model::{Mode, Note, Oid};
 
 use super::handoff;
+use super::job::Job;
 use super::slot::{World, blocking};
-use super::worker::Job;
 use super::{Error, cache};
 
 /// The most bytes of files that are shown, all together. The rest is only named.

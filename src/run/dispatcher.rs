@@ -21,6 +21,7 @@ use super::apart::confirm;
 use super::cache;
 use super::expand::Expansion;
 use super::integrate::Merge;
+use super::job::Tell;
 use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::patience::Patience;
@@ -30,7 +31,6 @@ use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::trace::{self, Trace};
 use super::waiting::Waiting;
-use super::worker::Tell;
 use super::{Error, Journal, Names, base, money};
 
 mod ask;
@@ -94,6 +94,8 @@ struct Dispatcher {
     places: BTreeMap<TaskId, usize>,
     /// Who does a unit that has a worker.
     asked: BTreeMap<TaskId, Profile>,
+    /// Who prepares the handoff of such a unit, or did.
+    mediating: BTreeMap<TaskId, Profile>,
     health: Health,
     trace: Trace,
     ledger: Ledger,
@@ -140,6 +142,7 @@ pub async fn drive(
         halts: BTreeMap::new(),
         places,
         asked: BTreeMap::new(),
+        mediating: BTreeMap::new(),
         health: ask::health(journal.state()),
         trace,
         ledger: purse::ledger(journal.state()),
@@ -306,6 +309,14 @@ impl Dispatcher {
             Message::Worker(Tell::Trespass(found)) => {
                 self.journal.record(EventKind::Trespassed(found))?;
             }
+            Message::Worker(Tell::Handed(unit)) => {
+                let own = self.asked.get(&unit).map(|profile| &profile.name);
+                let before = self.mediating.get(&unit).map(|profile| &profile.name);
+                if let Some(before) = before.filter(|before| own != Some(*before)) {
+                    self.locks.leave(&unit, before);
+                    self.queue.looked = None;
+                }
+            }
             Message::Worker(Tell::Ready {
                 task,
                 attempt,
@@ -353,13 +364,16 @@ impl Dispatcher {
                 let _ = go.send(());
             }
             Message::Ended(unit, ended) => {
+                if let Ok(Some(end)) = &ended {
+                    // Before it is let go, which forgets that it was tried behind an open breaker.
+                    self.note_health(&unit, end);
+                }
                 self.release(&unit);
                 match ended {
                     Ok(Some(mut end)) => {
                         money::settle(&self.world.prices, self.journal.state(), &mut end);
                         let attempts = &self.journal.state().units[&unit].attempts;
                         let attempt = attempts.last().map_or(0, |attempt| attempt.number);
-                        self.note_health(&unit, &end);
                         self.note_pace(&end)?;
                         self.pay(&unit, Some(&end))?;
                         ask::learn(&mut self.spread, &end);
@@ -445,6 +459,9 @@ impl Dispatcher {
         if let Some(profile) = self.asked.remove(unit) {
             self.health.let_go(&profile);
             self.spread.ends(&profile.name);
+        }
+        if let Some(profile) = self.mediating.remove(unit) {
+            self.health.let_go(&profile);
         }
     }
 

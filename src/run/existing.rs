@@ -11,8 +11,9 @@ use crate::model::{AttemptEnd, Failure, Mail, Note, Oid, Patch};
 
 use super::Error;
 use super::admit::{marks, refused};
+use super::job::{Job, Tell};
 use super::slot::{World, blocking};
-use super::worker::{Job, Tell, begin_nowhere};
+use super::worker::begin_nowhere;
 
 /// The work.
 pub enum Existing {

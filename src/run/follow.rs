@@ -10,8 +10,8 @@ use crate::event::{RunState, UnitState};
 use crate::model::{AttemptEnd, Failure, Oid, Profile, Trouble};
 use crate::policy;
 
+use super::job::Job;
 use super::returned;
-use super::worker::Job;
 
 /// The longest diff that a prompt holds; a longer one is in its file alone.
 const MOST_DIFF: usize = 16 * 1024;

@@ -10,8 +10,8 @@ use crate::board;
 use crate::event::{RunState, UnitState};
 use crate::model::{Board, ForeachSource, Oid, Profile, Task, TaskId, Transform, Work};
 
+use super::job::{Job, Output};
 use super::slot::{OUTPUT_CAP, World};
-use super::worker::{Job, Output};
 use super::{Error, secrets::Secrets, topics};
 
 fn units<'s>(state: &'s RunState, need: &TaskId) -> impl Iterator<Item = &'s UnitState> {

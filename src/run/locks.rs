@@ -44,16 +44,16 @@ impl Locks {
         Self { claims, run, repository, held: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
-    /// Takes every lock of the unit and a place with the agent that does it, or none and says which one
-    /// is missing.
+    /// Takes every lock of the unit and a place with each of the agents that work for it, or none and says
+    /// which one is missing.
     pub fn take(
         &mut self,
         board: &Board,
         unit: &TaskId,
         task: &Task,
-        agent: Option<&Profile>,
+        agents: &[&Profile],
     ) -> io::Result<Result<(), Missing>> {
-        let wants = wants(board, task, agent);
+        let wants = wants(board, task, agents);
         if wants.is_empty() {
             return Ok(Ok(()));
         }
@@ -87,10 +87,26 @@ impl Locks {
         }
     }
 
-    /// The files that whoever works for the unit holds as well.
-    pub fn files(&self, unit: &TaskId) -> Vec<PathBuf> {
-        let claims = self.held.get(unit).map_or(&[][..], |(_, claims)| claims);
-        claims.iter().map(|claim| claim.busy().to_owned()).collect()
+    /// The files that whoever works for the unit holds as well; of the places with agents only those with
+    /// this one.
+    pub fn files(&self, unit: &TaskId, agent: Option<&Profile>) -> Vec<PathBuf> {
+        let own = agent.map(|profile| place(&profile.name));
+        let held =
+            self.held.get(unit).into_iter().flat_map(|(wants, claims)| wants.iter().zip(claims));
+        held.filter(|(want, _)| !want.name.starts_with(AGENT) || own.as_ref() == Some(&want.name))
+            .map(|(_, claim)| claim.busy().to_owned())
+            .collect()
+    }
+
+    /// Gives back the place with an agent that has done its part.
+    pub fn leave(&mut self, unit: &TaskId, agent: &str) {
+        let Some((wants, claims)) = self.held.get_mut(unit) else { return };
+        let name = place(agent);
+        if let Some(at) = wants.iter().position(|want| want.name == name) {
+            wants.remove(at);
+            drop(claims.remove(at));
+            self.refused.retain(|want, _| want.name != name);
+        }
     }
 
     /// Gives back what [`Locks::take`] took.
@@ -106,13 +122,17 @@ impl Locks {
 const LOCK: &str = "lock ";
 const AGENT: &str = "agent ";
 
+fn place(agent: &str) -> String {
+    format!("{AGENT}{agent}")
+}
+
 fn missing(want: &Want, holder: Option<Holder>) -> Missing {
     let name = want.name.strip_prefix(LOCK).or_else(|| want.name.strip_prefix(AGENT));
     let lock = want.name.starts_with(LOCK);
     Missing { on: name.unwrap_or(&want.name).to_owned(), holder, until: None, lock }
 }
 
-fn wants(board: &Board, task: &Task, agent: Option<&Profile>) -> Vec<Want> {
+fn wants(board: &Board, task: &Task, agents: &[&Profile]) -> Vec<Want> {
     let lock = |name: &String, without: Hold| Want {
         name: format!("{LOCK}{name}"),
         hold: board.limits.get(name).map_or(without, |most| Hold::Among(*most)),
@@ -120,8 +140,11 @@ fn wants(board: &Board, task: &Task, agent: Option<&Profile>) -> Vec<Want> {
     let alone = task.locks.iter().map(|name| lock(name, Hold::Alone));
     let shared = task.shared_locks.iter().map(|name| lock(name, Hold::Shared));
     let mut wants: Vec<Want> = alone.chain(shared).collect();
-    if let Some(Profile { name, max: Some(most), .. }) = agent {
-        wants.push(Want { name: format!("{AGENT}{name}"), hold: Hold::Among(*most) });
+    for (at, agent) in agents.iter().enumerate() {
+        let known = agents[..at].iter().any(|known| known.name == agent.name);
+        if let Some(most) = agent.max.filter(|_| !known) {
+            wants.push(Want { name: place(&agent.name), hold: Hold::Among(most) });
+        }
     }
     wants
 }

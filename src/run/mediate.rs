@@ -11,9 +11,10 @@ use crate::git::Lease;
 use crate::model::{Failure, Mediation, Note, Permissions, Profile, Prompt, Task, Transform, Work};
 
 use super::brief::brief;
+use super::job::{Job, Output, Tell};
 use super::said::{Said, ended};
 use super::slot::{Halt, Place, World, blocking};
-use super::worker::{Job, Output, Tell, run_command};
+use super::worker::run_command;
 use super::{Error, brief::given, ear, handoff, share};
 
 /// What came of it.
@@ -47,6 +48,10 @@ pub async fn mediate(
         Err(failure) => return Ok((lease, not_begun(failure))),
     };
     let mut place = place.clone();
+    if let Some((files, _)) = &job.before_it {
+        place.locks.retain(|file| !job.locks.contains(file));
+        place.locks.extend(files.iter().cloned());
+    }
     let names = world.names();
     let asked = names.handoff(&job.unit.id, job.attempt, "prompt");
     let (launch, scratch) = brief(world, &job, &place, None, given, &asked)?;
@@ -73,7 +78,7 @@ pub async fn mediate(
         // Nobody worked.
         said.usage = None;
     }
-    let handed = match failure {
+    let handed = match &failure {
         Some(Failure::Interrupted) => Err(Failure::Interrupted),
         Some(failure) => Err(failed(failure.to_string())),
         None => handed(world, &job, &scratch.0, bytes, asks),
@@ -86,7 +91,14 @@ pub async fn mediate(
         }
         (handed, _) => handed,
     };
-    let spent = Some(Mediation { usage: said.usage, millis: exit.took.as_millis() as u64 });
+    let who = job.profile.as_ref();
+    let spent = Some(Mediation {
+        usage: said.usage,
+        millis: exit.took.as_millis() as u64,
+        profile: who.map(|profile| profile.name.clone()),
+        model: who.and_then(|profile| profile.model.clone()),
+        failure,
+    });
     Ok((lease, Mediated { handed, spent, exit, notes }))
 }
 
@@ -159,9 +171,10 @@ fn own(job: &Job, transform: &Transform) -> Job {
         Transform::Script(script) => Work::Run { script: script.clone() },
         Transform::Command(argv) => Work::Command { argv: argv.clone() },
         Transform::Agent(name) => {
-            own.profile = job.board.agents.get(name).cloned().map(reads);
+            own.profile = job.before_it.as_ref().map(|(_, profile)| reads(profile.clone()));
             let prompt = Prompt { text: asked(&job.task), template: None };
-            Work::Agent { profile: name.clone(), prompt }
+            let name = own.profile.as_ref().map_or(name, |profile| &profile.name).clone();
+            Work::Agent { profile: name, prompt }
         }
     };
     own

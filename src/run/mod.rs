@@ -23,6 +23,7 @@ mod follow;
 mod gate;
 mod handoff;
 mod integrate;
+mod job;
 mod journal;
 mod land;
 mod line;

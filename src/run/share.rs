@@ -8,8 +8,8 @@ use crate::agent::Spent;
 use crate::executor::{Exit, How};
 use crate::model::{Bounds, Failure, Kept, Measure, Mediation, ProfileKind, Trouble, micro};
 
+use super::job::Job;
 use super::slot::Halt;
-use super::worker::Job;
 
 /// How long its command may take: its task's timeout, or its share of the agents' time if that is less.
 pub(super) fn timeout(job: &Job) -> Option<Duration> {

@@ -17,9 +17,9 @@ use crate::executor::{CommandSpec, Exit, Keep};
 use crate::model::Profile;
 
 use super::Error;
+use super::job::Job;
 use super::seat::Seat;
 use super::slot::{Place, World, blocking};
-use super::worker::Job;
 
 /// The variables that are those of a place.
 const OF_PLACE: [&str; 6] = ["PWD", "TMPDIR", "TMP", "TEMP", "TODONE_SLOT", "TODONE_PORT"];

@@ -2,20 +2,18 @@
 //!
 //! Knows nothing of other tasks and records no event: it answers with values.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Around, Handed, Heard, Launch};
+use crate::agent::{self, Heard, Launch};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Board, Bounds, Check, Failure, Isolation, Measure, Note, Oid, Outcome, Patch,
-    Profile, Task, TaskId, Trespass, Unit, Verdict, Work,
+    AttemptEnd, Check, Failure, Isolation, Measure, Note, Patch, TaskId, Trespass, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -28,130 +26,19 @@ use super::capture::capture;
 use super::context::complete;
 use super::ear::{self, Ear};
 use super::existing::{Existing, existing};
-use super::follow::{self, Before};
+use super::follow;
 use super::handoff;
+use super::job::{Job, Output, Tell};
 use super::mediate::mediate;
-use super::resolve::Resolving;
 use super::said::{Said, failed};
 use super::share;
-use super::slot::{
-    GRACE, Halt, ITEMS_CAP, NotReady, OUTPUT_CAP, Place, Ready, Wish, World, blocking,
-};
+use super::slot::{GRACE, Halt, NotReady, Place, Ready, Wish, World, blocking};
 use super::warm;
 
 /// The most of a log that goes into an event.
 const TAIL: usize = 4096;
 /// Files larger than this are not captured.
 pub(super) const LARGEST: u64 = 50 << 20;
-
-/// Who needs what a task prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Nobody.
-    Unused,
-    /// Tasks that get it as a text.
-    Text,
-    /// A `foreach` that takes its items from it: all of it or nothing.
-    Items,
-}
-
-impl Output {
-    /// The most of it that is kept, in bytes.
-    pub fn cap(self) -> u64 {
-        if self == Self::Items { ITEMS_CAP } else { OUTPUT_CAP }
-    }
-}
-
-/// What a worker is to do.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The board's settings and profiles.
-    pub board: std::sync::Arc<Board>,
-    /// The task.
-    pub task: Task,
-    /// The unit of it.
-    pub unit: Unit,
-    /// The agent that does it, with the model that it is to use.
-    pub profile: Option<Profile>,
-    /// What it may spend.
-    pub share: Bounds,
-    /// The attempt's number.
-    pub attempt: u32,
-    /// The commit to start from.
-    pub base: Oid,
-    /// The units whose patches `base` holds apart from the integration branch.
-    pub built_on: Vec<(TaskId, Oid)>,
-    /// The commit of what an earlier attempt left on that base, which this one goes on from.
-    pub from: Option<Oid>,
-    /// What its needs hand over.
-    pub needs: BTreeMap<TaskId, Handed>,
-    /// The patches that it asks for, base and commit of each share's.
-    pub patches: BTreeMap<TaskId, Vec<(Oid, Oid)>>,
-    /// The units and attempts that it hears on its topics.
-    pub heard: Vec<(TaskId, u32)>,
-    /// What else it is told; the files of the repository come later.
-    pub around: Around,
-    /// Whether an earlier result may stand for it.
-    pub fresh: bool,
-    /// Whether it had too much to read before.
-    pub short: bool,
-    /// The task that asks for its structured output.
-    pub asked: Option<TaskId>,
-    /// Whether another task needs what this one prints.
-    pub output: Output,
-    /// The message of the commit that holds what it changed.
-    pub message: String,
-    /// What the attempt before left, of an agent's task.
-    pub before: Option<Before>,
-    /// What is added to the prompt.
-    pub note: Option<String>,
-    /// The conflict that it is to resolve.
-    pub resolving: Option<Box<Resolving>>,
-    /// Why it runs again though its last attempt succeeded.
-    pub returned: Option<Outcome>,
-    /// Seconds since 1970 for the snapshot's commit.
-    pub epoch: i64,
-    /// The files of the locks that are held for it.
-    pub locks: Vec<PathBuf>,
-}
-
-/// What a worker tells while it works.
-#[derive(Debug)]
-pub enum Tell {
-    /// The slot is ready; the command starts when `go` is answered.
-    Ready {
-        /// The unit.
-        task: TaskId,
-        /// The attempt.
-        attempt: u32,
-        /// Its base.
-        base: Oid,
-        /// The slot's number.
-        slot: u32,
-        /// Its worktree.
-        worktree: PathBuf,
-        /// How it is kept apart from the user's repository.
-        isolation: Isolation,
-        /// The units whose patches the base holds apart from the integration branch.
-        built_on: Vec<(TaskId, Oid)>,
-        /// The commit of what an earlier attempt left, if it goes on from that.
-        from: Option<Oid>,
-        /// The conversation that goes on.
-        session: Option<String>,
-        /// The units and attempts that it hears on its topics.
-        heard: Vec<(TaskId, u32)>,
-        /// Its place in the trace of the run.
-        trace: Option<String>,
-        /// What was found in the slot: run label and commit.
-        leftover: Option<(String, Option<Oid>)>,
-        /// Answered when the start is recorded.
-        go: oneshot::Sender<()>,
-    },
-    /// Something of the user's changed while tasks ran.
-    Trespass(Trespass),
-    /// A sign of life.
-    Progress(Progress),
-}
 
 /// Does the job. `None`: the run was stopped before the command started.
 pub async fn attempt(
@@ -272,6 +159,10 @@ async fn in_slot(
                 return Ok(Some(ended));
             }
         }
+    }
+    if job.before_it.is_some() {
+        // Nobody listens any more: then nobody waits for its place either.
+        let _ = tell.send(Tell::Handed(job.unit.id.clone()));
     }
     let lease = match job.from.or(job.resolving.as_ref().map(|resolving| resolving.marked)) {
         None => lease,

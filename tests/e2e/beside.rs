@@ -143,6 +143,22 @@ fn the_most_of_an_agent_counts_across_runs() {
 }
 
 #[test]
+fn the_most_of_an_agent_counts_where_it_prepares_handoffs() {
+    two_of_three(|id| {
+        let script = holder(id, "").split_once("run = ").expect("a script").1.to_owned();
+        // It may only look.
+        let script = script.replace(&format!("; echo 1 > {id}"), "");
+        format!(
+            "into = \"{id}\"\n[agent.few]\nmax = 2\ncommand = [\"sh\", \"-e\", \"-c\", {}]\n\
+             [[task]]\nid = \"before\"\nrun = \"true\"\n\
+             [[task]]\nid = \"{id}\"\nneeds = [\"before\"]\nrun = \"true\"\n\
+             handoff = {{ transform = \"few\" }}\n",
+            script.trim()
+        )
+    });
+}
+
+#[test]
 fn shared_locks_are_shared_and_keep_out_who_wants_it_alone() {
     let space = two();
     let shared = "shared_locks = [\"tree\"]";

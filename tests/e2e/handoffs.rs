@@ -597,3 +597,45 @@ run = "true"
     assert_eq!(report["budgets"][0]["spent"].as_f64(), Some(0.0), "{report:#}");
     assert_eq!(report["usage"], serde_json::Value::Null);
 }
+
+#[test]
+fn who_prepares_handoffs_has_its_own_limits_and_those_behind_it() {
+    let space = Space::new(&[("x", "")]);
+    let agent = |name: &str, kind: &str, turn: &str, more: &str| {
+        format!("[agent.{name}]\nkind = \"{kind}\"\n{}\n{more}\n", replay("-", &[turn]))
+    };
+    let task = |id: &str, by: &str| {
+        format!(
+            "[[task]]\nid = \"{id}\"\nneeds = [\"a\"]\nrun = 'echo \"$TODONE_HANDOFF_OUTPUT\" > {id}'\n\
+             handoff = {{ transform = \"{by}\" }}\n"
+        )
+    };
+    // An overloaded model gives way, a limit is waited for by all and costs no attempt, who is not
+    // signed in is asked once.
+    let limited = replay("-", &["opencode-rate-limit:1", "opencode-success:0"]);
+    space.board(&format!(
+        "jobs = 1\n{}{}{}[agent.slow]\nkind = \"opencode\"\n{limited}\n\
+         [[task]]\nid = \"a\"\nrun = \"echo one\"\n{}{}{}{}{}",
+        agent("busy", "claude", "claude-overloaded:1", "fallback = [\"well\"]"),
+        agent("well", "codex", "codex-success-shell:0", ""),
+        agent("out", "claude", "claude-auth:1", "env = { APART = \"1\" }"),
+        task("b", "busy"),
+        task("l1", "slow"),
+        task("l2", "slow"),
+        task("o1", "out"),
+        task("o2", "out"),
+    ));
+    let ran = space.run(&[]).code(1);
+    let ran = ran.says("its handoff failed: rate limit: ").says(" UTC for slow's rate limit");
+    ran.says("its handoff failed: not signed in").says("agent `out` was stopped: not signed in");
+    let of =
+        |id: &str| (space.status_of(id), space.task(id)["attempts"].as_u64().expect("a number"));
+    assert_eq!(of("b"), ("merged".to_owned(), 2));
+    let first = space.task("l1")["attempts"].as_u64().expect("a number");
+    let second = space.task("l2")["attempts"].as_u64().expect("a number");
+    assert_eq!(first + second, 4, "{:#}", space.report());
+    assert_eq!((of("l1").0, of("l2").0), ("merged".to_owned(), "merged".to_owned()));
+    assert_eq!((of("o1"), of("o2")), (("failed".to_owned(), 1), ("skipped".to_owned(), 0)));
+    let shown = space.todone(&["show", "b"]).code(0);
+    shown.says(" by busy: ").says(" by well: ");
+}

@@ -4,6 +4,7 @@
 //! slots, real merges; only the commands are played, with random delays. The few go through the
 //! binary. `TODONE_CASES` says how many (20 without it; of the binary's a tenth).
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -169,6 +170,17 @@ fn on_virtual_time(space: &Space, case: &Case, name: &str, jobs: u32) -> Came {
     (state.tip, outcomes.collect(), merged)
 }
 
+thread_local! {
+    /// When this thread asked for the time first.
+    static FIRST: OnceCell<tokio::time::Instant> = const { OnceCell::new() };
+}
+
+/// The time of day on virtual time.
+fn virtual_now() -> u64 {
+    let since = FIRST.with(|first| first.get_or_init(tokio::time::Instant::now).elapsed());
+    1_700_000_000_000 + since.as_millis() as u64
+}
+
 /// A run on virtual time to its end, and how long it took.
 fn driven(
     space: &Space,
@@ -201,7 +213,7 @@ fn driven(
         given: Arc::default(),
         secrets: Arc::new(Secrets::of(None, [])),
         dir,
-        now: || 1_700_000_000_000,
+        now: virtual_now,
         jobs: None,
         both_ways: false,
         lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+")),
@@ -325,4 +337,25 @@ fn an_eager_run_takes_hardly_longer_than_it_must() {
 /// Every fifth task takes long.
 fn dice_most(task: usize) -> usize {
     if task.is_multiple_of(5) { 4_000 } else { 1_000 }
+}
+
+/// Who fails time and again is asked one at a time, less and less, and in the end no more.
+#[test]
+fn an_agent_that_only_fails_costs_no_attempt_of_each_task() {
+    let space = ground();
+    let mut text = "land = \"never\"\n[agent.a]\nkind = \"claude\"\nretry = 1\n".to_owned();
+    for task in 0..20 {
+        text.extend(["[[task]]\nagent = \"a\"\nprompt = \"p\"\n", &format!("id = \"f{task}\"\n")]);
+    }
+    let player = Player { delays: Arc::new(|_, _| 1_000) };
+    let (state, took) = driven(&space, &Case { text }, "breaker-0aaa", 1, player, BTreeMap::new());
+    // Five in a row open it; three times it is tried again, after half a minute, one, and two.
+    assert_eq!(state.attempts().count(), 8);
+    let skipped = state
+        .board
+        .tasks
+        .iter()
+        .filter(|task| matches!(state.task_outcome(&task.id), Some(Outcome::Skipped { .. })));
+    assert_eq!(skipped.count(), 12);
+    assert!(took.as_secs() >= 210 + 8, "{took:?}");
 }

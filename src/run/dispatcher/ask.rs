@@ -14,28 +14,38 @@ use super::Dispatcher;
 
 /// The answer.
 pub(super) enum Ask {
-    /// This one, now, who may spend so much; none: the task has no agent, or nothing is bounded.
-    Now(Option<(Box<Profile>, Option<Bounds>)>),
+    /// These, now.
+    Now(Box<Asked>),
     /// Later.
     Wait(Missing),
     /// Nobody, any more.
     Nobody(SkipReason),
 }
 
+/// Who works for a unit.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Who does it, if an agent does.
+    pub profile: Option<Profile>,
+    /// What that may spend; none: nothing is bounded.
+    pub share: Option<Bounds>,
+    /// Who prepares its handoff first, if an agent does.
+    pub mediator: Option<Profile>,
+}
+
 /// What is known of the accounts from the log: limits hold on, whoever took the run up again has mended
 /// the rest.
 pub(super) fn health(state: &RunState) -> Health {
     let mut health = Health::default();
-    let mut ends: Vec<(u64, &AttemptEnd, Profile)> = Vec::new();
+    let mut ends: Vec<(u64, Profile, Option<&Failure>)> = Vec::new();
     for (unit, attempt) in state.attempts() {
         let Some((at, end)) = &attempt.ended else { continue };
-        if let Some(profile) = who(state, unit, attempt, end).filter(|_| end.reused.is_none()) {
-            ends.push((*at, end, profile));
-        }
+        let told = told(state, unit, attempt, end);
+        ends.extend(told.into_iter().map(|(profile, failure)| (*at, profile, failure)));
     }
     ends.sort_by_key(|(at, ..)| *at);
-    for (at, end, profile) in ends {
-        health.heard(&profile, end, at);
+    for (at, profile, failure) in ends {
+        health.heard(&profile, failure, at);
     }
     health.lift();
     health
@@ -84,6 +94,30 @@ fn who(
     Some(Profile { model, ..profile })
 }
 
+/// What an attempt tells of those who worked on it: whoever prepared its handoff, then whoever did it.
+fn told<'e>(
+    state: &RunState,
+    unit: &UnitState,
+    attempt: &AttemptState,
+    end: &'e AttemptEnd,
+) -> Vec<(Profile, Option<&'e Failure>)> {
+    if end.reused.is_some() {
+        return Vec::new();
+    }
+    let mediator = mediator(state, end);
+    // Who was only to take over was not asked.
+    let handed = !matches!(end.failure, Some(Failure::Handoff { .. }));
+    let own = who(state, unit, attempt, end).filter(|_| handed);
+    mediator.into_iter().chain(own.map(|own| (own, end.failure.as_ref()))).collect()
+}
+
+/// The agent that prepared the handoff of an attempt, and how it failed.
+fn mediator<'e>(state: &RunState, end: &'e AttemptEnd) -> Option<(Profile, Option<&'e Failure>)> {
+    let done = end.handoff.as_deref()?;
+    let profile = state.board.agents.get(done.profile.as_ref()?)?.clone();
+    Some((Profile { model: done.model.clone(), ..profile }, done.failure.as_ref()))
+}
+
 /// The attempts of this round that ended: the resolver's, or those of whoever does the task.
 fn ends(unit: &UnitState, resolves: bool) -> impl Iterator<Item = (&AttemptState, &AttemptEnd)> {
     let counted = &unit.attempts[unit.forgiven.min(unit.attempts.len())..];
@@ -101,9 +135,23 @@ fn tried(
     Some(Tried { profile: profile.name, model: profile.model, trouble: *kind })
 }
 
+/// The same of whoever was to prepare its handoff.
+fn tried_before(state: &RunState, end: &AttemptEnd) -> Option<Tried> {
+    let (profile, failure) = mediator(state, end)?;
+    let Some(Failure::Agent { kind, .. }) = failure else { return None };
+    Some(Tried { profile: profile.name, model: profile.model, trouble: *kind })
+}
+
 impl Dispatcher {
-    /// Who tries this unit.
+    /// Who tries this unit, and who prepares its handoff.
     pub(super) fn ask(&self, id: &TaskId, task: &Task) -> Ask {
+        match self.ask_agents(id, task) {
+            Ask::Now(asked) => self.ask_mediator(id, task, asked),
+            other => other,
+        }
+    }
+
+    fn ask_agents(&self, id: &TaskId, task: &Task) -> Ask {
         let mut names = self.names(&self.journal.state().units[id], task);
         // Who can't be started leaves the work to those that can.
         if names.iter().any(|name| !self.health.lacks(name)) {
@@ -130,7 +178,7 @@ impl Dispatcher {
                 }
             }
         }
-        other.unwrap_or(Ask::Now(None))
+        other.unwrap_or_else(|| Ask::Now(Box::default()))
     }
 
     /// The profiles that may try this unit: the resolver where two changes are to become one.
@@ -147,11 +195,31 @@ impl Dispatcher {
         let resolves = unit.to_resolve().is_some();
         let past: Vec<Tried> =
             ends(unit, resolves).filter_map(|of| tried(state, unit, of)).collect();
+        self.free(own, &past, |profile| self.afford(task, profile))
+    }
+
+    /// Who prepares the handoff of this unit, beside those who are asked already.
+    fn ask_mediator(&self, id: &TaskId, task: &Task, mut asked: Box<Asked>) -> Ask {
+        let state = self.journal.state();
+        let unit = &state.units[id];
+        let Some(own) = self.board.mediator(task).filter(|_| unit.to_resolve().is_none()) else {
+            return Ask::Now(asked);
+        };
+        let past: Vec<Tried> =
+            ends(unit, false).filter_map(|(_, end)| tried_before(state, end)).collect();
+        self.free(own, &past, |profile| {
+            asked.mediator = Some(profile);
+            Ask::Now(asked)
+        })
+    }
+
+    /// What `then` says of the first of this profile and those behind it that may be asked now.
+    fn free(&self, own: &Profile, past: &[Tried], then: impl FnOnce(Profile) -> Ask) -> Ask {
         let stopped = |profile: &Profile| self.health.stopped(profile).is_some();
         let choose = |lacks: bool| {
             let out =
                 |profile: &Profile| stopped(profile) || lacks && self.health.lacks(&profile.name);
-            policy::choose(own, &self.board.agents, &past, out)
+            policy::choose(own, &self.board.agents, past, out)
         };
         let Some(profile) = choose(true).or_else(|| choose(false)) else {
             let reason = self.health.stopped(own).unwrap_or("nobody is left who could do it");
@@ -159,7 +227,7 @@ impl Dispatcher {
             return Ask::Nobody(SkipReason::Agent { profile: own.name.clone(), reason });
         };
         match self.health.gate(&profile, (self.world.now)()) {
-            Gate::Open => self.afford(task, profile),
+            Gate::Open => then(profile),
             Gate::Until { at, what } => {
                 Ask::Wait(Missing { on: what, holder: None, until: Some(at), lock: false })
             }
@@ -179,17 +247,24 @@ impl Dispatcher {
         let resolves = unit.to_resolve().is_some();
         let last = unit.attempts.last().map(|attempt| (attempt, end));
         let all: Vec<_> = ends(unit, resolves).chain(last).collect();
-        let failures: Vec<&Failure> =
-            all.iter().filter_map(|(_, end)| end.failure.as_ref()).collect();
+        let failures: Vec<&Failure> = all.iter().filter_map(|(_, end)| end.cause()).collect();
         let task = self.task_of(id);
-        let past: Vec<Tried> = all.iter().filter_map(|of| tried(state, unit, *of)).collect();
         let stopped = |profile: &Profile| {
             self.health.stopped(profile).is_some() || self.health.lacks(&profile.name)
         };
-        let others = self.names(unit, task).into_iter().any(|name| {
-            let own = &self.board.agents[name];
-            policy::choose(own, &self.board.agents, &past, stopped).is_some()
-        });
+        let behind = |own: &Profile, past: &[Tried]| {
+            policy::choose(own, &self.board.agents, past, stopped).is_some()
+        };
+        // Whoever could not do its part is the one who needs somebody behind it.
+        let others = if matches!(end.failure, Some(Failure::Handoff { .. })) {
+            let past: Vec<Tried> =
+                all.iter().filter_map(|(_, end)| tried_before(state, end)).collect();
+            self.board.mediator(task).is_some_and(|own| behind(own, &past))
+        } else {
+            let past: Vec<Tried> = all.iter().filter_map(|of| tried(state, unit, *of)).collect();
+            let mut names = self.names(unit, task).into_iter();
+            names.any(|name| behind(&self.board.agents[name], &past))
+        };
         let retry = match resolve::bound(&self.board).filter(|_| resolves) {
             Some(attempts) => Retry { attempts: attempts as u32 },
             None => task.retry,
@@ -199,14 +274,11 @@ impl Dispatcher {
 
     /// What came of an attempt is what is known of its account.
     pub(super) fn note_health(&mut self, id: &TaskId, end: &AttemptEnd) {
-        if end.reused.is_some() {
-            return;
-        }
         let state = self.journal.state();
         let unit = &state.units[id];
-        let profile = unit.attempts.last().and_then(|last| who(state, unit, last, end));
-        if let Some(profile) = profile {
-            self.health.heard(&profile, end, (self.world.now)());
+        let Some(last) = unit.attempts.last() else { return };
+        for (profile, failure) in told(state, unit, last, end) {
+            self.health.heard(&profile, failure, (self.world.now)());
         }
     }
 

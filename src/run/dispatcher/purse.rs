@@ -11,7 +11,7 @@ use crate::run::Error;
 use crate::run::locks::Missing;
 
 use super::Dispatcher;
-use super::ask::Ask;
+use super::ask::{Ask, Asked};
 
 /// The ledger of a run as its log tells it. Nothing is under way: what nobody saw the end of is charged
 /// what it held.
@@ -28,11 +28,15 @@ pub(super) fn ledger(state: &RunState) -> Ledger {
     ledger
 }
 
+fn now(profile: Profile, share: Option<Bounds>) -> Ask {
+    Ask::Now(Box::new(Asked { profile: Some(profile), share, mediator: None }))
+}
+
 impl Dispatcher {
     /// Whether the budgets have room for this one, who may be asked.
     pub(super) fn afford(&self, task: &Task, profile: Profile) -> Ask {
         if self.ledger.is_empty() {
-            return Ask::Now(Some((Box::new(profile), None)));
+            return now(profile, None);
         }
         let jobs = self.jobs();
         let claimant = Claimant {
@@ -43,7 +47,7 @@ impl Dispatcher {
             free: jobs.saturating_sub(self.busy.live.len()),
         };
         match self.ledger.room(claimant) {
-            Room::Yes(most) => Ask::Now(Some((Box::new(profile), Some(most)))),
+            Room::Yes(most) => now(profile, Some(most)),
             Room::Later(pot) => {
                 let on = format!("room in the budget of {pot}");
                 Ask::Wait(Missing { on, holder: None, until: None, lock: false })

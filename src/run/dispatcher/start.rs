@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::{EventKind, Progress};
-use crate::model::{Bounds, GateScope, LockWait, OnLockTimeout, Profile, Schedule, Task, TaskId};
+use crate::model::{GateScope, LockWait, OnLockTimeout, Schedule, Task, TaskId};
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::cache;
@@ -18,15 +18,16 @@ use crate::run::follow;
 use crate::run::gate::{Gates, Known, Said, Tip};
 use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
+use crate::run::job::{Job, Output, Tell};
 use crate::run::locks::{Missing, RETRY};
 use crate::run::remake::Remakes;
 use crate::run::resolve;
 use crate::run::schedule;
 use crate::run::slot::blocking;
 use crate::run::topics;
-use crate::run::worker::{Job, Output, Tell, attempt};
+use crate::run::worker::attempt;
 
-use super::ask::Ask;
+use super::ask::{Ask, Asked};
 use super::{Dispatcher, Message, task_of};
 
 impl Dispatcher {
@@ -50,14 +51,13 @@ impl Dispatcher {
                     continue;
                 }
                 Ask::Wait(missing) => missing,
-                Ask::Now(agent) => {
-                    let (agent, share) =
-                        agent.map_or((None, None), |(who, most)| (Some(*who), most));
-                    match self.locks.take(&self.board, &unit, task, agent.as_ref()) {
+                Ask::Now(asked) => {
+                    let agents: Vec<_> = asked.profile.iter().chain(&asked.mediator).collect();
+                    match self.locks.take(&self.board, &unit, task, &agents) {
                         Ok(Ok(())) => {
                             self.waiting.forget(&unit);
                             self.patience.forget(&unit);
-                            self.start_unit(unit, agent, share);
+                            self.start_unit(unit, *asked);
                             continue;
                         }
                         Ok(Err(missing)) => missing,
@@ -98,8 +98,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn start_unit(&mut self, id: TaskId, profile: Option<Profile>, share: Option<Bounds>) {
+    fn start_unit(&mut self, id: TaskId, asked: Asked) {
+        let Asked { profile, share, mediator } = asked;
         let mut task = self.task_of(&id).clone();
+        if let Some(mediator) = &mediator {
+            self.health.begins(mediator);
+            self.mediating.insert(id.clone(), mediator.clone());
+        }
         if let Some(profile) = &profile {
             self.health.begins(profile);
             self.spread.begins(&profile.name);
@@ -142,7 +147,8 @@ impl Dispatcher {
             resolving: None,
             returned: unit.returned.clone(),
             epoch: state.epoch,
-            locks: self.locks.files(&id),
+            locks: self.locks.files(&id, profile.as_ref()),
+            before_it: mediator.map(|mediator| (self.locks.files(&id, Some(&mediator)), mediator)),
             profile,
             share: share.unwrap_or_default(),
             task,

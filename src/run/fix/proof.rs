@@ -12,9 +12,10 @@ use crate::git::{Objects, Purpose};
 use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
 use crate::run::brief::{brief, given};
 use crate::run::handoff;
+use crate::run::job::{Job, Output};
 use crate::run::locks::{Locks, Missing, RETRY};
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
-use crate::run::worker::{Job, Output, Stopped, run_verify};
+use crate::run::worker::{Stopped, run_verify};
 use crate::run::{Error, Journal};
 
 /// The lines of changed files that are conflict markers and were no part of them before.
@@ -95,6 +96,7 @@ pub(super) async fn verify(
         returned: None,
         epoch: state.epoch,
         locks: Vec::new(),
+        before_it: None,
         task,
     };
     let given = match given(world, &job) {
@@ -107,7 +109,7 @@ pub(super) async fn verify(
     if !locked(world, journal, &mut locks, &job, halt).await? {
         return Ok(None);
     }
-    job.locks = locks.files(&job.unit.id);
+    job.locks = locks.files(&job.unit.id, None);
     let wish = Wish {
         purpose: Purpose::Task,
         isolation: job.task.isolation,
@@ -158,7 +160,7 @@ async fn locked(
     let mut halt = halt.clone();
     let mut told = false;
     loop {
-        let taken = locks.take(&job.board, &job.unit.id, &job.task, None);
+        let taken = locks.take(&job.board, &job.unit.id, &job.task, &[]);
         let taken = taken.map_err(|source| {
             let path = world.claims.dir().to_owned();
             Error::Io { doing: "taking a lock in", path, source }
