@@ -90,12 +90,14 @@ impl RunState {
 
     /// Whether every gate of the present board was green on this tree, the last time that it ran there.
     pub fn is_verified(&self, tree: Oid) -> bool {
+        self.board.gates.iter().all(|gate| self.is_green(&gate.name, tree))
+    }
+
+    /// Whether this gate was green on this tree, the last time that it ran there.
+    pub fn is_green(&self, gate: &str, tree: Oid) -> bool {
         let ran = &self.gates[self.stale_gates..];
-        self.board.gates.iter().all(|gate| {
-            let mut on_it =
-                ran.iter().rev().filter(|ran| ran.gate == gate.name && ran.tree == tree);
-            on_it.next().is_some_and(|ran| ran.verdict.is_green())
-        })
+        let last = ran.iter().rev().find(|ran| ran.gate == gate && ran.tree == tree);
+        last.is_some_and(|ran| ran.verdict.is_green())
     }
 
     /// The tasks that need this one, directly or not, in the order of the plan.

@@ -482,6 +482,11 @@ pub enum LandRefusal {
         /// The gate.
         gate: String,
     },
+    /// The gate had not judged the result before, and is red on it.
+    Red {
+        /// The gate.
+        gate: String,
+    },
     /// A branch of that name is there, and not this run's.
     Taken {
         /// The branch, in full.

@@ -67,6 +67,9 @@ pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
         LandRefusal::MovedRed { to, gate } => {
             format!("`{into}` {}, and gate `{gate}` is red on the two together", moved(state, to))
         }
+        LandRefusal::Red { gate } => {
+            format!("gate `{}` is red on the result", escape::line(gate.as_bytes()))
+        }
         LandRefusal::Busy { to } => {
             format!(
                 "`{into}` moved again and again while the result was checked, last to {}",
@@ -205,6 +208,10 @@ pub(super) fn way_on(state: &RunState, reason: &LandRefusal) -> Vec<Step> {
                 format!("git merge --no-commit {branch}"),
                 "see the two together and mend what is red",
             ),
+        ],
+        LandRefusal::Red { .. } => vec![
+            (format!("git switch {branch}"), "go to the result and see what is red"),
+            land("then try again"),
         ],
         LandRefusal::Busy { .. } => vec![land("try again")],
         LandRefusal::Taken { name } => vec![

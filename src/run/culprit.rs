@@ -2,7 +2,7 @@
 //!
 //! Knows what a refused task is told; what becomes of the rest of the wave is the caller's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -73,6 +73,7 @@ impl Case<'_> {
                 handle,
                 tips: BTreeMap::new(),
                 said: BTreeMap::from([(red.tree, false)]),
+                unasked: BTreeSet::new(),
                 logs: BTreeMap::new(),
                 last: red.log.clone(),
             };
@@ -89,7 +90,8 @@ impl Case<'_> {
                 Err(Stop::Halted) => return Ok(None),
                 Err(Stop::Fault(fault)) => return Err(fault),
             };
-            let green = court.said.get(&kept) == Some(&true);
+            // What the gate was not asked of is recorded as such where the rest is judged as a whole.
+            let green = court.said.get(&kept) == Some(&true) && !court.unasked.contains(&kept);
             Ok(Some((refused, green.then_some(kept))))
         })
         .await?;
@@ -137,6 +139,8 @@ struct Court<'c> {
     tips: BTreeMap<Vec<usize>, Tip>,
     /// What the gate said of trees.
     said: BTreeMap<Oid, bool>,
+    /// The trees that count as green, since nothing in them concerns the gate.
+    unasked: BTreeSet<Oid>,
     /// Where it said red of a tree.
     logs: BTreeMap<Oid, PathBuf>,
     /// Where it said red last.
@@ -195,6 +199,7 @@ impl Court<'_> {
             set.is_empty() || self.handle.block_on(self.gates.concerned(before, tree))?[self.gate];
         if !concerned {
             self.said.insert(tree, true);
+            self.unasked.insert(tree);
         }
         Ok(!concerned)
     }

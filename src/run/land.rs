@@ -71,7 +71,10 @@ pub async fn land(
                 Ok(target) => target,
                 Err(reason) => return journal.record(EventKind::LandRefused { reason }),
             },
-            _ => Some((tip, journal.state().tip_tree)),
+            _ => match unjudged(world, journal, current, halt).await? {
+                Ok(target) => target,
+                Err(reason) => return journal.record(EventKind::LandRefused { reason }),
+            },
         };
         // Stopped while the gate ran: the run can be resumed and will try again.
         let Some((to, tree)) = target else { return Ok(()) };
@@ -270,6 +273,35 @@ async fn moved(
         Some(gate) => Ok(Err(LandRefusal::MovedRed { to: onto, gate })),
         None => Ok(Ok(Some((merged.tip, merged.tree)))),
     }
+}
+
+/// The result as it is. Where a gate's word on it is missing from the log, as an older todone may have left
+/// it, the gate is asked now.
+async fn unjudged(
+    world: &World,
+    journal: &mut Journal,
+    into: Option<Oid>,
+    halt: &watch::Receiver<Halt>,
+) -> Result<Result<Option<(Oid, Oid)>, LandRefusal>, Error> {
+    let state = journal.state();
+    let on = Tip { commit: state.tip, tree: state.tip_tree };
+    let before = state.base_tree;
+    if on.tree == before || state.is_verified(on.tree) {
+        return Ok(Ok(Some((on.commit, on.tree))));
+    }
+    let green = |place: &usize| state.is_green(&state.board.gates[*place].name, on.tree);
+    let known = (0..state.board.gates.len()).filter(green).map(|place| (place, on.tree));
+    let known: Known = known.collect();
+    let (say, said) = hearing();
+    let slots = world.jobs.unwrap_or(state.jobs_now()) as usize;
+    let scope = GateScope::Land { onto: into.unwrap_or(state.base) };
+    let gates = Gates::new(world, state, scope, slots, halt, say);
+    let red = hear(journal, said, gates.twice(on, Some(before), known)).await?;
+    let Some(red) = red else { return Ok(Ok(None)) };
+    Ok(match red.map(|run| run.gate) {
+        Some(gate) => Err(LandRefusal::Red { gate }),
+        None => Ok(Some((on.commit, on.tree))),
+    })
 }
 
 /// Announces the move and makes it.

@@ -89,6 +89,115 @@ fn a_task_that_met_a_culprit_is_merged_when_that_is_out() {
     assert_eq!(space.read("x"), "good\n");
 }
 
+/// A gate that only looks at `docs`, and a task that turns it red there.
+const DOCS: &str =
+    "[[gate]]\nname = \"docs\"\nrun = \"test ! -e docs/bad\"\npaths = [\"docs/**\"]\n";
+const BAD: &str = "[[task]]\nid = \"bad\"\nrun = \"echo 1 > docs/bad\"\n";
+
+/// The tree that landed is the one that the gates took, and each gate has a word on it.
+fn landed_verified(space: &Space, gates: &[(&str, &str)]) {
+    let report = space.report();
+    let landed = space.git(&["rev-parse", "main^{tree}"]);
+    assert_eq!(report["landed_tree"], landed.as_str());
+    assert_eq!(report["verified_tree"], landed.as_str());
+    let all = report["gates"].as_array().expect("gates").clone();
+    for (gate, verdict) in gates {
+        let last = all.iter().rfind(|run| run["gate"] == *gate && run["tree"] == landed.as_str());
+        assert_eq!(last.expect("a word on it")["verdict"], *verdict, "{gate}");
+    }
+}
+
+#[test]
+fn what_is_kept_without_a_culprit_lands_though_it_does_not_concern_the_gate() {
+    let more = "[[gate]]\nname = \"all\"\nrun = \"true\"\n";
+    for (what, gates) in [("one gate", ""), ("two gates", more)] {
+        let space = Space::new(&[("docs/y", "1\n")]);
+        space.board(&format!("land = \"merged\"\n{DOCS}{gates}{}{BAD}", files(&["good"])));
+        space.run(&[]).code(1).says("`docs` is not needed after wave 1");
+        assert_eq!(tree(&space, "main"), "docs good", "{what}");
+        assert_eq!((&*space.status_of("bad"), &*space.status_of("good")), ("rejected", "merged"));
+        landed_verified(&space, &[("docs", "not-needed")]);
+        if !gates.is_empty() {
+            landed_verified(&space, &[("all", "green")]);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_in_a_later_wave_lands_though_it_does_not_concern_the_gate() {
+    let space = Space::new(&[("docs/y", "1\n")]);
+    let later = "[[task]]\nid = \"later\"\nneeds = [\"good\"]\nrun = \"echo 1 > later\"\n";
+    let bad = BAD.replace("run =", "needs = [\"good\"]\nrun =");
+    space.board(&format!("land = \"merged\"\n{DOCS}{}{later}{bad}", files(&["good"])));
+    space.run(&[]).code(1);
+    assert_eq!(tree(&space, "main"), "docs good later");
+    landed_verified(&space, &[("docs", "not-needed")]);
+}
+
+#[test]
+fn a_culprit_that_runs_again_beside_what_does_not_concern_the_gate_lands_with_it() {
+    let space = Space::new(&[("docs/y", "1\n")]);
+    let bad = "[[task]]\nid = \"bad\"\non_reject = \"retry\"\nretry = { attempts = 2 }\n\
+               run = \"\"\"\nif test -e $TODONE_BOARD_DIR/tried; then echo 2 > docs/fine; else \
+               touch $TODONE_BOARD_DIR/tried; echo 1 > docs/bad; fi\n\"\"\"\n";
+    space.board(&format!("{DOCS}{}{bad}", files(&["good"])));
+    space.run(&[]).code(0);
+    assert_eq!(tree(&space, "main:docs"), "fine y");
+    landed_verified(&space, &[("docs", "green")]);
+}
+
+#[test]
+fn what_is_kept_without_a_culprit_lands_when_it_is_asked_for() {
+    let space = Space::new(&[("docs/y", "1\n")]);
+    space.board(&format!("{DOCS}{}{BAD}", files(&["good"])));
+    space.run(&[]).code(1).says("not landed");
+    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    space.todone_landing(&["land", &run, "--merged"], "main").code(0);
+    assert_eq!(tree(&space, "main"), "docs good");
+    landed_verified(&space, &[("docs", "not-needed")]);
+}
+
+/// Takes what gates did not have to say out of the last run's log, as older versions left it.
+fn forget_not_needed(space: &Space) {
+    let store = space.repo().join(".git/todone/store.sqlite3");
+    let conn = rusqlite::Connection::open(store).expect("the store");
+    let change = r#"UPDATE events SET body = '{"event": "of-old"}' WHERE body LIKE '%not-needed%'"#;
+    assert_eq!(conn.execute(change, []).expect("changed"), 1);
+}
+
+#[test]
+fn a_store_without_a_gates_word_on_the_result_lands_after_all() {
+    let space = Space::new(&[("docs/y", "1\n")]);
+    space.board(&format!("{DOCS}{}{BAD}", files(&["good"])));
+    space.run(&[]).code(1);
+    forget_not_needed(&space);
+    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    space.todone_landing(&["land", &run, "--merged"], "main").code(0).says("landed");
+    assert_eq!(tree(&space, "main"), "docs good");
+    landed_verified(&space, &[("docs", "not-needed")]);
+}
+
+#[test]
+fn a_result_that_no_gate_judged_is_judged_before_it_lands() {
+    let space = Space::new(&[("docs/y", "1\n")]);
+    let good = "[[task]]\nid = \"good\"\nrun = \"echo 1 > docs/good\"\n";
+    let gate = DOCS.replace("test !", "! test -e $TODONE_BOARD_DIR/red && test !");
+    space.board(&format!("land = \"never\"\n{gate}{good}"));
+    space.run(&[]).code(0);
+    let store = space.repo().join(".git/todone/store.sqlite3");
+    let conn = rusqlite::Connection::open(store).expect("the store");
+    let change = r#"UPDATE events SET body = '{"event": "of-old"}' WHERE kind = 'gate-ended'"#;
+    assert!(conn.execute(change, []).expect("changed") > 0);
+    std::fs::write(space.path("red"), "").expect("written");
+    let ran = space.todone(&["land"]).code(5);
+    ran.says("gate `docs` is red on the result").says("then try again");
+    assert_eq!(space.report()["land"]["reason"]["because"], "red");
+    std::fs::remove_file(space.path("red")).expect("removed");
+    space.todone_landing(&["land"], "main").code(0);
+    assert_eq!(tree(&space, "main:docs"), "good y");
+    landed_verified(&space, &[("docs", "green")]);
+}
+
 /// A script that is true from its second call on, counted beside the board.
 const FLAKY: &str = "n=\"$TODONE_BOARD_DIR/count\"; echo >> \"$n\"; test $(wc -l < \"$n\") -gt 1";
 
