@@ -158,6 +158,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("agent", "push", "kind = 'claude'\npush = true"),
     ("agent", "max", "max = 2"),
     ("agent", "pool", "kind = 'acp'\npool = 2"),
+    ("agent", "max_turns", "kind = 'claude'\nmax_turns = 9"),
     ("agent", "retry", "retry = 2"),
     ("agent", "budget", "budget.tokens = 5"),
     ("agent", "isolation", "isolation = 'worktree'"),

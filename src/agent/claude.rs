@@ -58,6 +58,9 @@ impl Adapter for Claude {
         if let Some(most) = assignment.share.usd {
             argv.extend(["--max-budget-usd".into(), usd(most).to_string().into()]);
         }
+        if let Some(most) = profile.max_turns {
+            argv.extend(["--max-turns".into(), most.to_string().into()]);
+        }
         if let Some(model) = &profile.model {
             argv.extend(["--model".into(), model.into()]);
         }

@@ -47,6 +47,10 @@ impl Adapter for Copilot {
         let line = parsed(line)?;
         let data = line.get("data").unwrap_or(&Value::Null);
         match text(&line, &["type"])? {
+            "assistant.turn_start" => {
+                so_far.asks += 1;
+                None
+            }
             "assistant.message" => {
                 so_far.retrying = None;
                 so_far.turns = Some(so_far.turns.unwrap_or(0) + 1);

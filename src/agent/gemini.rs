@@ -49,6 +49,7 @@ impl Adapter for Gemini {
                 None
             }
             "message" if text(&line, &["role"]) == Some("assistant") => {
+                answers(so_far);
                 let part = text(&line, &["content"]).unwrap_or_default();
                 let piece = line.get("delta").and_then(Value::as_bool) == Some(true);
                 let anew = std::mem::take(&mut so_far.anew);
@@ -57,11 +58,13 @@ impl Adapter for Gemini {
                 so_far.says(&format!("{before}{part}"))
             }
             "tool_use" => {
+                answers(so_far);
                 so_far.anew = true;
                 let on = line.get("parameters").map(subject).unwrap_or_default();
                 Some(Step::Tool(text(&line, &["tool_name"])?.to_owned(), on))
             }
             "tool_result" => {
+                so_far.answering = false;
                 let error = text(&line, &["error", "message"]).unwrap_or_default().to_lowercase();
                 if error.contains("denied") || error.contains("requires user confirmation") {
                     so_far.refuses(text(&line, &["tool_id"]).unwrap_or("a tool"));
@@ -92,6 +95,13 @@ impl Adapter for Gemini {
             53 => Some(Trouble::Bound),
             _ => None,
         }
+    }
+}
+
+/// What it says and does up to the results of its tools is one answer of the model.
+fn answers(so_far: &mut Transcript) {
+    if !std::mem::replace(&mut so_far.answering, true) {
+        so_far.asks += 1;
     }
 }
 

@@ -94,6 +94,10 @@ pub struct Transcript {
     pub(super) cache_write: Option<u64>,
     pub(super) usd: Option<f64>,
     pub(super) turns: Option<u64>,
+    /// How often the model was asked so far, where that is told while it works.
+    pub(super) asks: u64,
+    /// Whether an answer of the model is under way.
+    pub(super) answering: bool,
     /// How it failed; the last word counts.
     pub(super) fault: Option<Fault>,
     /// What it could not get past the last time it tried.
@@ -173,6 +177,8 @@ pub struct Spent {
     pub usd: Option<f64>,
     /// Tokens, read and written.
     pub tokens: Option<u64>,
+    /// How often the model was asked, where that is told while it works.
+    pub turns: u64,
 }
 
 /// Listens to one agent.
@@ -234,10 +240,10 @@ impl Listener {
 
     /// What it told so far that it used.
     pub fn spent(&self) -> Spent {
-        let Transcript { usd, input, output, cache_read, cache_write, .. } = self.so_far;
+        let Transcript { usd, input, output, cache_read, cache_write, asks, .. } = self.so_far;
         let parts = [input, output, cache_read, cache_write];
         let tokens = parts.into_iter().flatten().reduce(u64::saturating_add);
-        Spent { usd, tokens }
+        Spent { usd, tokens, turns: asks }
     }
 
     /// The end. `tail` is the last of all that it printed, also to standard error. `asked` is the

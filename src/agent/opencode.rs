@@ -52,6 +52,7 @@ impl Adapter for Opencode {
         }
         match text(&line, &["type"])? {
             "step_start" => {
+                so_far.asks += 1;
                 so_far.done = false;
                 None
             }

@@ -2,7 +2,7 @@
 //!
 //! Knows flags of this program alone. Seen with 0.24.4.
 
-use crate::model::{Permissions, Profile};
+use crate::model::{Permissions, Profile, Trouble};
 
 use super::listen::{Step, Transcript};
 use super::{Adapter, Asked, Assignment, Start, argument, claude, parsed, program};
@@ -18,6 +18,9 @@ impl Adapter for Qwen {
             Permissions::All => "yolo",
         };
         argv.extend(["-o", "stream-json", "--approval-mode", mode].map(Into::into));
+        if let Some(most) = profile.max_turns {
+            argv.extend(["--max-session-turns".into(), most.to_string().into()]);
+        }
         if let Some(model) = &profile.model {
             argv.extend(["-m".into(), model.into()]);
         }
@@ -46,5 +49,9 @@ impl Adapter for Qwen {
 
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
         claude::read(so_far, &parsed(line)?)
+    }
+
+    fn exit(&self, code: i32) -> Option<Trouble> {
+        (code == 53).then_some(Trouble::Bound)
     }
 }

@@ -179,6 +179,7 @@ fn decode(
     system(text, &own, body, &mut profile, &mut c);
     model(&view, &own, &mut profile, &mut c);
     tools(&view, &own, &mut profile, &mut unused, &mut c);
+    turns(&view, &mut profile, &mut unused);
     if let Some(origin) = &mut profile.origin {
         origin.unused = unused;
     }
@@ -274,6 +275,15 @@ fn tools(
         unused.extend(only.iter().flatten().filter(|tool| tool.starts_with("mcp__")).cloned());
     }
     profile.tools = Tools { only, never };
+}
+
+/// Its turns are bounded where its kind can be.
+fn turns(view: &View<'_, '_>, profile: &mut Profile, unused: &mut Vec<String>) {
+    let Some(most) = view.count("maxTurns") else { return };
+    match profile.kind.kept_in_turns() {
+        Some(_) => profile.max_turns = profile.max_turns.or(Some(most)),
+        None => unused.push("maxTurns".to_owned()),
+    }
 }
 
 /// A list as Claude Code writes it: commas between, but not those within parentheses.

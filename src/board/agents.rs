@@ -93,6 +93,7 @@ pub(super) fn profile(
         stdin_prompt: view.raw("stdin").as_deref() == Some("prompt"),
         max: view.count("max").or(kind.is_llm().then_some(AT_ONCE)),
         pool: view.count("pool"),
+        max_turns: view.count("max_turns"),
         retry: retry(view),
         env: view.map("env", &c.vars),
         env_from: view.map_from("env"),
@@ -130,7 +131,7 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
         refuse("pool", &why, "leave it out; only an agent of kind `acp` can be kept");
     }
     if !kind.is_llm() {
-        for key in ["model", "system", "permissions", "allow", "push"] {
+        for key in ["model", "system", "permissions", "allow", "push", "max_turns"] {
             let hint = "put it into the `command`, or name the `kind` of a coding agent";
             refuse(key, "todone does not know how to tell it to a command", hint);
         }
@@ -145,6 +146,15 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
         };
         refuse("allow", why, "leave it out, or use `permissions = \"all\"`");
     }
+    if kind.kept_in_turns().is_none() {
+        let has = |kind: &&ProfileKind| kind.kept_in_turns().is_some();
+        let others: Vec<&str> =
+            ProfileKind::AGENTS.iter().filter(has).map(ProfileKind::word).collect();
+        let why = format!("{} has no flag for turns, and tells none while it works", kind.word());
+        let hint =
+            format!("leave it out, bound it by `timeout` or `budget`, or use {}", either(&others));
+        refuse("max_turns", &why, &hint);
+    }
     if profile.permissions == Permissions::Read && !kind.can_only_read() {
         let why = format!("{} can't be kept from writing", kind.word());
         refuse("permissions", &why, "use another kind, or `changes = \"forbidden\"` in the task");
@@ -154,6 +164,14 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
             let message = format!("{how}: `{{{{ prompt }}}}` has no place in its `command`");
             c.sink.hinted(value.span(), message, "leave it out".to_owned());
         }
+    }
+}
+
+/// Words of which any one will do.
+fn either(words: &[&str]) -> String {
+    match words {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        words => words.concat(),
     }
 }
 

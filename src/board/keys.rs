@@ -177,6 +177,7 @@ pub(super) const AGENT: &Section = &Section::new(
         key("push", Flag, "false", "whether it may publish"),
         key("max", COUNT, "no bound; 4 for coding agents", "the most tasks it works on at once, in all your runs on this machine"),
         key("pool", COUNT, "none", "how many of its programs stay from task to task, each task in a session of its own; only of kind `\"acp\"`"),
+        key("max_turns", COUNT, "no bound", "how often its model may be asked in one attempt; of kind `\"claude\"`, `\"qwen\"`, `\"gemini\"`, `\"opencode\"` and `\"copilot\"`"),
         key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
         key("budget", Table(BUDGET), "none", "what it may spend"),
         key("isolation", ISOLATION, "the board's", "how its tasks are kept apart"),
@@ -195,6 +196,7 @@ pub(super) const AGENT_FILE: &Section = &Section::new(
         key("tools", Many(&Text), "all", "the tools of Claude Code that it has"),
         key("disallowedTools", Many(&Text), "none", "those that it has not"),
         key("model", Filled, "its own", "the model"),
+        key("maxTurns", COUNT, "no bound", "how often its model may be asked in one attempt"),
         key("todone", Table(AGENT), "none", "the keys of `[agent.NAME]`"),
     ],
 );

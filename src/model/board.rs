@@ -500,6 +500,9 @@ pub struct Profile {
     /// How many of its programs stay from task to task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<u32>,
+    /// How often its model may be asked in one attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
     /// How often it is tried.
     pub retry: Option<Retry>,
     /// Environment variables for it.
@@ -553,6 +556,7 @@ impl Profile {
             stdin_prompt: false,
             max: None,
             pool: None,
+            max_turns: None,
             retry: None,
             env: BTreeMap::new(),
             env_from: BTreeMap::new(),

@@ -346,6 +346,15 @@ impl ProfileKind {
         }
     }
 
+    /// How it is kept within its turns (`max_turns`); none: it has no flag for them and tells none of them.
+    pub fn kept_in_turns(&self) -> Option<Kept> {
+        match self {
+            Self::Claude | Self::Qwen => Some(Kept::Hard),
+            Self::Gemini | Self::Opencode | Self::Copilot => Some(Kept::Live),
+            _ => None,
+        }
+    }
+
     /// Whether it tells dollars by itself.
     pub fn tells_usd(&self) -> bool {
         matches!(self, Self::Claude | Self::Opencode | Self::Aider)

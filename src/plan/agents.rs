@@ -25,6 +25,8 @@ pub struct PlanPageAgent {
     pub max: Option<u32>,
     /// How many of its programs stay from task to task; null: none.
     pub pool: Option<u32>,
+    /// How often its model may be asked in one attempt; null: no bound.
+    pub max_turns: Option<u32>,
     /// Models and profiles that take over.
     pub fallback: Vec<String>,
     /// How many tasks name it.
@@ -50,6 +52,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         push: llm.then_some(profile.push),
         max: profile.max,
         pool: profile.pool,
+        max_turns: profile.max_turns,
         fallback: profile.fallback.clone(),
         tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
         file: profile.origin.as_ref().map(|origin| origin.name.clone()),
@@ -60,7 +63,18 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
 /// A line for each coding agent. Commands are what they are written as, but for those of files.
 pub(super) fn lines(out: &mut String, board: &Board) {
     for agent in page(board) {
-        let PlanPageAgent { name, kind, model, permissions, push, max, pool, fallback, .. } = agent;
+        let PlanPageAgent {
+            name,
+            kind,
+            model,
+            permissions,
+            push,
+            max,
+            pool,
+            max_turns,
+            fallback,
+            ..
+        } = agent;
         let from = agent.file.map(|file| format!(" ({})", plain(&file))).unwrap_or_default();
         if permissions.is_none() {
             if let Some(profile) = board.agents.get(&name).filter(|_| !from.is_empty()) {
@@ -86,6 +100,9 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         }
         if let Some(pool) = pool {
             parts.push(format!("a pool of {pool}"));
+        }
+        if let Some(most) = max_turns {
+            parts.push(format!("at most {most} turns"));
         }
         let limits = limits(board, &name);
         parts.extend(limits);

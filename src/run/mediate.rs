@@ -72,7 +72,7 @@ pub async fn mediate(
         Some(text) => text.clone().into_bytes(),
         None => std::fs::read(&out).unwrap_or_default(),
     };
-    let over = over.map(|measure| share::spent(measure, &job.share));
+    let over = over.map(|over| share::spent(over, &job.share));
     let failure = over.or_else(|| ended(&exit, &said));
     if matches!(failure, Some(Failure::Start { .. })) {
         // Nobody worked.

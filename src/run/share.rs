@@ -1,4 +1,5 @@
-//! Keeps an attempt within its share of the budgets, where its agent can't do that by itself.
+//! Keeps an attempt within its share of the budgets and within its turns, where its agent can't do that by
+//! itself.
 //!
 //! Knows no ledger: the share is given.
 
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use crate::agent::Spent;
 use crate::executor::{Exit, How};
-use crate::model::{Bounds, Failure, Kept, Measure, Mediation, ProfileKind, Trouble, micro};
+use crate::model::{Bounds, Failure, Kept, Measure, Mediation, Profile, Trouble, micro};
 
 use super::job::Job;
 use super::slot::Halt;
@@ -33,27 +34,38 @@ pub(super) fn less(share: &mut Bounds, before: &Mediation) {
     }
 }
 
-/// The first of its shares that it has used up, as far as it tells while it works.
-pub(super) fn over(kind: &ProfileKind, spent: Spent, share: &Bounds) -> Option<Measure> {
+/// What an attempt has come to the end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Its share of a budget.
+    Share(Measure),
+    /// Its turns, so many.
+    Turns(u32),
+}
+
+/// What it has come to the end of, as far as it tells while it works.
+pub(super) fn over(profile: &Profile, spent: Spent, share: &Bounds) -> Option<Over> {
+    let kind = &profile.kind;
+    // A turn more has begun: after the last of those that it has it may have been through.
+    let most = profile.max_turns.filter(|most| spent.turns > u64::from(*most));
+    if let Some(most) = most.filter(|_| kind.kept_in_turns() == Some(Kept::Live)) {
+        return Some(Over::Turns(most));
+    }
     let used = |measure| match measure {
         Measure::Usd => spent.usd.map(micro),
         Measure::Tokens => spent.tokens,
         Measure::Time => None,
     };
     let live = Measure::ALL.into_iter().filter(|measure| kind.kept(*measure) == Kept::Live);
-    live.into_iter().find(|measure| match (used(*measure), share.of(*measure)) {
+    let found = live.into_iter().find(|measure| match (used(*measure), share.of(*measure)) {
         (Some(used), Some(most)) => used >= most,
         _ => false,
-    })
+    });
+    found.map(Over::Share)
 }
 
-/// Whether it was its share that ended it, which is an end of its own and no stop of the run.
-pub(super) fn how(
-    exit: &mut Exit,
-    over: Option<Measure>,
-    job: &Job,
-    halt: Halt,
-) -> Option<Measure> {
+/// Whether it was that which ended it, which is an end of its own and no stop of the run.
+pub(super) fn how(exit: &mut Exit, over: Option<Over>, job: &Job, halt: Halt) -> Option<Over> {
     match exit.how {
         How::Stopped if halt == Halt::No => {
             exit.how = How::Timeout;
@@ -61,15 +73,20 @@ pub(super) fn how(
         }
         How::Timeout => {
             let own = job.task.timeout.is_none_or(|own| timeout(job).is_some_and(|all| all < own));
-            (own && job.share.time.is_some()).then_some(Measure::Time)
+            (own && job.share.time.is_some()).then_some(Over::Share(Measure::Time))
         }
         _ => None,
     }
 }
 
 /// Why it failed then.
-pub(super) fn spent(measure: Measure, share: &Bounds) -> Failure {
-    let most = measure.say(share.of(measure).unwrap_or(0));
-    let message = format!("it used up its share of the budget, {most}");
+pub(super) fn spent(over: Over, share: &Bounds) -> Failure {
+    let message = match over {
+        Over::Share(measure) => {
+            let most = measure.say(share.of(measure).unwrap_or(0));
+            format!("it used up its share of the budget, {most}")
+        }
+        Over::Turns(most) => format!("it came to the end of its turns, `max_turns = {most}`"),
+    };
     Failure::Agent { kind: Trouble::Bound, message, after: None, at: None }
 }

@@ -13,7 +13,7 @@ use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Purpose, RefUpdate};
 use crate::model::{
-    AttemptEnd, Check, Failure, Isolation, Measure, Note, Patch, TaskId, Trespass, Verdict, Work,
+    AttemptEnd, Check, Failure, Isolation, Note, Patch, TaskId, Trespass, Verdict, Work,
 };
 use crate::process::brink;
 use crate::verify;
@@ -195,8 +195,8 @@ async fn in_slot(
     notes.extend(result.iter_mut().flat_map(|result| std::mem::take(&mut result.notes)));
     brink::reach("task.ended");
     let mut said = Said::of(heard, result).of_session(session.is_some());
-    if let Some(measure) = over {
-        said.failure = Some(share::spent(measure, &job.share));
+    if let Some(over) = over {
+        said.failure = Some(share::spent(over, &job.share));
     }
     if exit.how == How::Stopped && *halt.borrow() == Halt::Now {
         // The slot stays dirty: resume captures it.
@@ -358,7 +358,7 @@ pub(super) async fn run_command(
     (log, output): (PathBuf, PathBuf),
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
-) -> Result<(Exit, Option<Heard>, Option<Measure>), Error> {
+) -> Result<(Exit, Option<Heard>, Option<share::Over>), Error> {
     let dir = place.dir(&job.task.dir);
     let argv = match launch.bridged {
         true => vec![world.program.clone().into(), "speak".into()],
@@ -393,7 +393,7 @@ pub(super) async fn run_command(
             if let Some(words) = ear.hear(&line) {
                 send_line(tell, &job.unit.id, words);
             }
-            over = share::over(&profile.kind, ear.spent(), &job.share);
+            over = share::over(profile, ear.spent(), &job.share);
             over.is_some()
         }
     };

@@ -251,3 +251,93 @@ fn a_command_may_say_in_a_file_what_it_used_and_how_it_failed() {
     );
     space.run(&["--new"]).code(0).says("its result file can't be read: it is no plain file");
 }
+
+#[test]
+fn turns_are_bounded_by_the_program_s_flag_or_by_counting_them() {
+    let space = Space::new(&[("x", "")]);
+    let seen = space.path("seen");
+    for (kind, case, flag) in [
+        ("claude", "claude-success", "--max-turns\n7\n"),
+        ("qwen", "qwen-success", "--max-session-turns\n7\n"),
+    ] {
+        let replay = replay("@", &[&format!("{case}:0")]);
+        let agent = format!("{replay}\nmax_turns = 7\nenv = {{ REPLAY_SEEN = {seen:?} }}");
+        one(&space, kind, &agent, "");
+        space.run(&["--new"]).code(0);
+        let said = std::fs::read_to_string(space.path("seen.t.1")).expect("what it saw");
+        assert!(said.contains(flag), "{kind}: {said}");
+    }
+    // The program's own word of it.
+    let ended = r#"{"type":"result","subtype":"error_max_turns","is_error":true,"num_turns":8,"errors":["Reached maximum number of turns (7)"]}"#;
+    let agent = format!(
+        "command = [\"sh\", \"-c\", '''echo '{ended}'; exit 1''', \"agent\"]\nmax_turns = 7\nretry = 3"
+    );
+    one(&space, "claude", &agent, "");
+    space.run(&["--new"]).code(1).says("Reached maximum number of turns (7)");
+    let task = space.task("t");
+    assert_eq!((&task["failure_kind"], &task["attempts"]), (&"bound".into(), &1.into()));
+    let agent = "command = [\"sh\", \"-c\", \"echo 'Reached max session turns' >&2; exit 53\"]\nmax_turns = 7";
+    one(&space, "qwen", agent, "");
+    space.run(&["--new"]).code(1);
+    assert_eq!(space.task("t")["failure_kind"], "bound");
+    // Counted while it works: the whole stream of one that took two turns is within two.
+    for (kind, turn) in [
+        (
+            "gemini",
+            &[
+                "{\"type\":\"tool_use\",\"tool_name\":\"a\"}",
+                "{\"type\":\"tool_use\",\"tool_name\":\"b\"}",
+                "{\"type\":\"tool_result\"}",
+                "{\"type\":\"tool_result\"}",
+            ][..],
+        ),
+        (
+            "opencode",
+            &[
+                "{\"type\":\"step_start\"}",
+                "{\"type\":\"step_finish\",\"part\":{\"reason\":\"tool-calls\"}}",
+            ],
+        ),
+        (
+            "copilot",
+            &[
+                "{\"type\":\"assistant.turn_start\"}",
+                "{\"type\":\"assistant.message\",\"data\":{\"content\":\"x\"}}",
+            ],
+        ),
+    ] {
+        one(
+            &space,
+            kind,
+            &format!("{}\nmax_turns = 2", replay("@", &[&format!("{kind}-success:0")])),
+            "",
+        );
+        space.run(&["--new"]).code(0);
+        let lines = turn.iter().map(|line| format!("echo '{line}'\n")).collect::<String>();
+        let agent = format!(
+            "command = [\"sh\", \"-c\", '''\n{}echo half > half-{kind}\nexec sleep 1000''', \"agent\"]\n\
+             max_turns = 2\nretry = 3",
+            lines.repeat(3)
+        );
+        one(&space, kind, &agent, "");
+        space.run(&["--new"]).code(1).says("it came to the end of its turns, `max_turns = 2`");
+        let task = space.task("t");
+        assert_eq!(
+            (&task["failure_kind"], &task["attempts"]),
+            (&"bound".into(), &1.into()),
+            "{kind}"
+        );
+        assert_eq!(task["files"][0]["path"], format!("half-{kind}"));
+    }
+    assert_eq!(space.processes(), Vec::<String>::new());
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone(&["plan", board]).code(0).says("at most 2 turns");
+    one(&space, "codex", "max_turns = 2", "");
+    let said = "codex has no flag for turns, and tells none while it works";
+    space
+        .todone(&["check", board])
+        .code(2)
+        .says(said)
+        .says("claude, gemini, opencode, copilot or qwen");
+}
