@@ -12,7 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use crate::event::RunState;
 use crate::git::Repo;
-use crate::model::{RunId, TaskId};
+use crate::model::{AttemptEnd, RunId, TaskId};
 use crate::report;
 
 use super::Global;
@@ -69,6 +69,12 @@ fn diffs(repo: &Repo, state: &RunState) -> BTreeMap<TaskId, String> {
     let mut diffs = BTreeMap::new();
     for (id, unit) in &state.units {
         let Some(patch) = unit.patch().filter(|patch| !patch.changes.is_empty()) else { continue };
+        let ends = unit.attempts.iter().filter_map(|attempt| Some(&attempt.ended.as_ref()?.1));
+        let of_it =
+            |end: &AttemptEnd| end.patch.as_ref().is_some_and(|it| it.commit == patch.commit);
+        if ends.into_iter().any(|end| of_it(end) && end.holds_secret()) {
+            continue;
+        }
         let call = repo.git().args(["diff", "--no-color", "--no-ext-diff", "--no-textconv"]);
         let said = call.arg(patch.base.to_string()).arg(patch.commit.to_string()).run();
         // A patch that is gone from the repository leaves the names of its files.

@@ -371,7 +371,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         now,
         jobs: None,
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
-        lookout: Lookout::new(repo, Names::of(run).changed()),
+        lookout: Lookout::new(repo, Names::of(run).changed(), Arc::new(secrets(Some(board)))),
         walls,
         prices: Arc::new(prices(repo)?),
         home: std::env::var_os("HOME").map(PathBuf::from),

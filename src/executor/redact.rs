@@ -3,11 +3,12 @@
 //! Knows not where they came from.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-/// What stands in the place of a secret.
-const INSTEAD: &[u8] = b"***";
+use crate::model::HIDDEN;
+
 /// A line of a secret of several lines is looked for by itself if it has so many bytes: programs print
 /// a key line by line.
 const LINE: usize = 16;
@@ -67,7 +68,7 @@ impl Redactor {
 
     /// A whole text without secrets.
     pub fn replaced(&self, text: &[u8]) -> Vec<u8> {
-        let with = vec![INSTEAD; self.patterns.len()];
+        let with = vec![HIDDEN.as_bytes(); self.patterns.len()];
         self.finder.replace_all_bytes(text, &with)
     }
 
@@ -75,6 +76,15 @@ impl Redactor {
     pub fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
         let found = self.finder.find(text)?;
         Some((self.of[found.pattern().as_usize()], found.start()))
+    }
+
+    /// All secrets in a text by their numbers, each with where it begins first.
+    pub fn found(&self, text: &[u8]) -> BTreeMap<usize, usize> {
+        let mut all = BTreeMap::new();
+        for found in self.finder.find_iter(text) {
+            all.entry(self.of[found.pattern().as_usize()]).or_insert(found.start());
+        }
+        all
     }
 
     /// The length of the longest end of these bytes that a secret begins with, and is not over.
@@ -134,6 +144,8 @@ mod tests {
         assert_eq!(redactor.replaced(b"x MIIEvQIBADANBgkqhkiG9w0B short"), b"x *** short");
         assert_eq!(redactor.find(b"ab MIIEvQIBADANBgkqhkiG9w0B"), Some((1, 3)));
         assert_eq!(redactor.find(b"nothing"), None);
+        let found = redactor.found(b"first MIIEvQIBADANBgkqhkiG9w0B first");
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [(0, 0), (1, 6)]);
         assert!(Redactor::new(&secrets(&["", ""])).is_none());
     }
 

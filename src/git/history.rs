@@ -1,10 +1,10 @@
-//! Where two histories part.
+//! Where two histories part, and what the commits of one say.
 //!
-//! Knows nothing of what they hold.
+//! Knows nothing of the trees that they hold.
 
 use crate::model::Oid;
 
-use super::guard::failed;
+use super::guard::{failed, output};
 use super::{Error, Quarantine, Repo};
 
 /// The best common ancestors of two commits, as a merge takes them: none if the histories have nothing
@@ -34,4 +34,33 @@ pub fn merge_bases(
     let lines = said.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let bases: Result<Vec<Oid>, _> = lines.map(Oid::from_hex).collect();
     bases.map_err(|fault| Error::Output { command: shown, what: fault.to_string() })
+}
+
+/// The messages, authors and committers of the commits that this one has and the base lacks; of a tag what
+/// it says, too.
+pub fn words(repo: &Repo, base: Oid, tip: Oid) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    let mut at = tip.to_string();
+    loop {
+        let kind = output(repo.git().args(["cat-file", "-t", &at]))?;
+        if kind.trim_ascii() != b"tag" {
+            break;
+        }
+        let tag = output(repo.git().args(["cat-file", "tag", &at]))?;
+        all.extend_from_slice(&tag);
+        let named = tag.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let named = named.strip_prefix(b"object ").unwrap_or_default();
+        match Oid::from_hex(named) {
+            Ok(oid) => at = oid.to_string(),
+            Err(_) => return Ok(all),
+        }
+    }
+    let call = repo.git().args(["log", "--no-notes", "--no-show-signature", "--no-color"]);
+    let call = call.arg("--format=%an%n%ae%n%cn%n%ce%n%B").arg(at).arg(format!("^{base}"));
+    let said = call.arg("--").run()?;
+    // What a tag names need not be a commit.
+    if said.status.success() {
+        all.extend(said.stdout);
+    }
+    Ok(all)
 }

@@ -28,7 +28,7 @@ pub use driver::Driver;
 pub use error::Error;
 pub use guard::{guard_env, output};
 pub use health::{Lock, free_space, reflinks, version};
-pub use history::merge_bases;
+pub use history::{merge_bases, words};
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use refs::{Expect, RefUpdate};
 pub use repo::{FLOOR, Repo, Unseen};

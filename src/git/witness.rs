@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Oid, Shift, Thing};
 
-use super::guard::output;
 use super::objects::Kind;
 use super::scratch::io;
 use super::{Error, Expect, RefUpdate, Repo};
+
+mod back;
 
 /// What a file is like without reading it: times in nanoseconds, size, inode.
 type Stamp = (i64, i64, i64, i64, u64, u64);
@@ -35,6 +36,8 @@ struct State {
 pub struct Witness {
     repo: Repo,
     known: Option<Known>,
+    /// Names that came while it looked and are told with something taken out of them.
+    hidden: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ const MOVES: &str = "moves";
 impl Witness {
     /// Of this repository; nothing is known yet.
     pub fn new(repo: &Repo) -> Self {
-        Self { repo: repo.clone(), known: None }
+        Self { repo: repo.clone(), known: None, hidden: BTreeSet::new() }
     }
 
     /// Whether a look may find something: false only if nothing has changed but, maybe, the content
@@ -72,8 +75,8 @@ impl Witness {
     }
 
     /// What changed since the last look, but for what todone itself moved. What was there before is
-    /// kept by refs that begin with `keep`.
-    pub fn look(&mut self, keep: &str) -> Result<Vec<Shift>, Error> {
+    /// kept by refs that begin with `keep`. `hide` takes out of new names what nobody is to see.
+    pub fn look(&mut self, keep: &str, hide: &dyn Fn(&str) -> String) -> Result<Vec<Shift>, Error> {
         let stamps = self.stamps();
         if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
@@ -84,9 +87,34 @@ impl Witness {
         };
         let mut shifts = self.compared(&before.state, &state)?;
         if !shifts.is_empty() {
-            self.keep(&before.state, keep, &mut shifts)?;
+            self.keep(&before.state, keep, hide, &mut shifts)?;
+            shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)
+    }
+
+    /// Takes out of a shift what nobody is to see. What the user called so before keeps its name: it is
+    /// needed to put it back.
+    fn hide(&mut self, shift: &mut Shift, hide: &dyn Fn(&str) -> String) {
+        let made = shift.before.is_none();
+        match &mut shift.what {
+            Thing::Ref { name } | Thing::Hook { name } => {
+                if made || self.hidden.contains(name) {
+                    let shown = hide(name);
+                    if shown != *name {
+                        self.hidden.insert(std::mem::replace(name, shown));
+                    }
+                }
+            }
+            Thing::Stash { message } => *message = hide(message),
+            Thing::Head => {
+                let known = |text: &String| self.hidden.contains(text.trim_start_matches("ref: "));
+                shift.before =
+                    shift.before.take().map(|it| if known(&it) { hide(&it) } else { it });
+                shift.after = shift.after.take().map(|it| hide(&it));
+            }
+            Thing::Config => {}
+        }
     }
 
     fn stamps(&self) -> Stamps {
@@ -147,7 +175,13 @@ impl Witness {
     }
 
     /// Keeps what was, by refs with a number of their own.
-    fn keep(&self, before: &State, keep: &str, shifts: &mut [Shift]) -> Result<(), Error> {
+    fn keep(
+        &self,
+        before: &State,
+        keep: &str,
+        hide: &dyn Fn(&str) -> String,
+        shifts: &mut [Shift],
+    ) -> Result<(), Error> {
         let taken = self.repo.refs(keep)?;
         let number = (1..)
             .find(|n| !taken.iter().any(|(name, _)| name.starts_with(&format!("{keep}{n}/"))))
@@ -168,6 +202,7 @@ impl Witness {
                 },
             };
             let part = match &shift.what {
+                Thing::Ref { name } if hide(name) != *name => format!("hidden.{place}"),
                 Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
                 Thing::Head => "head".to_owned(),
                 Thing::Stash { .. } => format!("stash.{place}"),
@@ -329,85 +364,14 @@ impl Repo {
             _ => Ok(()),
         }
     }
-
-    /// What a thing is now, in the form that a [`Shift`] has it.
-    pub fn standing(&self, shift: &Shift) -> Result<Option<String>, Error> {
-        let common = self.common_dir();
-        let blob = |bytes: &[u8]| self.format().hash(Kind::Blob, bytes).to_string();
-        Ok(match &shift.what {
-            Thing::Ref { name } => self.ref_at(name)?.map(|oid| oid.to_string()),
-            Thing::Head => Some(String::from_utf8_lossy(&head(self)?).trim_end().to_owned()),
-            Thing::Stash { .. } => {
-                let wanted = shift.before.as_ref().or(shift.after.as_ref());
-                let found = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
-                found.into_iter().find(|oid| Some(oid) == wanted)
-            }
-            Thing::Config => fs::read(common.join("config")).ok().map(|bytes| blob(&bytes)),
-            Thing::Hook { name } => {
-                let path = common.join("hooks").join(name);
-                match path.is_file() {
-                    false => None,
-                    true => {
-                        let (mode, bytes) = hook(&path)?;
-                        Some(format!("{mode:o} {}", blob(&bytes)))
-                    }
-                }
-            }
-        })
-    }
-
-    /// Makes a thing again what it was. The caller has seen that it is what the shift left.
-    pub fn put_back(&self, shift: &Shift) -> Result<(), Error> {
-        let (before, after) = (shift.before.as_deref(), shift.after.as_deref());
-        let oid = |text: Option<&str>| text.and_then(|text| text.parse::<Oid>().ok());
-        let file = |name: &str| -> Result<(), Error> {
-            let path = self.common_dir().join(name);
-            let Some(before) = before else {
-                return fs::remove_file(&path).map_err(io("removing", &path));
-            };
-            let (mode, hex) = before.split_once(' ').unwrap_or(("", before));
-            let Some(blob) = oid(Some(hex)) else { return Ok(()) };
-            let bytes = self.objects()?.blob(blob)?;
-            let new = path.with_extension("todone-new");
-            fs::write(&new, bytes).map_err(io("writing", &new))?;
-            let mode = match u32::from_str_radix(mode, 8) {
-                Ok(mode) => mode,
-                Err(_) => fs::metadata(&path).map_or(0o644, |there| there.permissions().mode()),
-            };
-            let set = fs::set_permissions(&new, fs::Permissions::from_mode(mode));
-            set.and_then(|()| fs::rename(&new, &path)).map_err(io("writing", &path))
-        };
-        match &shift.what {
-            Thing::Ref { name } => {
-                let expect = oid(after).map_or(Expect::Absent, Expect::At);
-                let update = RefUpdate { name: name.clone(), expect, to: oid(before) };
-                self.update_refs(&[update], "todone: restore")
-            }
-            Thing::Head => {
-                let before = before.unwrap_or_default();
-                let call = match before.strip_prefix("ref: ") {
-                    Some(name) => {
-                        self.git().args(["symbolic-ref", "-m", "todone: restore", "HEAD", name])
-                    }
-                    None => self.git().args(["update-ref", "--no-deref", "HEAD", before]),
-                };
-                output(call).map(drop)
-            }
-            Thing::Stash { message } => match before {
-                Some(before) => {
-                    output(self.git().args(["stash", "store", "-m", message, before])).map(drop)
-                }
-                None => Ok(()),
-            },
-            Thing::Config => file("config"),
-            Thing::Hook { name } => file(&format!("hooks/{name}")),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::output;
     use super::*;
+
+    const KEEP: &str = "refs/todone/r/saved/";
 
     /// What a glance and then a look say after `deed`, on a repository with a branch `loose/one`.
     fn after(deed: impl Fn(&Repo, Oid)) -> (bool, usize) {
@@ -427,9 +391,9 @@ mod tests {
             .expect("made");
         let mut witness = Witness::new(&repo);
         assert!(witness.glance(), "nothing is known");
-        assert_eq!(witness.look("refs/todone/r/saved/").expect("seen"), []);
+        assert_eq!(witness.look(KEEP, &str::to_owned).expect("seen"), []);
         deed(&repo, two);
-        (witness.glance(), witness.look("refs/todone/r/saved/").expect("seen").len())
+        (witness.glance(), witness.look(KEEP, &str::to_owned).expect("seen").len())
     }
 
     fn git(repo: &Repo, args: &[&str]) {
@@ -460,7 +424,7 @@ mod tests {
         let second = |repo: &Repo, oid: Oid| {
             first(repo, oid);
             let mut witness = Witness::new(repo);
-            witness.look("refs/todone/r/saved/").expect("seen");
+            witness.look(KEEP, &str::to_owned).expect("seen");
             git(repo, &["update-ref", "refs/todone/r/attempt/b/1", &oid.to_string()]);
             assert!(!witness.glance());
         };

@@ -91,6 +91,12 @@ impl AttemptEnd {
         }
     }
 
+    /// Whether what it left holds a value that is to be seen nowhere.
+    pub fn holds_secret(&self) -> bool {
+        matches!(self.failure, Some(Failure::Secret { .. }))
+            || self.notes.iter().any(|note| matches!(note, Note::HoldsSecret { .. }))
+    }
+
     /// What was used for it, with the time that this took in milliseconds.
     pub fn used(&self) -> impl Iterator<Item = (&Usage, u64)> {
         let own = self.usage.as_deref().map(|usage| (usage, self.millis));
@@ -145,14 +151,17 @@ pub enum Failure {
         /// Those paths.
         paths: Vec<RepoPath>,
     },
-    /// It wrote the value of a variable that is to be seen nowhere into a file.
+    /// It put the value of a variable that is to be seen nowhere into a file, a link or a name.
     Secret {
         /// The variable.
         variable: String,
-        /// The file.
+        /// The file; where its name holds a value, `***` stands instead.
         path: RepoPath,
-        /// The line, from 1.
+        /// The line, from 1; 0: it stands in no line.
         line: usize,
+        /// Where it stands.
+        #[serde(default)]
+        held: HeldBy,
     },
     /// `changes = "required"` and nothing changed.
     Unchanged,
@@ -214,6 +223,19 @@ pub enum Failure {
     Lost,
 }
 
+/// What holds a value that is to be seen nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldBy {
+    /// A line of the file.
+    #[default]
+    Content,
+    /// The path that a symbolic link names.
+    Link,
+    /// The name of the file or of a folder of it.
+    Name,
+}
+
 impl Failure {
     /// Whether a bound that was set for its agent ended it, of money, tokens, time or turns.
     pub fn is_bound(&self) -> bool {
@@ -243,9 +265,17 @@ impl fmt::Display for Failure {
             Self::Protected { paths: list } => {
                 write!(f, "changed what the board protects: {}", paths(list))
             }
-            Self::Secret { variable, path, line } => {
-                write!(f, "wrote the value of ${variable} into {path}, line {line}")
-            }
+            Self::Secret { variable, path, line, held } => match held {
+                HeldBy::Content => {
+                    write!(f, "wrote the value of ${variable} into {path}, line {line}")
+                }
+                HeldBy::Link => {
+                    write!(f, "made {path} a link to a path with the value of ${variable} in it")
+                }
+                HeldBy::Name => {
+                    write!(f, "made {path}, with the value of ${variable} in its name")
+                }
+            },
             Self::Unchanged => write!(f, "changed nothing, but changes = \"required\""),
             Self::Changed { paths: list } => {
                 write!(f, "changed {}, but changes = \"forbidden\"", paths(list))

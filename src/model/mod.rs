@@ -35,7 +35,7 @@ mod trespass;
 mod verdict;
 
 pub use agent::{Origin, Permissions, ProfileKind, Tools, Trouble, Usage};
-pub use attempt::{AttemptEnd, Failure, Mediation, Outcome, Reuse, SkipReason};
+pub use attempt::{AttemptEnd, Failure, HeldBy, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
     Author, Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
     LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Pressure,
@@ -56,5 +56,5 @@ pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,
 };
-pub use trespass::{Shift, Thing, Trespass};
+pub use trespass::{HIDDEN, Shift, Thing, Trespass};
 pub use verdict::{Blame, GateRun, Trial, Verdict};

@@ -167,6 +167,20 @@ pub enum Note {
         /// Its branches, tags and stashes, by their names without `refs/`.
         names: Vec<String>,
     },
+    /// It made commits whose messages, authors or tags hold the value of a variable that is to be seen
+    /// nowhere: they are not kept apart.
+    SecretCommits {
+        /// The variable.
+        variable: String,
+    },
+    /// What a failed attempt left holds the value of a variable that is to be seen nowhere: no report shows
+    /// it as a diff.
+    HoldsSecret {
+        /// The variable.
+        variable: String,
+        /// The file.
+        path: RepoPath,
+    },
     /// It printed more than is kept as a handoff.
     OutputCut {
         /// What is kept, in bytes.

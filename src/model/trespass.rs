@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::TaskId;
 
+/// What stands where a value was taken out that is to be seen nowhere. No ref can hold it.
+pub const HIDDEN: &str = "***";
+
 /// What is no task's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -55,6 +58,14 @@ pub struct Trespass {
 }
 
 impl Shift {
+    fn is_hidden(&self) -> bool {
+        match &self.what {
+            Thing::Ref { name } | Thing::Hook { name } => name.contains(HIDDEN),
+            Thing::Head => self.before.as_ref().is_some_and(|before| before.contains(HIDDEN)),
+            Thing::Stash { .. } | Thing::Config => false,
+        }
+    }
+
     /// For people.
     pub fn told(&self) -> String {
         let word = match (&self.before, &self.after) {
@@ -83,8 +94,11 @@ impl Shift {
         }
     }
 
-    /// The commands that put it back; none: it is left to the user.
+    /// The commands that put it back; none: it is left to the user, or its whole name is told nowhere.
     pub fn commands(&self) -> Vec<String> {
+        if self.is_hidden() {
+            return Vec::new();
+        }
         let file = |name: &str, value: &str| {
             let (mode, oid) = value.split_once(' ').unwrap_or(("", value));
             let path = format!("\"$(git rev-parse --git-path {})\"", quoted(name));

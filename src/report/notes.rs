@@ -44,6 +44,15 @@ pub fn note(note: &Note) -> String {
         Note::OwnRefs { names } => {
             format!("kept from its own repository, beside the patch: {}", names.join(", "))
         }
+        Note::SecretCommits { variable } => format!(
+            "the task made commits whose messages, authors or tags hold the value of ${variable}: they are \
+             not kept apart; what its worktree held at the end is"
+        ),
+        Note::HoldsSecret { variable, path } => {
+            format!(
+                "what it left holds the value of ${variable}, in `{path}`: no report shows its diff"
+            )
+        }
         Note::OutputCut { most } => {
             format!("it printed more than the {} KiB that are handed over", most >> 10)
         }

@@ -4,7 +4,7 @@
 //! Knows not how the patch was made.
 
 use crate::board::scope_set;
-use crate::model::{Board, Changes, Failure, Mode, Note, Patch, RepoPath, Task};
+use crate::model::{Board, Changes, Entry, Failure, HeldBy, Mode, Note, Patch, RepoPath, Task};
 
 use super::slot::World;
 use super::{Error, Secrets};
@@ -38,6 +38,14 @@ pub fn refused(
         _ => {}
     }
     secret(world, &world.secrets, patch)
+}
+
+/// What of a patch that is not taken for another reason is to be seen nowhere.
+pub fn held_back(world: &World, patch: &Patch) -> Result<Option<Note>, Error> {
+    Ok(match secret(world, &world.secrets, patch)? {
+        Some(Failure::Secret { variable, path, .. }) => Some(Note::HoldsSecret { variable, path }),
+        _ => None,
+    })
 }
 
 /// What of a patch deserves a look before it lands.
@@ -100,25 +108,36 @@ fn changed(patch: &Patch, which: impl Fn(&RepoPath) -> bool) -> Vec<RepoPath> {
     patch.changes.iter().map(|change| &change.path).filter(|path| which(path)).cloned().collect()
 }
 
-/// A secret that a changed file holds and did not hold before.
+/// A secret in what a patch adds: in a changed file or the path that a link names, if it was not there
+/// before, and in a new name.
 fn secret(world: &World, secrets: &Secrets, patch: &Patch) -> Result<Option<Failure>, Error> {
     let Some(finder) = secrets.finder() else { return Ok(None) };
     let mut objects = world.repo.objects()?;
-    let held = |entry: Option<crate::model::Entry>| entry.filter(|e| e.mode.is_file());
+    let held = |entry: Option<Entry>| entry.filter(|e| e.mode.is_file() || e.mode == Mode::Link);
     for change in &patch.changes {
+        if let (None, Some((number, _))) = (change.old, finder.find(change.path.as_bytes())) {
+            let (variable, path) =
+                (secrets.name(number).to_owned(), secrets.hide_path(&change.path));
+            return Ok(Some(Failure::Secret { variable, path, line: 0, held: HeldBy::Name }));
+        }
         let Some(new) = held(change.new) else { continue };
         let bytes = objects.blob(new.oid)?;
-        let Some((number, at)) = finder.find(&bytes) else { continue };
-        let before = match held(change.old) {
-            Some(old) => objects.blob(old.oid)?,
-            None => Vec::new(),
-        };
-        if finder.find(&before).is_some_and(|(known, _)| known == number) {
+        let found = finder.found(&bytes);
+        if found.is_empty() {
             continue;
         }
-        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-        let (variable, path) = (secrets.name(number).to_owned(), change.path.clone());
-        return Ok(Some(Failure::Secret { variable, path, line }));
+        let before = match held(change.old) {
+            Some(old) => finder.found(&objects.blob(old.oid)?),
+            None => Default::default(),
+        };
+        let added = found.into_iter().find(|(number, _)| !before.contains_key(number));
+        let Some((number, at)) = added else { continue };
+        let (line, held) = match new.mode {
+            Mode::Link => (0, HeldBy::Link),
+            _ => (1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count(), HeldBy::Content),
+        };
+        let (variable, path) = (secrets.name(number).to_owned(), secrets.hide_path(&change.path));
+        return Ok(Some(Failure::Secret { variable, path, line, held }));
     }
     Ok(None)
 }

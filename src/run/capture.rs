@@ -5,6 +5,7 @@
 use crate::git::{Expect, Harvest, HarvestRules, Lease, RefUpdate};
 
 use super::Error;
+use super::hide;
 use super::job::Job;
 use super::slot::{World, blocking};
 use super::worker::LARGEST;
@@ -18,10 +19,11 @@ pub(super) async fn capture(
     let names = world.names();
     let rules = HarvestRules { outputs: job.task.outputs.clone(), largest: LARGEST };
     let how = world.snapshot(job.message.clone(), job.epoch);
-    let (repo, id, number) = (world.repo.clone(), job.unit.id.clone(), job.attempt);
+    let (world, id, number) = (world.clone(), job.unit.id.clone(), job.attempt);
     blocking(move || {
         let mut lease = lease;
-        let harvest = lease.harvest(&rules, &how)?;
+        let mut harvest = lease.harvest(&rules, &how)?;
+        hide::harvest(&world, harvest.patch.base, &mut harvest)?;
         let keep = |name, to| RefUpdate { name, expect: Expect::Any, to: Some(to) };
         // An empty patch holds nothing that could be lost.
         let mut updates = Vec::new();
@@ -31,7 +33,7 @@ pub(super) async fn capture(
         updates.extend(harvest.raw.map(|raw| keep(names.raw(&id, number), raw)));
         let own = harvest.own.iter();
         updates.extend(own.map(|(name, oid)| keep(names.own(&id, number, name), *oid)));
-        repo.update_refs(&updates, "todone: attempt captured")?;
+        world.repo.update_refs(&updates, "todone: attempt captured")?;
         Ok((lease, harvest))
     })
     .await

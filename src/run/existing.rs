@@ -10,7 +10,7 @@ use crate::git::{CommitData, Expect, Identity, RefUpdate, merge_bases};
 use crate::model::{AttemptEnd, Failure, Mail, Note, Oid, Patch};
 
 use super::Error;
-use super::admit::{marks, refused};
+use super::admit::{held_back, marks, refused};
 use super::job::{Job, Tell};
 use super::slot::{World, blocking};
 use super::worker::begin_nowhere;
@@ -141,6 +141,9 @@ fn take(world: &World, job: &Job, patch: Patch) -> Result<Taken, Error> {
         }
     }
     repo.update_refs(&updates, "todone: work that exists taken")?;
-    let notes = marks(world, &patch)?;
+    let mut notes = marks(world, &patch)?;
+    if failure.as_ref().is_some_and(|failure| !matches!(failure, Failure::Secret { .. })) {
+        notes.extend(held_back(world, &patch)?);
+    }
     Ok((failure, patch, notes))
 }

@@ -53,7 +53,7 @@ pub fn before(state: &RunState, unit: &UnitState, profile: &Profile) -> Option<B
         && (end.failure.is_some() || told || unit.returned.is_some() || unit.declined().is_some());
     let usage = end.usage.as_deref().filter(|usage| usage.profile == profile.name);
     let patch = end.patch.as_ref().filter(|patch| !patch.changes.is_empty());
-    let secret = matches!(end.failure, Some(Failure::Secret { .. } | Failure::Incomplete { .. }));
+    let secret = end.holds_secret() || matches!(end.failure, Some(Failure::Incomplete { .. }));
     Some(Before {
         session: usage.filter(|_| goes_on).and_then(|usage| usage.session.clone()),
         worktree: last.worktree.clone(),

@@ -22,6 +22,7 @@ mod fix;
 mod follow;
 mod gate;
 mod handoff;
+mod hide;
 mod integrate;
 mod job;
 mod journal;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::executor::Redactor;
-use crate::model::Board;
+use crate::model::{Board, RepoPath};
 
 /// Ends of names of variables that hold secrets.
 const ENDS: &[&str] = &["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
@@ -70,6 +70,14 @@ impl Secrets {
         match &self.finder {
             None => text.to_owned(),
             Some(finder) => String::from_utf8_lossy(&finder.replaced(text.as_bytes())).into_owned(),
+        }
+    }
+
+    /// A path without them.
+    pub fn hide_path(&self, path: &RepoPath) -> RepoPath {
+        match &self.finder {
+            None => path.clone(),
+            Some(finder) => RepoPath::new(finder.replaced(path.as_bytes())),
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::Instant;
 use crate::git::{Repo, Witness};
 use crate::model::{TaskId, Trespass};
 
+use super::Secrets;
+
 /// The one who looks, for all tasks of a run. Clones share what was seen.
 #[derive(Clone, Debug)]
 pub struct Lookout {
@@ -19,6 +21,7 @@ pub struct Lookout {
 struct Inner {
     witness: Witness,
     keep: String,
+    secrets: Arc<Secrets>,
     pace: Pace,
     live: BTreeMap<TaskId, u32>,
     /// Whoever ran since the last look.
@@ -26,11 +29,13 @@ struct Inner {
 }
 
 impl Lookout {
-    /// Keeps what was there before a change by refs that begin with `keep`.
-    pub fn new(repo: &Repo, keep: String) -> Self {
+    /// Keeps what was there before a change by refs that begin with `keep`. Names that tasks make are told
+    /// without these secrets.
+    pub fn new(repo: &Repo, keep: String, secrets: Arc<Secrets>) -> Self {
         let inner = Inner {
             witness: Witness::new(repo),
             keep,
+            secrets,
             pace: Pace::default(),
             live: BTreeMap::new(),
             since: BTreeSet::new(),
@@ -65,7 +70,8 @@ impl Inner {
             return None;
         }
         // To look is no reason to fail: what can't be seen now is seen by the next look.
-        let shifts = self.witness.look(&self.keep).unwrap_or_default();
+        let hide = |text: &str| self.secrets.hide(text);
+        let shifts = self.witness.look(&self.keep, &hide).unwrap_or_default();
         let end = Instant::now();
         self.pace.took(begin, end);
         let live = self.live.keys().cloned().collect();
@@ -118,7 +124,7 @@ mod tests {
         run(&["commit", "-q", "--allow-empty", "-m", "one"]);
         let other = run(&["commit-tree", "-m", "two", "HEAD^{tree}"]);
         let repo = Repo::discover(dir.path()).expect("found");
-        let lookout = Lookout::new(&repo, "refs/todone/r/saved/".to_owned());
+        let lookout = Lookout::new(&repo, "refs/todone/r/saved/".to_owned(), Arc::default());
         let hold = || {
             let next = Instant::now() + Duration::from_hours(1);
             lookout.inner.lock().expect("free").pace.next = Some(next);

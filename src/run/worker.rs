@@ -19,7 +19,7 @@ use crate::process::brink;
 use crate::verify;
 
 use super::Error;
-use super::admit::{marks, refused};
+use super::admit::{held_back, marks, refused};
 use super::brief::{brief, given};
 use super::cache;
 use super::capture::capture;
@@ -28,6 +28,7 @@ use super::ear::{self, Ear};
 use super::existing::{Existing, existing};
 use super::follow;
 use super::handoff;
+use super::hide;
 use super::job::{Job, Output, Tell};
 use super::mediate::mediate;
 use super::said::{Said, failed};
@@ -42,6 +43,18 @@ pub(super) const LARGEST: u64 = 50 << 20;
 
 /// Does the job. `None`: the run was stopped before the command started.
 pub async fn attempt(
+    world: World,
+    job: Job,
+    tell: mpsc::UnboundedSender<Tell>,
+    halt: watch::Receiver<Halt>,
+) -> Result<Option<AttemptEnd>, Error> {
+    let secrets = world.secrets.clone();
+    let mut ended = attempted(world, job, tell, halt).await?;
+    ended.iter_mut().for_each(|end| hide::end(&secrets, end));
+    Ok(ended)
+}
+
+async fn attempted(
     world: World,
     job: Job,
     tell: mpsc::UnboundedSender<Tell>,
@@ -222,6 +235,10 @@ async fn in_slot(
                 .await?;
         failure = refusal;
         notes.extend(marked);
+    }
+    if failure.as_ref().is_some_and(|failure| !matches!(failure, Failure::Secret { .. })) {
+        let (world, held) = (world.clone(), patch.clone());
+        notes.extend(blocking(move || held_back(&world, &held)).await?);
     }
     if let (None, Some(resolving)) = (&failure, &job.resolving) {
         let (resolving, made, dir) = (resolving.clone(), patch.clone(), scratch.0.clone());

@@ -135,3 +135,127 @@ prompt = "x"
     holding(&space.repo().join(".git"), &mut found);
     assert!(found.is_empty(), "{found:?}");
 }
+
+/// The event store, logs and pages of all runs, as far as they are to be read by people: objects are packed.
+fn told_nowhere(space: &Space, ran: &[&crate::space::Ran]) {
+    for ran in ran {
+        assert!(!ran.out.contains(TOKEN) && !ran.err.contains(TOKEN), "{}\n{}", ran.out, ran.err);
+    }
+    let mut found = Vec::new();
+    holding(&space.repo().join(".git/todone"), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    for format in ["json", "markdown", "junit", "html"] {
+        let page = space.todone_quiet(&["report", "--format", format]);
+        assert!(!page.out.contains(TOKEN), "{format}: {}", page.out);
+    }
+    let refs = space.git(&["for-each-ref", "--format=%(refname)", "refs/todone"]);
+    assert!(!refs.contains(TOKEN), "{refs}");
+}
+
+#[test]
+fn a_secret_in_a_name_or_where_a_link_leads_is_refused() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+land = "merged"
+[[task]]
+id = "link"
+run = 'ln -s "/x/$DEPLOY_TOKEN" lnk'
+[[task]]
+id = "file"
+run = 'mkdir -p "d/x-$DEPLOY_TOKEN"; echo hi > "d/x-$DEPLOY_TOKEN/f"'
+[[task]]
+id = "fails"
+run = 'echo "$DEPLOY_TOKEN" > conf; echo hi > "y-$DEPLOY_TOKEN"; mkfifo "z-$DEPLOY_TOKEN"; exit 3'
+[[task]]
+id = "outside"
+scope = ["src/**"]
+run = 'echo hi > "w-$DEPLOY_TOKEN"'
+[[task]]
+id = "fifo"
+run = 'echo 1 > fifo; mkfifo "q-$DEPLOY_TOKEN"'
+"#,
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name"), "-v"];
+    let env = [("DEPLOY_TOKEN", TOKEN)];
+    let ran = space.todone_env(&args, &env, Some("main")).code(1);
+    let ran = ran.says("made lnk a link to a path with the value of $DEPLOY_TOKEN in it");
+    let ran = ran.says("made d/x-***/f, with the value of $DEPLOY_TOKEN in its name");
+    let ran = ran.says("changed outside its scope: w-***").says("`q-***` is a socket, FIFO");
+    let ran = ran.says("what it left holds the value of $DEPLOY_TOKEN, in `conf`");
+    told_nowhere(&space, &[&ran]);
+    for id in ["link", "file"] {
+        assert_eq!(space.task(id)["failure_kind"], "secret", "{id}");
+    }
+    assert_eq!(space.task("file")["files"][0]["path"], "d/x-***/f");
+    assert_eq!(space.status_of("fifo"), "merged");
+    assert!(!space.repo().join("lnk").exists());
+    // What was made is not lost: a person finds it as it was, and can give it another name.
+    let at = space.todone(&["fix", "file"]).code(0).out;
+    let at = Path::new(at.trim());
+    std::fs::rename(at.join(format!("d/x-{TOKEN}")), at.join("d/x")).expect("it is there");
+    let ran = space.todone_env(&["fix", "file", "--done"], &env, Some("main")).code(0);
+    told_nowhere(&space, &[&ran]);
+}
+
+#[test]
+fn one_secret_more_in_a_file_that_held_another_is_refused() {
+    let space = Space::new(&[("old", &format!("{TOKEN}\n"))]);
+    space.board("[[task]]\nid = \"a\"\nrun = 'echo \"$OTHER_TOKEN\" >> old'\n");
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name")];
+    let env = [("DEPLOY_TOKEN", TOKEN), ("OTHER_TOKEN", "tok-1234567890")];
+    let ran = space.todone_env(&args, &env, None).code(1);
+    ran.says("wrote the value of $OTHER_TOKEN into old, line 2");
+}
+
+#[test]
+fn a_secret_in_the_name_of_a_branch_or_in_a_commit_is_told_nowhere() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+land = "never"
+[[task]]
+id = "names"
+run = '''
+common=$(git rev-parse --path-format=absolute --git-common-dir)
+git branch "b-$DEPLOY_TOKEN"; git tag "t-$DEPLOY_TOKEN"
+echo 1 > "$common/hooks/h-$DEPLOY_TOKEN"
+echo 2 > x; git -c user.name=U -c user.email=u@x stash push -q -m "s $DEPLOY_TOKEN"
+echo 1 > a
+'''
+[[task]]
+id = "commits"
+isolation = "clone"
+run = '''
+git config user.name U; git config user.email u@x
+git branch "own-$DEPLOY_TOKEN"
+echo 1 > b; git add b; git commit -q -m "with $DEPLOY_TOKEN"
+git tag -a -m "tag $DEPLOY_TOKEN" annotated "HEAD^"
+git checkout -q "own-$DEPLOY_TOKEN"; echo 3 > c; git add c; git commit -q -m fine
+git checkout -q --detach; git -c user.email=u@x commit -q --allow-empty -m "last $DEPLOY_TOKEN"
+'''
+"#,
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name"), "-v"];
+    let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+    let output = command.args(args).env("DEPLOY_TOKEN", TOKEN).output().expect("todone runs");
+    let ran = crate::space::ran(output).code(0);
+    let ran = ran.says("branch `b-***` is new").says("tag `t-***` is new").says("hook `h-***`");
+    let ran = ran.says("stash entry new: On (no branch): s ***").says("they are not kept apart");
+    let ran = ran.says("heads/own-***");
+    told_nowhere(&space, &[&ran]);
+    let raw = space.git(&["for-each-ref", "--format=%(refname)", "refs/todone/*/raw/**"]);
+    assert_eq!(raw, "", "its message would tell it");
+    let own = space.git(&["for-each-ref", "--format=%(refname)", "refs/todone/*/own/**"]);
+    assert!(own.contains("/own/commits/1/hidden/"), "{own}");
+    assert!(!own.contains("annotated"), "{own}");
+    // It is put back all the same.
+    let restored = space.todone_quiet(&["restore"]).code(0).says("put back  branch `b-***`");
+    told_nowhere(&space, &[&restored]);
+    let refs = space.git(&["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags"]);
+    assert!(!refs.contains(TOKEN), "{refs}");
+    assert!(!space.repo().join(format!(".git/hooks/h-{TOKEN}")).exists());
+}

@@ -216,7 +216,7 @@ fn driven(
         now: virtual_now,
         jobs: None,
         both_ways: false,
-        lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+")),
+        lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+"), Arc::default()),
         walls: Default::default(),
         prices: Arc::default(),
         home: None,

@@ -22,13 +22,18 @@ pub(super) fn of(world: &World, state: &RunState, unit: &UnitState) -> Result<Co
     if let (Some(Outcome::Conflicted { .. }), Some(_)) = (unit.outcome(), unit.patch()) {
         return on_tip(world, state, unit);
     }
+    let mut objects = world.repo.objects()?;
     if let Some(patch) = unit.patch() {
-        let (base, changes) = (patch.base, patch.changes.clone());
-        return Ok(Content { base, changes, conflict: None });
+        // Names that are told may have a secret taken out of them; those of the tree are whole.
+        let mut changes = Vec::new();
+        if !patch.changes.is_empty() {
+            let old = objects.tree_of(patch.base)?;
+            changes = objects.diff(old, patch.tree)?;
+        }
+        return Ok(Content { base: patch.base, changes, conflict: None });
     }
     let left = unit.attempts.iter().rev().find_map(|a| Some((a.base, a.salvaged?)));
     let last = unit.attempts.last().map(|attempt| attempt.base);
-    let mut objects = world.repo.objects()?;
     let (base, changes) = match left {
         Some((base, commit)) => {
             let (old, new) = (objects.tree_of(base)?, objects.tree_of(commit)?);

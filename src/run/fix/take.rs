@@ -13,6 +13,7 @@ use crate::model::{AttemptEnd, Failure, Note, Oid, Outcome, Patch, RepoPath, Ski
 use crate::run::admit::refused;
 use crate::run::apart::{computed, confirm, only};
 use crate::run::handoff;
+use crate::run::hide;
 use crate::run::integrate::Texts;
 use crate::run::slot::{Halt, World};
 use crate::run::{Error, Journal};
@@ -84,7 +85,9 @@ pub async fn done(
             let Some(mut lease) = lease(world, &unit)? else { return Ok(Done::Gone) };
             let how = world.snapshot(message.clone(), journal.state().epoch);
             let harvest = lease.capture_mending(&rules(journal.state(), &unit), &how)?;
-            let Some(harvest) = harvest else { return Ok(Done::Gone) };
+            let Some(mut harvest) = harvest else { return Ok(Done::Gone) };
+            hide::harvest(world, harvest.patch.base, &mut harvest)?;
+            harvest.notes.iter_mut().for_each(|note| hide::note(&world.secrets, note));
             if !harvest.incomplete.is_empty() {
                 return Ok(Done::Incomplete(harvest.incomplete));
             }
@@ -101,7 +104,8 @@ pub async fn done(
     }
     let board = &journal.state().board;
     let definition = board.task(&unit.unit.task).expect("BUG: a unit is of a task");
-    if let Some(failure) = refused(world, board, definition, &caught.patch)? {
+    if let Some(mut failure) = refused(world, board, definition, &caught.patch)? {
+        hide::failure(&world.secrets, &mut failure);
         return Ok(Done::Refused(failure));
     }
     // What the task printed last is what it hands over, but for what the person says instead.
