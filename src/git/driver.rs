@@ -7,11 +7,14 @@
 //! while, and makes of every bad end a conflict.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Mode, Oid, RepoPath};
+use crate::process::{Call, Said};
 
 use super::scratch::{io, make_dir, write};
 use super::{Error, Objects, Repo};
@@ -25,6 +28,30 @@ pub struct Driver {
     pub command: String,
     /// The driver for the common ancestor of several, if it is another one.
     pub recursive: Option<String>,
+}
+
+type Running = dyn Fn(Call, &Path) -> Result<Said, Error> + Send + Sync;
+
+/// Whoever runs git where git starts programs of the user's: told the call and a directory for its own files,
+/// it answers as the call would, or that it was stopped.
+#[derive(Clone)]
+pub struct Runner(Arc<Running>);
+
+impl Runner {
+    /// One that asks `run`.
+    pub fn new(run: impl Fn(Call, &Path) -> Result<Said, Error> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(run))
+    }
+
+    pub(super) fn run(&self, call: Call, dir: &Path) -> Result<Said, Error> {
+        (self.0)(call, dir)
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Runner")
+    }
 }
 
 /// A driver that did not merge its file.

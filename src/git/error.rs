@@ -47,6 +47,9 @@ pub enum Error {
     /// git is missing or too old.
     #[error("{0}")]
     Git(String),
+    /// Whoever ran programs of the user's was told to stop.
+    #[error("the merge was stopped")]
+    Stopped,
     /// A git command failed.
     #[error("`{command}` failed ({status}): {complaint}")]
     Failed {

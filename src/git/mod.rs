@@ -24,7 +24,7 @@ mod three_way;
 mod tidy;
 mod witness;
 
-pub use driver::Driver;
+pub use driver::{Driver, Runner};
 pub use error::Error;
 pub use guard::{guard_env, output};
 pub use health::{Lock, free_space, reflinks, version};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::{Entry, Mode, Oid, RepoPath};
 use crate::process::Call;
 
-use super::driver::{self, Driver};
+use super::driver::{self, Driver, Runner};
 use super::guard::{self, failed};
 use super::scratch::{Scratch, io, make_dir, promisors, skeleton, write};
 use super::{CommitData, Error, Identity, Quarantine, Repo};
@@ -20,6 +20,8 @@ pub struct ThreeWay {
     drivers: bool,
     /// Whether one of them is a program of the user's.
     programs: bool,
+    /// Who runs git then; none: todone itself, to its end.
+    runner: Option<Runner>,
 }
 
 /// A merge that git could not finish: the tree with markers, the sides, and what it said. git may
@@ -99,13 +101,19 @@ impl ThreeWay {
         }
         let says = |word: &[u8]| attributes.windows(word.len()).any(|window| window == word);
         let (mut made, drivers) =
-            (Self { scratch, drivers: false, programs: false }, says(b"merge"));
+            (Self { scratch, drivers: false, programs: false, runner: None }, says(b"merge"));
         if drivers {
             let mut used = Driver::configured(repo)?;
             used.retain(|driver| says(driver.name.as_bytes()));
             made.drive(repo, &used, attributes_of, driver::PATIENCE)?;
         }
         Ok(Self { drivers, ..made })
+    }
+
+    /// The same with somebody who runs git where it starts programs of the user's.
+    #[must_use]
+    pub fn run_by(self, runner: Option<Runner>) -> Self {
+        Self { runner, ..self }
     }
 
     /// Sets up drivers, with what their commands name of this tree.
@@ -240,7 +248,10 @@ impl ThreeWay {
         let call = call.arg("-c").arg(format!("merge.conflictStyle={style}"));
         let call = call.args(["merge-tree", "--write-tree", "-z", sides[0].0, sides[1].0]);
         let shown = call.shown();
-        let said = call.run()?;
+        let said = match &self.runner {
+            Some(runner) if self.programs => runner.run(call, self.scratch.path())?,
+            _ => call.run()?,
+        };
         let failures = if self.programs { driver::failures(&self.told())? } else { Vec::new() };
         let mut records = said.stdout.split(|byte| *byte == 0);
         // Status 1 means a conflict, but also much else: only with a tree is it one.

@@ -24,7 +24,7 @@ mod splice;
 
 use std::collections::BTreeMap;
 
-use crate::git::{Driver, Error, Identity, Quarantine, Repo, ThreeWay};
+use crate::git::{Driver, Error, Identity, Quarantine, Repo, Runner, ThreeWay};
 use crate::model::{
     Change, Conflict, ConflictFile, MergeRule, MergeStyle, Oid, Patch, Settled, Strategy, TaskId,
 };
@@ -105,6 +105,8 @@ pub struct Merger<'r> {
     both_ways: bool,
     rules: Rules,
     remaker: Option<Remaker>,
+    /// Who runs merge drivers.
+    runner: Option<Runner>,
     /// Made when the first patch needs it.
     three_way: Option<ThreeWay>,
     /// Made when the first rule needs it.
@@ -124,7 +126,7 @@ impl<'r> Merger<'r> {
         both_ways: bool,
     ) -> Result<Self, Error> {
         let (rules, drivers) = (Rules::default(), BTreeMap::new());
-        let (remaker, three_way, union) = (None, None, None);
+        let (remaker, runner, three_way, union) = (None, None, None, None);
         Ok(Self {
             repo,
             base_tree,
@@ -133,6 +135,7 @@ impl<'r> Merger<'r> {
             both_ways,
             rules,
             remaker,
+            runner,
             three_way,
             union,
             drivers,
@@ -147,6 +150,11 @@ impl<'r> Merger<'r> {
     /// The same with somebody who runs the scripts of rules.
     pub fn with_remaker(self, remaker: Remaker) -> Self {
         Self { remaker: Some(remaker), ..self }
+    }
+
+    /// The same with somebody who runs merge drivers.
+    pub fn with_runner(self, runner: Runner) -> Self {
+        Self { runner: Some(runner), ..self }
     }
 
     /// Merges the steps onto the commit `tip`, one after another; a conflict holds up nothing else.
@@ -178,7 +186,7 @@ impl<'r> Merger<'r> {
     fn three_way(&mut self) -> Result<&ThreeWay, Error> {
         let made = match self.three_way.take() {
             Some(made) => made,
-            None => ThreeWay::new(self.repo, self.base_tree)?,
+            None => ThreeWay::new(self.repo, self.base_tree)?.run_by(self.runner.clone()),
         };
         Ok(self.three_way.insert(made))
     }
@@ -207,7 +215,10 @@ impl<'r> Merger<'r> {
                 Some(Driver { name, command, recursive: None })
             };
             let made = match driver {
-                Some(driver) => Ok(ThreeWay::by_driver(self.repo, driver, tree)?),
+                Some(driver) => {
+                    let made = ThreeWay::by_driver(self.repo, driver, tree)?;
+                    Ok(made.run_by(self.runner.clone()))
+                }
                 None => Err(format!("your git configuration has no merge driver `{name}`")),
             };
             self.drivers.insert(key.clone(), made);

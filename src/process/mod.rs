@@ -167,6 +167,24 @@ impl Call {
         words.join(" ")
     }
 
+    /// How long it may take.
+    pub fn limit(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Its program and arguments, the directory to run in, and its whole environment, for somebody else to
+    /// run it.
+    pub fn parts(&self) -> (&[OsString], Option<&Path>, BTreeMap<OsString, OsString>) {
+        let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        for (key, value) in &self.set {
+            match value {
+                Some(value) => _ = env.insert(key.clone(), value.clone()),
+                None => _ = env.remove(key),
+            }
+        }
+        (&self.argv, self.dir.as_deref(), env)
+    }
+
     /// The command with its environment, its pipes not yet set.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.argv[0]);

@@ -101,10 +101,8 @@ pub fn hold(
         units.map(|(place, unit)| step(state, &texts, &state.units[unit], from + place)).collect();
     let merged = [&*state.former, &*state.merged, &*tasks].concat();
     let mut merger = remakes.merger(world, state)?;
-    let done = merger.integrate(commit, &steps, &History { merged })?;
-    if !remakes.done()? {
-        return Ok(None);
-    }
+    let done = merger.integrate(commit, &steps, &History { merged });
+    let Some(done) = remakes.believed(done)? else { return Ok(None) };
     let mut conflict = None;
     for (task, became) in done.steps {
         match became {
@@ -133,10 +131,8 @@ pub fn build(
         .map(|(place, unit)| step(state, &texts, &state.units[unit], place))
         .collect();
     let mut merger = remakes.merger(world, state)?;
-    let merged = merger.integrate(state.base, &steps, &History::default())?;
-    if !remakes.done()? {
-        return Ok(None);
-    }
+    let merged = merger.integrate(state.base, &steps, &History::default());
+    let Some(merged) = remakes.believed(merged)? else { return Ok(None) };
     let mut tasks = Vec::new();
     for (task, became) in merged.steps {
         match became {

@@ -17,7 +17,9 @@ use crate::event::{EventKind, RunState, UnitState, UnitStatus};
 use crate::git::{Expect, HarvestRules, Lease, Prepare, Purpose, RefUpdate};
 use crate::model::{Conflict, Isolation, Note, Oid, Outcome, RepoPath, SkipReason, Task, TaskId};
 
-use super::slot::{Halt, SetUp, Wish, World};
+use super::drivers::runner;
+use super::remake::unless_stopped;
+use super::slot::{Halt, SetUp, Wish, World, blocking};
 use super::worker::LARGEST;
 use super::{Error, Journal};
 
@@ -120,7 +122,10 @@ pub async fn start(
         let why = format!("{} is in the way: todone does not know it", worktree.display());
         return Err(crate::git::Error::Git(why).into());
     }
-    let content = content::of(world, state, unit)?;
+    let (worker, now, runner) = (world.clone(), state.clone(), runner(world, halt));
+    let of = task.clone();
+    let work = move || content::of(&worker, &now, &now.units[&of], &runner);
+    let Some(content) = unless_stopped(blocking(work).await)? else { return Ok(None) };
     let board = &state.board;
     let definition = board.task(&unit.unit.task).expect("BUG: a unit is of a task").clone();
     let label = world.names().label(task, state.next_attempt(task));

@@ -191,10 +191,9 @@ pub async fn integrate(
         let (worker, now, out) = (world.clone(), state.clone(), refused.clone());
         let remaking = remakes.clone();
         let work = move || merge_wave(&worker, &now, wave, &out, &remaking);
-        let (mut merge, suspects) = blocking(work).await?;
-        if !remakes.done()? {
+        let Some((mut merge, suspects)) = remakes.believed(blocking(work).await)? else {
             return Ok(None);
-        }
+        };
         merge.again = again(&state, &merge.outcomes);
         // A run that begins again comes to trees that its gates have judged before.
         let judged = merge.tree == before.tree || state.is_verified(merge.tree);

@@ -251,10 +251,8 @@ async fn moved(
         let history = History::default();
         Ok(remaking.merger(&worker, &copy)?.integrate(onto, &steps, &history)?)
     });
-    let merged = hear(journal, said, work).await?;
-    if !remakes.done()? {
-        return Ok(Ok(None));
-    }
+    let merged = remakes.believed(hear(journal, said, work).await)?;
+    let Some(merged) = merged else { return Ok(Ok(None)) };
     let state = journal.state();
     for (_, became) in &merged.steps {
         if let Merged::Conflict(conflict) = became {

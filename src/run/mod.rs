@@ -14,6 +14,7 @@ mod context;
 mod create;
 mod culprit;
 mod dispatcher;
+mod drivers;
 mod ear;
 mod error;
 mod existing;

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use crate::board::scope_set;
-use crate::git::{Quarantine, ThreeWay};
+use crate::git::{Quarantine, Runner, ThreeWay};
 use crate::model::{Board, Change, Entry, Mode, Oid, Patch, RepoPath, TaskId};
 
 use super::Error;
@@ -58,6 +58,7 @@ pub fn look(
     world: &World,
     board: &Board,
     base_tree: Oid,
+    runner: &Runner,
     pairs: &[(Work, Work)],
 ) -> Result<Vec<Clash>, Error> {
     // What a rule settles is no conflict.
@@ -90,7 +91,7 @@ pub fn look(
             let [base, ours, theirs] = [alone(base)?, alone(change.new)?, alone(theirs)?];
             let merge = match three_way.take() {
                 Some(made) => made,
-                None => ThreeWay::new(&world.repo, base_tree)?,
+                None => ThreeWay::new(&world.repo, base_tree)?.run_by(Some(runner.clone())),
             };
             let clashes = merge.merge(&mut quarantine, base, ours, theirs)?.is_err();
             three_way = Some(merge);

@@ -65,10 +65,8 @@ pub async fn rebuild(
         let built = merge(&worker, &state, gone, &remaking)?;
         Ok((state, built))
     });
-    let (state, built) = hear(journal, said, work).await?;
-    if !remakes.done()? {
-        return Ok(Err(NotRebuilt::Stopped));
-    }
+    let built = remakes.believed(hear(journal, said, work).await)?;
+    let Some((state, built)) = built else { return Ok(Err(NotRebuilt::Stopped)) };
     let Built { to, tree, outcomes } = built;
     if to != state.base && !state.is_verified(tree) {
         let (say, said) = hearing();

@@ -15,11 +15,12 @@ use tokio::sync::watch;
 use crate::board::scope_set;
 use crate::event::{Progress, RunState};
 use crate::executor::{Exit, How};
-use crate::git::{Expect, HarvestRules, Purpose, RefUpdate};
+use crate::git::{Error as GitError, Expect, HarvestRules, Purpose, RefUpdate};
 use crate::merge::{Merger, Remaker};
 use crate::model::{Board, Change, Clean, MergeRule, Oid, Remade, RepoPath};
 
 use super::Error;
+use super::drivers::runner;
 use super::gate::{Said, setup, shared_copy};
 use super::integrate::merger;
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
@@ -109,15 +110,16 @@ impl Remakes {
             (own.say)(Said::Remade(Box::new(made)));
             result
         });
-        Ok(merger(world, state)?.with_remaker(remaker))
+        let merger = merger(world, state)?.with_runner(runner(world, &self.halt));
+        Ok(merger.with_remaker(remaker))
     }
 
-    /// Whether what was merged can be believed: false, the run was stopped meanwhile.
-    pub fn done(&self) -> Result<bool, Error> {
-        match self.inner().off.take() {
-            None => Ok(true),
-            Some(None) => Ok(false),
-            Some(Some(fault)) => Err(fault),
+    /// What was merged, if it can be believed. `None`: the run was stopped meanwhile.
+    pub fn believed<T, E: Into<Error>>(&self, merged: Result<T, E>) -> Result<Option<T>, Error> {
+        match (self.inner().off.take(), merged.map_err(E::into)) {
+            (Some(Some(fault)), _) => Err(fault),
+            (Some(None), _) => Ok(None),
+            (None, merged) => unless_stopped(merged),
         }
     }
 
@@ -220,6 +222,14 @@ impl Remakes {
                 }
             }
         })
+    }
+}
+
+/// What was merged; none: the run was stopped while a merge driver was at work.
+pub fn unless_stopped<T>(merged: Result<T, Error>) -> Result<Option<T>, Error> {
+    match merged {
+        Err(Error::Git(GitError::Stopped)) => Ok(None),
+        merged => merged.map(Some),
     }
 }
 

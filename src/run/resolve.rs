@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::agent::{Launch, fenced};
 use crate::event::{RunState, UnitState};
-use crate::git::{CommitData, Objects};
+use crate::git::{CommitData, Objects, Runner};
 use crate::model::{
     Board, Conflict, Entry, Failure, Oid, Patch, Profile, Prompt, RepoPath, Strategy, Task, TaskId,
     Work,
@@ -94,13 +94,18 @@ pub fn task(task: Task, profile: &Profile) -> Task {
 }
 
 /// What the resolver of this unit's conflict works on. Blocks.
-pub fn prepare(world: &World, state: &RunState, id: &TaskId) -> Result<Resolving, Error> {
+pub fn prepare(
+    world: &World,
+    state: &RunState,
+    id: &TaskId,
+    runner: &Runner,
+) -> Result<Resolving, Error> {
     let unit = &state.units[id];
     let conflict = unit.to_resolve().expect("BUG: it is in conflict");
     let step = step(state, &Texts::of(state, &world.identity), unit, state.merged.len());
     let theirs = step.patch.clone();
-    let changes = marked(world, state, &step, conflict)?;
-    let by_rules = by_rules(world, state, conflict)?;
+    let changes = marked(world, state, &step, conflict, runner)?;
+    let by_rules = by_rules(world, state, conflict, runner)?;
     let mut objects = world.repo.objects()?;
     let tree = objects.edit(state.tip_tree, &changes)?;
     let tree = objects.edit(tree, &by_rules)?;

@@ -1,6 +1,10 @@
 //! Merge drivers: those that the repository's attributes name, and those that a rule of the board does.
 
+use std::process::Child;
+use std::time::{Duration, Instant};
+
 use crate::space::Space;
+use crate::stopping::{end, signal, wait_for};
 
 /// Two tasks that change the same file, and one that changes another.
 fn meeting(file: &str) -> String {
@@ -277,4 +281,89 @@ fn checks_and_dry_runs_say_what_merge_rules_lack() {
     space.todone_env(&["run", board], &path, None).code(2).says("`nowhere`");
     space.git(&["config", "merge.nowhere.driver", "true"]);
     space.todone_env(&["check", board], &path, None).code(0).says_not("nowhere");
+}
+
+/// A run whose driver has begun and goes on for ever.
+fn at_work(space: &Space, driver: &str) -> Child {
+    let begun = space.path("begun");
+    let command = format!("touch '{}'; {driver}", begun.display());
+    space.git(&["config", "merge.slow.driver", &command]);
+    space.board(&meeting("file"));
+    let board = space.path("board.toml");
+    let child = space.spawn(&["run", board.to_str().expect("a name")]);
+    wait_for(&begun);
+    child
+}
+
+fn slow() -> Space {
+    Space::new(&[("file", "1\n2\n3\n"), (".gitattributes", "file merge=slow\n")])
+}
+
+/// With a driver that merges, the run ends at the tree at which it had ended undisturbed.
+fn resumed(space: &Space) {
+    space.git(&["config", "merge.slow.driver", "cat %A %B > .both; mv .both %A"]);
+    space.todone_landing(&["resume"], "main").code(0);
+    assert_eq!(space.read("file"), "1\nFIRST\n3\n1\nSECOND\n3\n");
+    assert_eq!((space.read("other"), space.read("own")), ("2\n".into(), "1\nsecond\n".into()));
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_driver_runs() {
+    // One that ends when it is asked to, and one that does not.
+    for driver in ["sleep 1000", "trap '' INT TERM; while :; do sleep 0.1; done"] {
+        let space = slow();
+        let child = at_work(&space, driver);
+        let begun = Instant::now();
+        signal(&child, "INT");
+        end(child).code(130).says("todone resume");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{driver}: {:?}", begun.elapsed());
+        space.nothing_is_left();
+        assert_eq!(space.report()["status"], "interrupted");
+        resumed(&space);
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_driver_at_once() {
+    let space = slow();
+    let child = at_work(&space, "trap '' INT TERM; while :; do sleep 0.1; done");
+    signal(&child, "INT");
+    signal(&child, "INT");
+    end(child).code(130);
+    space.nothing_is_left();
+    resumed(&space);
+}
+
+#[test]
+fn a_driver_does_not_outlive_todone() {
+    let space = slow();
+    // Its own session and group: only who adopts it can find it.
+    let mut child = at_work(&space, "setsid sleep 1000 & sleep 1000");
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    let begun = Instant::now();
+    while !space.processes().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", space.processes());
+        std::thread::yield_now();
+    }
+    resumed(&space);
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_driver_runs_for_fix() {
+    let space = Space::new(&[("file", "1\n2\n3\n"), (".gitattributes", "file merge=slow\n")]);
+    space.git(&["config", "merge.slow.driver", "exit 1"]);
+    space.board(&meeting("file"));
+    space.run(&[]).code(4);
+    let begun = space.path("begun");
+    let command = format!("touch '{}'; sleep 1000", begun.display());
+    space.git(&["config", "merge.slow.driver", &command]);
+    let child = space.spawn(&["fix", "second"]);
+    wait_for(&begun);
+    signal(&child, "INT");
+    end(child).code(130);
+    space.nothing_is_left();
+    space.git(&["config", "merge.slow.driver", "exit 1"]);
+    space.todone(&["fix", "second"]).code(0);
+    space.todone(&["fix", "second", "--abandon"]).code(0);
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::event::{Progress, UnitStatus};
 use crate::model::{Schedule, TaskId};
 use crate::run::Error;
+use crate::run::drivers::runner;
 use crate::run::probe::{Clash, Done, What, Work, look};
 use crate::run::slot::blocking;
 
@@ -102,9 +103,10 @@ impl Dispatcher {
         self.early.looking = true;
         let (world, board, to) = (self.world.clone(), self.board.clone(), self.to.clone());
         let base_tree = self.journal.state().base_tree;
+        let runner = runner(&self.world, &self.halt.subscribe());
         tokio::spawn(async move {
             let begun = Instant::now();
-            let found = blocking(move || look(&world, &board, base_tree, &pairs)).await;
+            let found = blocking(move || look(&world, &board, base_tree, &runner, &pairs)).await;
             // The loop is gone only when todone could not go on.
             let _ = to.send(Message::Early(found, begun.elapsed()));
         });

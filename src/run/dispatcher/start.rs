@@ -13,6 +13,7 @@ use crate::model::{GateScope, LockWait, OnLockTimeout, Schedule, Task, TaskId};
 use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::cache;
+use crate::run::drivers::runner;
 use crate::run::expand::expand;
 use crate::run::follow;
 use crate::run::gate::{Gates, Known, Said, Tip};
@@ -20,7 +21,7 @@ use crate::run::handoff;
 use crate::run::integrate::{Texts, integrate};
 use crate::run::job::{Job, Output, Tell};
 use crate::run::locks::{Missing, RETRY};
-use crate::run::remake::Remakes;
+use crate::run::remake::{Remakes, unless_stopped};
 use crate::run::resolve;
 use crate::run::schedule;
 use crate::run::slot::blocking;
@@ -210,9 +211,11 @@ impl Dispatcher {
             };
             (job.base, job.built_on) = (built.commit, built.tasks);
             if let Some(state) = conflict {
-                let (world, unit) = (world.clone(), id.clone());
-                match blocking(move || resolve::prepare(&world, &state, &unit)).await {
-                    Ok(resolving) => job.resolving = Some(Box::new(resolving)),
+                let (world, unit, runner) = (world.clone(), id.clone(), runner(&world, &halt));
+                let work = move || resolve::prepare(&world, &state, &unit, &runner);
+                match unless_stopped(blocking(work).await) {
+                    Ok(Some(resolving)) => job.resolving = Some(Box::new(resolving)),
+                    Ok(None) => return send(Message::Ended(id, Ok(None))),
                     Err(fault) => return send(Message::Ended(id, Err(fault))),
                 }
             }

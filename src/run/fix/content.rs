@@ -3,7 +3,7 @@
 //! Knows no directory.
 
 use crate::event::{RunState, UnitState};
-use crate::git::{Quarantine, ThreeWay};
+use crate::git::{Quarantine, Runner, ThreeWay};
 use crate::merge::{Merged, Step};
 use crate::model::{Change, Conflict, Mode, Oid, Outcome, Strategy, TaskId};
 use crate::run::Error;
@@ -18,9 +18,14 @@ pub(super) struct Content {
 }
 
 /// What a person who mends this unit begins with.
-pub(super) fn of(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, Error> {
+pub(super) fn of(
+    world: &World,
+    state: &RunState,
+    unit: &UnitState,
+    runner: &Runner,
+) -> Result<Content, Error> {
     if let (Some(Outcome::Conflicted { .. }), Some(_)) = (unit.outcome(), unit.patch()) {
-        return on_tip(world, state, unit);
+        return on_tip(world, state, unit, runner);
     }
     let mut objects = world.repo.objects()?;
     if let Some(patch) = unit.patch() {
@@ -45,16 +50,22 @@ pub(super) fn of(world: &World, state: &RunState, unit: &UnitState) -> Result<Co
 }
 
 /// The present tip with the patch merged in; where they meet, both sides between markers.
-fn on_tip(world: &World, state: &RunState, unit: &UnitState) -> Result<Content, Error> {
+fn on_tip(
+    world: &World,
+    state: &RunState,
+    unit: &UnitState,
+    runner: &Runner,
+) -> Result<Content, Error> {
     let texts = Texts::of(state, &world.identity);
     let step = step(state, &texts, unit, state.merged.len());
     let met = history(state, unit.wave);
-    let merged = merger(world, state)?.integrate(state.tip, std::slice::from_ref(&step), &met)?;
+    let mut merger = merger(world, state)?.with_runner(runner.clone());
+    let merged = merger.integrate(state.tip, std::slice::from_ref(&step), &met)?;
     let base = state.tip;
     match merged.steps.into_iter().next() {
         Some((_, Merged::Conflict(conflict))) => {
-            let mut changes = marked(world, state, &step, &conflict)?;
-            let mut settled = by_rules(world, state, &conflict)?;
+            let mut changes = marked(world, state, &step, &conflict, runner)?;
+            let mut settled = by_rules(world, state, &conflict, runner)?;
             // What a script would make is the person's to make: nobody runs it after them.
             settled.retain(|change| {
                 let file = conflict.files.iter().find(|file| file.path == change.path);
@@ -78,9 +89,10 @@ pub(in crate::run) fn marked(
     state: &RunState,
     step: &Step,
     conflict: &Conflict,
+    runner: &Runner,
 ) -> Result<Vec<Change>, Error> {
     let mut quarantine = world.repo.quarantine()?;
-    let three_way = ThreeWay::new(&world.repo, state.base_tree)?;
+    let three_way = ThreeWay::new(&world.repo, state.base_tree)?.run_by(Some(runner.clone()));
     let (ours, theirs) = (name(&conflict.with()), label(&step.task));
     let tree = match three_way.merge_for_people(
         &mut quarantine,
@@ -101,12 +113,14 @@ pub(in crate::run) fn by_rules(
     world: &World,
     state: &RunState,
     conflict: &Conflict,
+    runner: &Runner,
 ) -> Result<Vec<Change>, Error> {
     if conflict.files.iter().all(|file| file.rule.is_none()) {
         return Ok(Vec::new());
     }
     let mut quarantine = world.repo.quarantine()?;
-    let changes = merger(world, state)?.settled(&mut quarantine, conflict)?;
+    let mut merger = merger(world, state)?.with_runner(runner.clone());
+    let changes = merger.settled(&mut quarantine, conflict)?;
     keep_blobs(world, &mut quarantine, &changes)?;
     Ok(changes)
 }
