@@ -56,7 +56,7 @@ impl Failure {
 
     /// Something outside todone, with the way out that follows from what the system said.
     fn with_way_out(text: String) -> Self {
-        const WAYS: [(&[&str], &str); 6] = [
+        const WAYS: [(&[&str], &str); 7] = [
             (
                 &["No space left", "Disk quota", "disk is full", "disk full"],
                 "make room on that disk (`todone clean --slots` frees worktrees)",
@@ -64,6 +64,10 @@ impl Failure {
             (
                 &["Too many open files", "unable to open database"],
                 "raise the limit (`ulimit -n 4096`), or start with fewer `--jobs`",
+            ),
+            (
+                &["Resource temporarily unavailable", "Cannot allocate memory"],
+                "the machine has no room for more processes: start with fewer `--jobs`, or raise its limits",
             ),
             (
                 &["Permission denied", "Read-only", "readonly", "not permitted"],

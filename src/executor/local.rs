@@ -59,7 +59,7 @@ impl Executor for Local {
                 Ok(supervisor) => follow(supervisor, &command, tell, stops, &idle).await,
                 Err(fault) => {
                     let text = format!("the supervisor `{}`: {fault}", program.display());
-                    only(How::NotStarted(text), begun.elapsed())
+                    only(How::NoRoom(text), begun.elapsed())
                 }
             };
             // Nobody may be waiting for it any more.
@@ -200,7 +200,8 @@ async fn follow(
             }
             Ok(Some(Report::Ended { how, took, tail, leaked, lingers, kept })) => {
                 // A request may have come too late and would be taken for the next command.
-                let again = !asked && !lingers && !leaked && !matches!(how, How::NotStarted(_));
+                let begun = !matches!(how, How::NotStarted(_) | How::NoRoom(_));
+                let again = !asked && !lingers && !leaked && begun;
                 if again {
                     let key = command.keep.as_ref().filter(|_| kept).map(|keep| keep.key.clone());
                     idle.list().push((key, supervisor));

@@ -153,6 +153,9 @@ pub enum How {
     Signal(i32),
     /// It could not be started.
     NotStarted(String),
+    /// It was not started, and it is not its fault: the machine had no room for a supervisor, a process or a
+    /// pipe.
+    NoRoom(String),
     /// It took too long.
     Timeout,
     /// It was silent for too long.

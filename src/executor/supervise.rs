@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal};
 
 use super::capture::{Capture, Stream};
@@ -67,19 +67,22 @@ pub fn supervise() -> ExitCode {
             && !other.dismiss(group.as_mut())
         {
             if matches!(next, Ok(Some(_))) {
-                reports.send(&not_started("what is left of another can't be ended".to_owned()));
+                let why = "what is left of another can't be ended".to_owned();
+                reports.send(&not_started(How::NotStarted(why)));
             }
             other.tree.end(None, group.as_mut());
             return ExitCode::SUCCESS;
         }
         let ready = match (next, same) {
-            (Ok(Some(command)), Some(watch)) => watch.again(command, &control, group.as_mut()),
+            (Ok(Some(command)), Some(watch)) => {
+                watch.again(command, &control, group.as_mut()).map_err(How::NotStarted)
+            }
             (Ok(Some(command)), None) => {
                 group = group.and_then(Group::enter);
                 Watch::start(command, &control)
             }
             (Ok(None), _) => return ExitCode::SUCCESS,
-            (Err(why), _) => Err(why),
+            (Err(why), _) => Err(How::NotStarted(why)),
         };
         match ready {
             Ok(mut watch) => {
@@ -99,9 +102,17 @@ pub fn supervise() -> ExitCode {
     }
 }
 
-fn not_started(why: String) -> Report {
+/// Why a command is not started: its own fault, or that there is no room for it.
+fn trouble(text: String, fault: &io::Error) -> How {
+    match Errno::from_io_error(fault) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => How::NoRoom(text),
+        _ => How::NotStarted(text),
+    }
+}
+
+fn not_started(how: How) -> Report {
     Report::Ended {
-        how: How::NotStarted(why),
+        how,
         took: Duration::ZERO,
         tail: Blob(Vec::new()),
         leaked: false,
@@ -145,27 +156,29 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(command: CommandSpec, control: &Control) -> Result<Self, String> {
+    fn start(command: CommandSpec, control: &Control) -> Result<Self, How> {
         let Some((program, args)) = command.argv.split_first() else {
-            return Err("the command is empty".to_owned());
+            return Err(How::NotStarted("the command is empty".to_owned()));
         };
-        let locks = locks(&command)?;
+        let locks = locks(&command).map_err(How::NotStarted)?;
         let keep = command.keep.as_ref();
-        let stay = keep.map(|keep| held(&keep.locks, PATIENCE)).transpose()?.unwrap_or_default();
+        let stay = keep.map(|keep| held(&keep.locks, PATIENCE)).transpose();
+        let stay = stay.map_err(How::NotStarted)?.unwrap_or_default();
         let marker = keep.map(|keep| Marker::new(&keep.mark));
         if !locks.is_empty() && control.is_closed() {
             // What todone held for this command it holds no more, and the next one may be at work.
-            return Err("todone is gone".to_owned());
+            return Err(How::NotStarted("todone is gone".to_owned()));
         }
         let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let capture = capture(&command, &nonce)?;
-        Tree::adopt()?;
+        let capture = capture(&command, &nonce).map_err(How::NotStarted)?;
+        Tree::adopt().map_err(How::NotStarted)?;
         // Here and not in the child: so a fault of it can be told from one of the program.
         std::env::set_current_dir(&command.dir)
-            .map_err(|fault| format!("the directory `{}`: {fault}", command.dir.display()))?;
+            .map_err(|fault| format!("the directory `{}`: {fault}", command.dir.display()))
+            .map_err(How::NotStarted)?;
 
-        let pipes = |fault: io::Error| format!("its pipes can't be made: {fault}");
-        let mut launcher = Command::new(launcher()?);
+        let pipes = |fault: io::Error| trouble(format!("its pipes can't be made: {fault}"), &fault);
+        let mut launcher = Command::new(launcher().map_err(How::NotStarted)?);
         launcher.arg0("todone").arg("launch").arg(std::process::id().to_string()).arg(&nonce);
         let fence = command.confine.as_ref().map(|confine| wire::text(&wire::Fence::of(confine)));
         launcher.arg(fence.as_deref().unwrap_or("-"));
@@ -193,7 +206,8 @@ impl Watch {
         }
         let child = launcher.spawn();
         let begun = Instant::now();
-        let pid = child.map_err(|fault| format!("its launcher can't be started: {fault}"))?.id();
+        let launched = |fault| trouble(format!("its launcher can't be started: {fault}"), &fault);
+        let pid = child.map_err(launched)?.id();
         // Closes this side's copies of the command's ends.
         drop(launcher);
         let leader = i32::try_from(pid).ok().and_then(Pid::from_raw);

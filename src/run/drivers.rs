@@ -59,11 +59,18 @@ async fn run(
         confine: None,
         keep: None,
     };
-    let exit = world.watch(command, halt.clone(), |_| {}).await;
+    let exit = match world.watch(command, halt.clone(), |_| {}).await {
+        Ok(exit) => exit,
+        Err(fault) => return Err(not_started(fault.to_string()).into()),
+    };
     let status = status(&exit, &shown, deadline)?;
     let stdout =
         std::fs::read(&out).map_err(|source| Error::Io { doing: "reading", path: out, source })?;
     Ok(Said { status, stdout, stderr: exit.tail })
+}
+
+fn not_started(why: String) -> Fault {
+    Fault::Start { program: "git".to_owned(), source: io::Error::other(why) }
 }
 
 /// The exit status, if it has one.
@@ -77,9 +84,7 @@ fn status(exit: &Exit, shown: &str, deadline: Duration) -> Result<ExitStatus, Er
         How::Timeout | How::Idle => {
             Fault::Deadline { command: command(), seconds: deadline.as_secs() }
         }
-        How::NotStarted(why) => {
-            Fault::Start { program: "git".to_owned(), source: io::Error::other(why.clone()) }
-        }
+        How::NotStarted(why) | How::NoRoom(why) => not_started(why.clone()),
         How::Lost => {
             Fault::Pipe { command: command(), source: io::Error::other("its supervisor is gone") }
         }

@@ -97,7 +97,7 @@ impl Ear {
             How::Signal(signal) => Ended::Signal(signal),
             How::Timeout => Ended::TimedOut,
             How::Idle => Ended::Idle,
-            How::NotStarted(_) | How::Stopped | How::Lost => Ended::Otherwise,
+            How::NotStarted(_) | How::NoRoom(_) | How::Stopped | How::Lost => Ended::Otherwise,
         };
         let tail = String::from_utf8_lossy(&exit.tail).into_owned();
         let heard = self.listener.finish(ended, &tail, &profile.name, profile.model.as_deref());

@@ -79,6 +79,12 @@ pub enum Error {
         /// That worktree.
         worktree: PathBuf,
     },
+    /// The machine has no room for what runs commands.
+    #[error("a command can't be started: {why}")]
+    NoSupervisor {
+        /// What the system said.
+        why: String,
+    },
     /// The run has no events.
     #[error("there is no run {0}")]
     NoRun(RunId),

@@ -121,7 +121,7 @@ async fn command(
     // A list of items may be longer than a handoff.
     spec.stdout_cap = 256 << 20;
     spec.timeout = task.timeout;
-    let exit = world.watch(spec, halt.clone(), |_| {}).await;
+    let exit = world.watch(spec, halt.clone(), |_| {}).await?;
     blocking(move || {
         drop(seat);
         Ok(lease.settle()?)

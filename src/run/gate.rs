@@ -331,7 +331,7 @@ impl Gates {
         let path = self.world.dir.join(&log);
         let mut command = self.world.command(script, lease.worktree(), env, path, &slot);
         command.timeout = gate.timeout;
-        let exit = self.world.watch(command, self.halt.clone(), line).await;
+        let exit = self.world.watch(command, self.halt.clone(), line).await?;
         blocking(move || {
             drop(seat);
             Ok(lease.settle()?)

@@ -154,7 +154,7 @@ impl Run<'_> {
             confine: None,
             keep: None,
         };
-        let exit = world.watch(command, self.halt.clone(), |_| {}).await;
+        let exit = world.watch(command, self.halt.clone(), |_| {}).await?;
         // Without it nothing was printed.
         let text = std::fs::read(&out).unwrap_or_default();
         Ok((exit, String::from_utf8_lossy(&text).into_owned()))
@@ -197,7 +197,7 @@ fn said(exit: &Exit, out: &str) -> String {
     let how = match &exit.how {
         How::Code(_) => None,
         How::Timeout => Some("it took too long".to_owned()),
-        How::NotStarted(why) => Some(why.clone()),
+        How::NotStarted(why) | How::NoRoom(why) => Some(why.clone()),
         How::Signal(signal) => Some(format!("it was killed by signal {signal}")),
         _ => Some("it was lost".to_owned()),
     };

@@ -174,7 +174,7 @@ impl Remakes {
         let line =
             |line| (self.say)(Said::Progress(Progress::GateLine { gate: name.clone(), line }));
         line(Vec::new());
-        let exit = self.world.watch(command, self.halt.clone(), line).await;
+        let exit = self.world.watch(command, self.halt.clone(), line).await?;
         let ended = ended(script, &exit, &path);
         let (world, wanted) = (self.world.clone(), rule.paths.clone());
         let (changes, incomplete) = blocking(move || {
@@ -251,7 +251,7 @@ fn ended(script: &str, exit: &Exit, log: &Path) -> Ended {
         How::Signal(signal) => format!("was killed by signal {signal}"),
         How::Timeout => "took too long".to_owned(),
         How::Idle => "was silent for too long".to_owned(),
-        How::NotStarted(why) => format!("could not be started: {why}"),
+        How::NotStarted(why) | How::NoRoom(why) => format!("could not be started: {why}"),
         How::Lost => "was lost".to_owned(),
     };
     let tail = String::from_utf8_lossy(&exit.tail);

@@ -73,13 +73,16 @@ pub fn ended(exit: &Exit, said: &Said) -> Option<Failure> {
         How::Code(0) => None,
         How::Code(code) => Some(Failure::Exit { code: *code }),
         How::Signal(signal) => Some(Failure::Signal { signal: *signal }),
-        How::NotStarted(reason) => Some(Failure::Start { reason: reason.clone() }),
+        How::NotStarted(reason) | How::NoRoom(reason) => {
+            Some(Failure::Start { reason: reason.clone() })
+        }
         How::Timeout => Some(Failure::Timeout),
         How::Idle => Some(Failure::Idle),
         How::Stopped => Some(Failure::Interrupted),
         How::Lost => Some(Failure::Lost),
     };
-    let by_itself = !matches!(exit.how, How::NotStarted(_) | How::Stopped | How::Lost);
+    let by_itself =
+        !matches!(exit.how, How::NotStarted(_) | How::NoRoom(_) | How::Stopped | How::Lost);
     match by_itself {
         true if said.speaks => said.failure.clone(),
         true => said.failure.clone().or(ended),

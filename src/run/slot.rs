@@ -331,7 +331,7 @@ impl World {
         let place = Place::of(lease, seat).fenced(self, &wish.sandbox);
         let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
         let command = CommandSpec { timeout: setup.timeout, ..command };
-        let exit = self.watch(command, halt.clone(), |_| {}).await;
+        let exit = self.watch(command, halt.clone(), |_| {}).await?;
         match exit.how {
             How::Stopped => return Ok(SetUp::Halted),
             How::Code(0) => {}
@@ -396,7 +396,7 @@ impl World {
         command: CommandSpec,
         halt: watch::Receiver<Halt>,
         mut line: impl FnMut(Vec<u8>),
-    ) -> Exit {
+    ) -> Result<Exit, Error> {
         let on = |bytes| {
             line(bytes);
             false
@@ -410,7 +410,7 @@ impl World {
         command: CommandSpec,
         mut halt: watch::Receiver<Halt>,
         mut line: impl FnMut(Vec<u8>) -> bool,
-    ) -> Exit {
+    ) -> Result<Exit, Error> {
         if let Some(folder) = command.log.parent() {
             // If it can't be made the supervisor says so with the log's name.
             let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -437,13 +437,18 @@ impl World {
                             line(bytes);
                         }
                     }
-                    return exit.unwrap_or_else(|_| Exit {
+                    let exit = exit.unwrap_or_else(|_| Exit {
                         how: How::Lost,
                         took: Duration::ZERO,
                         tail: Vec::new(),
                         leaked: false,
                         kept: false,
                     });
+                    // No task is to blame for it, so none is to fail.
+                    return match exit.how {
+                        How::NoRoom(why) => Err(Error::NoSupervisor { why }),
+                        _ => Ok(exit),
+                    };
                 }
                 update = running.updates.recv(), if updates => match update {
                     Some(Update::Line(bytes)) => enough |= line(bytes),

@@ -277,7 +277,8 @@ async fn in_slot(
     if failure.is_none()
         && let Some(check) = &job.task.verify
     {
-        let verdict = run_verify(&world, &job, place, check, launch.env, &tell, halt.clone()).await;
+        let verdict =
+            run_verify(&world, &job, place, check, launch.env, &tell, halt.clone()).await?;
         let (back, changed) = blocking(move || {
             let mut lease = lease;
             let changed = lease.undo_since_harvest()?;
@@ -390,7 +391,7 @@ pub(super) async fn run_command(
         command.stdout_cap = job.output.cap() + 1;
     }
     let Some(profile) = &job.profile else {
-        let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await;
+        let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await?;
         return Ok((exit, None, None));
     };
     if profile.kind.is_llm() && !profile.push {
@@ -414,7 +415,7 @@ pub(super) async fn run_command(
             over.is_some()
         }
     };
-    let mut exit = world.watch_until(command, halt.clone(), hear).await;
+    let mut exit = world.watch_until(command, halt.clone(), hear).await?;
     if let Some(turn) = turn {
         turn.over(&exit);
     }
@@ -440,7 +441,7 @@ pub(super) async fn run_verify(
     env: Vec<(OsString, OsString)>,
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
-) -> Result<Verdict, Stopped> {
+) -> Result<Result<Verdict, Stopped>, Error> {
     let log = world.dir.join(world.names().verify_log(&job.unit.id, job.attempt));
     let dir = place.dir(&job.task.dir);
     let mut argv: Vec<OsString> = job.task.shell.iter().map(Into::into).collect();
@@ -448,11 +449,11 @@ pub(super) async fn run_verify(
     let mut command = world.command(argv, &dir, env, log, &place);
     command.timeout = job.task.timeout;
     command.grace = GRACE;
-    let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await;
-    match exit.how {
+    let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await?;
+    Ok(match exit.how {
         How::Stopped => Err(Stopped),
         _ => Ok(verify::verdict(&exit)),
-    }
+    })
 }
 
 fn end(

@@ -41,7 +41,7 @@ pub fn reason(how: &How) -> String {
             Some(name) => format!("was ended by {name}"),
             None => format!("was ended by signal {signal}"),
         },
-        How::NotStarted(why) => format!("could not be started: {why}"),
+        How::NotStarted(why) | How::NoRoom(why) => format!("could not be started: {why}"),
         How::Timeout => "took longer than its timeout".to_owned(),
         How::Idle => "was silent for longer than its idle timeout".to_owned(),
         How::Stopped => "was stopped".to_owned(),

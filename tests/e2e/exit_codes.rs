@@ -1,6 +1,6 @@
 //! One test per exit code.
 
-use crate::space::Space;
+use crate::space::{Space, ran};
 
 fn board(space: &Space, script: &str) {
     space.board(&format!("[[task]]\nid = \"a\"\nrun = '''{script}'''\n"));
@@ -76,4 +76,26 @@ fn one_wins_over_four() {
          [[task]]\nid = \"c\"\nrun = \"false\"\n",
     );
     space.run(&[]).code(1);
+}
+
+/// Too few open files for four supervisors at once: no task is to blame, and none of them fails.
+#[test]
+fn a_machine_without_room_is_told_as_that_and_the_run_goes_on_later() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "jobs = 4\n[[task]]\nid = \"a\"\n\
+         foreach = { items = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\"] }\n\
+         run = 'echo 1 > \"f$1\"; test -e \"$TODONE_BOARD_DIR/quick\" || sleep 0.5'\n",
+    );
+    let mut sh = space.command("sh");
+    sh.args(["-c", "ulimit -n 40; exec \"$0\" run ../board.toml", env!("CARGO_BIN_EXE_todone")]);
+    let told = ran(sh.output().expect("sh runs")).code(3);
+    told.says("Too many open files").says("ulimit -n").says("todone resume");
+    space.nothing_is_left();
+    let report = space.report();
+    let tasks = report["tasks"].as_array().expect("tasks");
+    assert!(tasks.iter().all(|task| task["status"] != "failed"), "{tasks:#?}");
+    std::fs::write(space.path("quick"), "").expect("written");
+    space.todone_landing(&["resume"], "main").code(0);
+    assert_eq!(space.git(&["ls-tree", "--name-only", "main"]), "f1\nf2\nf3\nf4\nf5\nf6\nx");
 }

@@ -134,7 +134,7 @@ pub(super) async fn verify(
         let (launch, _scratch) = brief(world, &job, &place, None, given, &asked)?;
         // Nobody watches its lines; they are in its log.
         let (tell, _) = mpsc::unbounded_channel();
-        run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await
+        run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await?
     };
     blocking(move || {
         let mut lease = lease;
