@@ -282,9 +282,11 @@ impl fmt::Display for Failure {
             }
             Self::Incomplete { paths: list } => {
                 let names: Vec<RepoPath> = list.iter().map(|(path, _)| path.clone()).collect();
-                write!(f, "can't be captured whole: {}", paths(&names))?;
+                write!(f, "can't be captured whole: ")?;
                 match list.first() {
-                    Some((_, reason)) => write!(f, " ({reason})"),
+                    // All of it.
+                    Some((path, reason)) if path.as_bytes().is_empty() => f.write_str(reason),
+                    Some((_, reason)) => write!(f, "{} ({reason})", paths(&names)),
                     None => Ok(()),
                 }
             }

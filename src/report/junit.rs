@@ -209,7 +209,10 @@ fn of_outcome(
         Outcome::Cancelled => {
             End::Error(bad("cancelled", "the run was stopped".to_owned(), String::new()))
         }
-        Outcome::NotRun => End::Skipped("it was not asked for".to_owned()),
+        Outcome::NotRun => {
+            let why = notes::red_base(state);
+            End::Skipped(why.unwrap_or_else(|| "it was not asked for".to_owned()))
+        }
         Outcome::Dropped { because } => End::Skipped(notes::dropped(because.as_ref())),
     }
 }

@@ -5,7 +5,7 @@
 use crate::event::{LandRefusal, LandState, RunState};
 use crate::model::{LandPolicy, Published};
 
-use super::{escape, summary, words};
+use super::{escape, notes, summary, words};
 
 /// A command to type, and what it is for.
 pub(super) type Step = (String, &'static str);
@@ -18,6 +18,9 @@ fn into(state: &RunState) -> &str {
 pub(super) fn why(state: &RunState, reason: &LandRefusal) -> String {
     let into = into(state);
     match reason {
+        LandRefusal::NotClean | LandRefusal::Nothing if state.base_red.is_some() => {
+            notes::red_base(state).unwrap_or_default()
+        }
         LandRefusal::Never => "the board says land = \"never\"".to_owned(),
         LandRefusal::NotClean if summary::waits_for_review(state) => {
             "tasks wait for review, and the board lands only a clean run".to_owned()

@@ -218,6 +218,12 @@ pub(super) fn part(tasks: &[TaskId]) -> String {
     }
 }
 
+/// Why nothing was started, if a gate is red on the base.
+pub(super) fn red_base(state: &RunState) -> Option<String> {
+    let gate = escape::line(state.base_red.as_ref()?.as_bytes());
+    Some(format!("gate `{gate}` is red on the base, so nothing was started"))
+}
+
 /// What a gate judged.
 pub(super) fn scope(scope: &GateScope) -> String {
     match scope {

@@ -430,7 +430,7 @@ fn of_task(state: &RunState, id: &TaskId, wave: usize) -> TaskReport {
         report.notes.push("foreach found no items".to_owned());
     }
     match outcome {
-        Some(outcome) => end(&mut report, &outcome),
+        Some(outcome) => end(state, &mut report, &outcome),
         None => report.status = "waiting".to_owned(),
     }
     report
@@ -450,7 +450,7 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
         UnitStatus::Patched => report.status = "patched".to_owned(),
         UnitStatus::Review => report.status = "review".to_owned(),
         UnitStatus::Done(outcome) => {
-            end(&mut report, outcome);
+            end(state, &mut report, outcome);
             if *outcome == Outcome::Unchanged && !report.files.is_empty() {
                 report.reason = Some(notes::THERE_ALREADY.to_owned());
             }
@@ -531,7 +531,7 @@ fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     }
 }
 
-fn end(report: &mut TaskReport, outcome: &Outcome) {
+fn end(state: &RunState, report: &mut TaskReport, outcome: &Outcome) {
     report.status = outcome.word().to_owned();
     match outcome {
         Outcome::Merged { commit } => report.commit = Some(*commit),
@@ -551,7 +551,8 @@ fn end(report: &mut TaskReport, outcome: &Outcome) {
         Outcome::Declined { text } => report.reason = Some(notes::declined(text.as_deref())),
         Outcome::Skipped { reason } => report.reason = Some(notes::skip(reason)),
         Outcome::Dropped { because } => report.reason = Some(notes::dropped(because.as_ref())),
-        Outcome::Unchanged | Outcome::Cancelled | Outcome::NotRun => {}
+        Outcome::NotRun => report.reason = notes::red_base(state),
+        Outcome::Unchanged | Outcome::Cancelled => {}
     }
 }
 

@@ -221,8 +221,16 @@ fn a_red_base_ends_the_run_before_anything_is_started() {
     let board = format!("gate = \"echo no good; test ! -e broken\"\n{}", files(&["a"]));
     space.board(&board);
     let ran = space.run(&[]).code(1).says("no good").says("nothing was started");
-    ran.says("gate_base = false").says("todone run").says_not("start     a");
+    let ran = ran.says("gate_base = false").says("todone run").says_not("start     a");
+    // Whoever tells of the end tells this reason.
+    let why = "gate `gate` is red on the base, so nothing was started";
+    ran.says_not("no task changed anything").says_not("not every task succeeded");
     let report = space.report();
+    assert_eq!(report["tasks"][0]["reason"], why);
+    let junit = space.todone(&["report", "--format", "junit"]).code(0);
+    junit.says(why).says_not("it was not asked for");
+    let page = space.todone(&["report", "--format", "markdown"]).code(0);
+    page.says(why).says_not("no task changed anything");
     assert_eq!(report["base_red"], "gate");
     assert_eq!(
         (&report["tasks"][0]["status"], &report["tasks"][0]["attempts"]),
