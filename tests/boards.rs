@@ -111,6 +111,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("board", "branch", "branch = 'wip'"),
     ("board", "land", "land = 'never'"),
     ("board", "remote", "land = 'push'\nremote = 'upstream'"),
+    ("board", "push_landed", "push_landed = true"),
     ("board", "push_branches", "land = 'push'\npush_branches = 'tasks'"),
     ("board", "pull_requests", "land = 'push'\npull_requests = true"),
     ("board", "land_as", "land_as = 'squash'"),

@@ -98,7 +98,9 @@ fn number(kind: &EventKind) -> usize {
         EventKind::AgentInterrupted { .. } => 35,
         EventKind::Paced { .. } => 36,
         EventKind::Met { .. } => 37,
-        EventKind::Unknown => 38,
+        EventKind::LandPushed { .. } => 38,
+        EventKind::LandNotPushed { .. } => 39,
+        EventKind::Unknown => 40,
     }
 }
 
@@ -283,6 +285,12 @@ fn every_kind() -> Vec<EventKind> {
                 url: None,
             }],
         },
+        EventKind::LandPushed {
+            remote: "origin".to_owned(),
+            branch: "refs/heads/main".to_owned(),
+            commit: oid(9),
+        },
+        EventKind::LandNotPushed { reason: LandRefusal::Nothing },
         EventKind::Unknown,
     ]
 }
@@ -291,7 +299,7 @@ fn every_kind() -> Vec<EventKind> {
 fn ask_everything(mut store: Box<dyn Store>, again: impl Fn() -> Option<Box<dyn Store>>) {
     let kinds = every_kind();
     let numbers: BTreeSet<usize> = kinds.iter().map(number).collect();
-    assert_eq!(numbers, (0..39).collect(), "a kind without a sample");
+    assert_eq!(numbers, (0..41).collect(), "a kind without a sample");
 
     let (first, second) = (run("first"), run("second"));
     assert!(store.append_all(&first, 1, Vec::new()).expect("nothing").is_empty());

@@ -185,11 +185,17 @@ fn commit(board: &View<'_, '_>, c: &mut Checker<'_>) -> CommitStyle {
     }
 }
 
-/// What `land = "push"` does; its keys mean nothing without it.
+/// What is pushed; most of its keys mean nothing without `land = "push"`.
 fn pushing(view: &View<'_, '_>, land: LandPolicy, c: &mut Checker<'_>) -> Pushing {
+    let landed = view.flag("push_landed");
+    if let Some(found) = view.find("push_landed").filter(|_| landed && !land.moves()) {
+        let message = "`push_landed` without a landing of its own: nothing is pushed";
+        let hint = "say `land = \"clean\"` or `\"merged\"`, or take it out".to_owned();
+        c.sink.hinted(found.key.clone(), message.to_owned(), hint);
+    }
     if land != LandPolicy::Push {
         for key in ["remote", "push_branches", "pull_requests"] {
-            if let Some(found) = view.find(key) {
+            if let Some(found) = view.find(key).filter(|_| key != "remote" || !landed) {
                 let message =
                     format!("{} without `land = \"push\"`: nothing is pushed", quote(key));
                 let hint = "add `land = \"push\"`, or take it out".to_owned();
@@ -208,6 +214,7 @@ fn pushing(view: &View<'_, '_>, land: LandPolicy, c: &mut Checker<'_>) -> Pushin
         remote: remote.map_or(plain.remote, |(_, name)| name.to_owned()),
         branches: view.choice("push_branches").unwrap_or_default(),
         pull_requests: view.flag("pull_requests"),
+        landed,
     }
 }
 

@@ -61,7 +61,8 @@ fn move_branch(
         return Err(Failure::usage(format!("run {run} was not finished"))
             .hint(format!("finish it first: todone resume {run}")));
     }
-    if let (LandState::Landed { into, to }, false) = (&state.land, args.json || args.undo) {
+    let told = args.json || args.undo || !report::pushed_as_asked(&state);
+    if let (LandState::Landed { into, to }, false) = (&state.land, told) {
         if !telling.quiet && !telling.aside {
             let branch = into.trim_start_matches("refs/heads/");
             writeln!(anstream::stdout(), "{run} landed already: {branch} at {}", to.short())?;
@@ -109,7 +110,8 @@ fn move_branch(
     let state = journal.into_state();
     drop(owner);
     let code = match state.land {
-        LandState::Landed { .. } | LandState::Published { .. } => 0,
+        LandState::Landed { .. } if report::pushed_as_asked(&state) => 0,
+        LandState::Published { .. } => 0,
         _ => 5,
     };
     tell(&state, &look, args.json, telling, code)?;

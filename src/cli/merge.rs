@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::board::{self, Vars};
-use crate::event::{LandState, RunState};
+use crate::event::RunState;
 use crate::git::{Head, Repo, merge_bases};
 use crate::model::{Outcome, RunId, Work};
 
@@ -93,7 +93,8 @@ pub(super) fn merge(global: &Global, mut args: Args) -> Result<u8, Failure> {
         smallest_first(&repo, &here, &base, &mut args.branches)?;
     }
     let patches = patches(&repo, &here, &args.branches)?;
-    let text = write(&args, &base, &patches);
+    let remote = args.push.as_ref().map(|named| remote(&repo, named, args.into.as_deref()));
+    let text = write(&args, &base, &patches, remote.as_deref());
     let board = board::read(text.as_bytes(), "todone merge", &here, &Vars::new())?;
     if args.print == Some(Print::Board) {
         write!(std::io::stdout(), "{text}")?;
@@ -105,13 +106,7 @@ pub(super) fn merge(global: &Global, mut args: Args) -> Result<u8, Failure> {
         if let Some(print) = args.print {
             list(&state, print)?;
         }
-        match (&args.push, &state.land) {
-            (Some(remote), LandState::Landed { into, to }) => {
-                push(&repo, remote, into, &to.to_string())?;
-                ended
-            }
-            _ => ended,
-        }
+        ended
     };
     let asked = Asked {
         verb: "merge …",
@@ -191,12 +186,15 @@ fn smallest_first(
 }
 
 /// The board as TOML.
-fn write(args: &Args, base: &str, patches: &BTreeSet<String>) -> String {
+fn write(args: &Args, base: &str, patches: &BTreeSet<String>, remote: Option<&str>) -> String {
     let mut lines =
         vec![format!("name = {}", quoted(&args.name)), format!("base = {}", quoted(base))];
     lines.extend(args.into.as_ref().map(|into| format!("into = {}", quoted(into))));
     lines.push(format!("merge = {}", quoted(if args.squash { "linear" } else { "merge-commits" })));
     lines.push(format!("land = {}", quoted(if args.all { "clean" } else { "merged" })));
+    if let Some(remote) = remote {
+        lines.push(format!("push_landed = true\nremote = {}", quoted(remote)));
+    }
     lines.extend(args.gate.as_ref().map(|gate| format!("gate = {}", quoted(gate))));
     lines.extend(args.jobs.map(|jobs| format!("jobs = {jobs}")));
     if let Some(setup) = &args.setup {
@@ -258,34 +256,20 @@ fn list(state: &RunState, print: Print) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Publishes what has landed, with the user's own configuration, credentials and hooks.
-fn push(repo: &Repo, remote: &str, into: &str, commit: &str) -> Result<(), Failure> {
-    let short = into.trim_start_matches("refs/heads/");
-    let configured = || -> Option<String> {
-        let key = format!("branch.{short}.remote");
-        let said = repo.git().args(["config", "--get", &key]).run().ok()?;
-        let name = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        (!name.is_empty()).then_some(name)
-    };
-    let remote = match remote {
-        "" => configured().unwrap_or_else(|| "origin".to_owned()),
-        named => named.to_owned(),
-    };
-    let ended = std::process::Command::new("git")
-        .current_dir(repo.checkout().unwrap_or_else(|| repo.common_dir()))
-        .args(["push", "--", &remote, &format!("{commit}:{into}")])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .map_err(|fault| Failure::environment(format!("git can't be started: {fault}")))?;
-    match ended.success() {
-        true => Ok(()),
-        false => Err(Failure::environment(format!(
-            "`{short}` has landed here, but {remote} did not take it (git push: {ended})"
-        ))
-        .hint(format!("push it yourself: git push {remote} {short}"))
-        .hint("or take the landing back: todone land --undo")),
+/// The remote that a branch is pushed to: the one that was named, else its own.
+fn remote(repo: &Repo, named: &str, into: Option<&str>) -> String {
+    if !named.is_empty() {
+        return named.to_owned();
     }
+    let branch = match (into, repo.head()) {
+        (Some(into), _) => into.to_owned(),
+        (None, Ok(Head::Branch { name, .. })) => name,
+        _ => String::new(),
+    };
+    let key = format!("branch.{}.remote", branch.trim_start_matches("refs/heads/"));
+    let said = repo.git().args(["config", "--get", &key]).run().ok();
+    let own = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    own.filter(|own| !own.is_empty()).unwrap_or_else(|| "origin".to_owned())
 }
 
 #[cfg(test)]

@@ -342,6 +342,13 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
         .hint(format!("take or refuse them: todone approve @review -r {run}, or todone reject"))
         .hint(format!("start again: todone {verb} --new")));
     }
+    if landed && !report::pushed_as_asked(&state) {
+        return Err(Failure::usage(format!(
+            "the last run of this board, {run}, has landed, but is not pushed"
+        ))
+        .hint(format!("push it: todone land {run}"))
+        .hint(format!("start again: todone {verb} --new")));
+    }
     if unlanded {
         let merged = state.merged.len();
         let failure = Failure::usage(format!(

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
-use crate::event::{LandState, RunState, RunStatus, Wait};
+use crate::event::{LandState, PushState, RunState, RunStatus, Wait};
 use crate::git::{Pool, Repo, disk_size};
 use crate::model::RunId;
 use crate::report;
@@ -221,6 +221,11 @@ fn tale(state: &RunState) -> String {
     match &state.land {
         LandState::Landed { into, .. } => {
             parts.push(format!("landed on {}", into.trim_start_matches("refs/heads/")));
+            match &state.push {
+                PushState::Done { remote, .. } => parts.push(format!("pushed to {remote}")),
+                PushState::Refused(_) => parts.push("not pushed".to_owned()),
+                PushState::Open => {}
+            }
         }
         LandState::Published { remote: None, .. } => parts.push("kept for review".to_owned()),
         LandState::Published { remote: Some(remote), .. } => {

@@ -283,6 +283,20 @@ pub enum EventKind {
         /// The branches.
         branches: Vec<Published>,
     },
+    /// The branch that the run landed on was pushed (`push_landed`).
+    LandPushed {
+        /// The remote.
+        remote: String,
+        /// The branch.
+        branch: String,
+        /// The commit that it has there.
+        commit: Oid,
+    },
+    /// It was not.
+    LandNotPushed {
+        /// Why.
+        reason: LandRefusal,
+    },
     /// The run was asked to stop.
     Interrupted {
         /// The signal's number; none: `todone stop`.

@@ -6,6 +6,7 @@
 mod again;
 mod hand;
 mod kind;
+mod landing;
 mod life;
 mod parts;
 mod progress;
@@ -18,7 +19,8 @@ pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use life::{Life, LifeState, lives};
 pub use parts::{
-    AttemptState, FixState, LandState, Pacing, PlannedMerge, UnitState, UnitStatus, WaveState,
+    AttemptState, FixState, LandState, Pacing, PlannedMerge, PushState, UnitState, UnitStatus,
+    WaveState,
 };
 pub use progress::{Progress, Wait};
 pub use reporter::Reporter;

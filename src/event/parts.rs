@@ -208,6 +208,25 @@ pub enum LandState {
     Refused(LandRefusal),
 }
 
+/// What became of pushing the branch that a run landed on (`push_landed`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum PushState {
+    /// It was not tried.
+    #[default]
+    Open,
+    /// It is there.
+    Done {
+        /// The remote.
+        remote: String,
+        /// The branch.
+        branch: String,
+        /// The commit that it has there.
+        commit: Oid,
+    },
+    /// The remote did not take it.
+    Refused(LandRefusal),
+}
+
 impl AttemptState {
     /// The agent profile that worked on it, or could not; none: no agent was asked.
     pub fn agent(&self) -> Option<&str> {

@@ -12,7 +12,8 @@ use crate::model::{
 
 use super::again::Rebuild;
 use super::parts::{
-    AttemptState, FixState, LandState, Pacing, PlannedMerge, UnitState, UnitStatus, WaveState,
+    AttemptState, FixState, LandState, Pacing, PlannedMerge, PushState, UnitState, UnitStatus,
+    WaveState,
 };
 use super::{Event, EventKind, RunStatus};
 
@@ -116,6 +117,8 @@ pub struct RunState {
     pub base_red: Option<String>,
     /// The tree that landed last.
     pub landed_tree: Option<Oid>,
+    /// What became of pushing the branch that it landed on.
+    pub push: PushState,
     /// The number of the last event.
     pub seq: u64,
     /// What of the user's repository changed while tasks ran, in order.
@@ -180,6 +183,7 @@ impl RunState {
             gates: Vec::new(),
             remade: Vec::new(),
             land: LandState::Open,
+            push: PushState::Open,
             published: BTreeMap::new(),
             has_landed: false,
             rebuild: None,
@@ -242,6 +246,9 @@ impl RunState {
                 self.ended = None;
                 if matches!(self.land, LandState::Refused(_)) {
                     self.land = LandState::Open;
+                }
+                if matches!(self.push, PushState::Refused(_)) {
+                    self.push = PushState::Open;
                 }
                 // What was cancelled, and what was running when its owner died, runs again.
                 for unit in self.units.values_mut() {
@@ -385,28 +392,13 @@ impl RunState {
                 }
                 self.skip_anew();
             }
-            EventKind::LandPlanned { into, from, to, tree } => {
-                self.land =
-                    LandState::Planned { into: into.clone(), from: *from, to: *to, tree: *tree };
-            }
-            EventKind::Landed { into, to } => {
-                self.has_landed = true;
-                if let LandState::Planned { tree, .. } = &self.land {
-                    self.landed_tree = Some(*tree);
-                }
-                self.land = LandState::Landed { into: into.clone(), to: *to };
-            }
-            EventKind::LandUndone { .. } => {
-                self.has_landed = false;
-                self.land = LandState::Open;
-            }
-            EventKind::Published { remote, branches } => {
-                let all = branches.iter().map(|branch| (branch.name.clone(), branch.commit));
-                self.published.extend(all);
-                let (remote, branches) = (remote.clone(), branches.clone());
-                self.land = LandState::Published { remote, branches };
-            }
-            EventKind::LandRefused { reason } => self.land = LandState::Refused(reason.clone()),
+            EventKind::LandPlanned { .. }
+            | EventKind::Landed { .. }
+            | EventKind::LandPushed { .. }
+            | EventKind::LandNotPushed { .. }
+            | EventKind::LandUndone { .. }
+            | EventKind::Published { .. }
+            | EventKind::LandRefused { .. } => self.note_landing(&event.kind),
             // Told, and of no effect on what comes.
             EventKind::Sandboxed { .. } | EventKind::AgentInterrupted { .. } => {}
             EventKind::Trespassed(found) => self.trespasses.push(found.clone()),

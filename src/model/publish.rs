@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Oid, TaskId};
 
-/// What `land = "push"` does.
+/// What `land = "push"` and `push_landed` do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushing {
     /// The remote, by its name or address.
@@ -15,12 +15,15 @@ pub struct Pushing {
     pub branches: PushBranches,
     /// Whether `gh` opens a pull request for each branch.
     pub pull_requests: bool,
+    /// Whether the branch that has landed here is pushed.
+    #[serde(default)]
+    pub landed: bool,
 }
 
 impl Default for Pushing {
     fn default() -> Self {
         let (branches, pull_requests) = (PushBranches::Run, false);
-        Self { remote: "origin".to_owned(), branches, pull_requests }
+        Self { remote: "origin".to_owned(), branches, pull_requests, landed: false }
     }
 }
 

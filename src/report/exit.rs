@@ -2,7 +2,7 @@
 //!
 //! Knows neither signals nor errors of todone itself: those are the caller's to add.
 
-use crate::event::{LandRefusal, LandState, RunState, RunStatus, UnitStatus};
+use crate::event::{LandRefusal, LandState, PushState, RunState, RunStatus, UnitStatus};
 use crate::model::{LandPolicy, Outcome, SkipReason};
 
 /// Everything is merged, and landed if it was asked for.
@@ -68,9 +68,11 @@ fn weigh(outcome: &Outcome) -> u8 {
 
 fn landed_as_asked(state: &RunState) -> bool {
     match &state.land {
-        LandState::Landed { .. } | LandState::Published { .. } => true,
+        LandState::Landed { .. } => pushed_as_asked(state),
+        LandState::Published { .. } => true,
+        LandState::Refused(LandRefusal::Nothing) => pushed_as_asked(state),
         LandState::Refused(reason) => {
-            matches!(reason, LandRefusal::Never | LandRefusal::NoBranch | LandRefusal::Nothing)
+            matches!(reason, LandRefusal::Never | LandRefusal::NoBranch)
         }
         LandState::Planned { .. } => false,
         LandState::Open => {
@@ -79,6 +81,11 @@ fn landed_as_asked(state: &RunState) -> bool {
             state.ended.is_some() && (!asked || state.tip == state.base)
         }
     }
+}
+
+/// Whether the branch that it landed on is on the remote, if that was asked for.
+pub fn pushed_as_asked(state: &RunState) -> bool {
+    !state.board.pushing.landed || matches!(state.push, PushState::Done { .. })
 }
 
 #[cfg(test)]

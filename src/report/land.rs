@@ -2,7 +2,7 @@
 //!
 //! Knows the commands that a user can type, not what they do.
 
-use crate::event::{LandRefusal, LandState, RunState};
+use crate::event::{LandRefusal, LandState, PushState, RunState};
 use crate::model::{LandPolicy, Published};
 
 use super::{escape, notes, summary, words};
@@ -149,6 +149,18 @@ pub(super) fn published(land: &LandState) -> Vec<String> {
         lines.push(format!("{whose}: {} more", branches.len() - MOST));
     }
     lines
+}
+
+/// What became of pushing the branch that it landed on, and whether that is well; none: nothing to say.
+pub(super) fn pushed(state: &RunState) -> Option<(bool, String)> {
+    match &state.push {
+        PushState::Done { remote, branch, commit } => {
+            let (remote, name) = (escape::line(remote.as_bytes()), words::branch(branch));
+            Some((true, format!("pushed to {remote}: `{name}` is at {} there", commit.short())))
+        }
+        PushState::Refused(reason) => Some((false, format!("not pushed: {}", why(state, reason)))),
+        PushState::Open => None,
+    }
 }
 
 /// How to look at branches that are kept for review.

@@ -143,6 +143,9 @@ fn result(state: &RunState, report: &Report, page: &mut Page) {
         }
         LandState::Open | LandState::Planned { .. } => {}
     }
+    if let Some((_, line)) = land::pushed(state) {
+        page.add(&format!("- {}\n", inline(&line)));
+    }
     for found in &report.trespasses {
         let tasks: Vec<String> = found.tasks.iter().map(|task| inline(task.as_str())).collect();
         page.add(&format!(

@@ -58,7 +58,7 @@ pub use annotations::annotations;
 pub use budget::BudgetReport;
 pub use conflict::{conflicting, explain};
 pub use cost::{CostReport, CostRow, SilentRow, UsageReport, usage};
-pub use exit::exit_code;
+pub use exit::{exit_code, pushed_as_asked};
 pub use fan::Fan;
 pub use findings::{code_quality, sarif};
 pub use folds::Folds;

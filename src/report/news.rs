@@ -141,6 +141,11 @@ impl News {
                 let lines = land::published(&state.land);
                 lines.into_iter().map(|line| item(Weight::Step, Ink::Good, line)).collect()
             }
+            EventKind::LandPushed { .. } | EventKind::LandNotPushed { .. } => {
+                let line = land::pushed(state).into_iter();
+                let ink = |well| if well { Ink::Good } else { Ink::Odd };
+                line.map(|(well, text)| item(Weight::Step, ink(well), text)).collect()
+            }
             EventKind::LandRefused { reason } => {
                 let (word, why) = (land::not(state), land::why(state, reason));
                 vec![item(Weight::Step, Ink::Odd, format!("{word}: {why}"))]

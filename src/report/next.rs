@@ -2,10 +2,11 @@
 //!
 //! Knows the commands by name, not what they do.
 
-use crate::event::{LandState, RunState, UnitState};
+use crate::event::{LandState, PushState, RunState, UnitState};
 use crate::model::{Bounds, LandPolicy, Measure, Outcome, Pot, Profile, SkipReason, TaskId};
 
 use super::budget::BudgetReport;
+use super::exit::pushed_as_asked;
 use super::land::{self, Step};
 use super::summary::{self, Report};
 
@@ -87,6 +88,14 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
             // Going on lands only what the board wants landed.
             let verb = if state.board.land == LandPolicy::Never { "land" } else { "resume" };
             steps.push((format!("todone {verb} {run}"), "land the result"));
+        }
+        if let PushState::Refused(reason) = &state.push {
+            steps.extend(land::way_on(state, reason));
+            if matches!(state.land, LandState::Landed { .. }) {
+                steps.push((format!("todone land {run} --undo"), "or take the landing back"));
+            }
+        } else if !pushed_as_asked(state) && matches!(state.land, LandState::Landed { .. }) {
+            steps.push((format!("todone resume {run}"), "push what has landed"));
         }
         match &state.land {
             LandState::Refused(reason) if !freed => steps.extend(land::way_on(state, reason)),

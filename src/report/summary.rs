@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    AttemptState, LandRefusal, LandState, RunState, RunStatus, UnitState, UnitStatus,
+    AttemptState, LandRefusal, LandState, PushState, RunState, RunStatus, UnitState, UnitStatus,
 };
 use crate::model::{
     Blame, ChangeKind, ConflictFile, GateRun, GateScope, LockWait, Oid, Outcome, Published,
@@ -118,14 +118,14 @@ pub struct TrespassReport {
 pub struct Land {
     /// `open` (not tried), `planned` (about to move), `landed`, `published` (branches instead) or `refused`.
     pub state: String,
-    /// Why it was refused, for programs: `{"because": "local-changes", …}`.
+    /// Why it was refused, or not pushed after it (`push_landed`), for programs: `{"because": "local-changes", …}`.
     pub reason: Option<LandRefusal>,
     /// The same for people; null: nothing to say.
     pub message: Option<String>,
     /// The remote that was pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// The branches that were published.
+    /// The branches that were published, or the one that was pushed when the run had landed on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Published>,
 }
@@ -395,6 +395,17 @@ fn of_land(state: &RunState) -> Land {
     let (remote, branches) = match &state.land {
         LandState::Published { remote, branches } => (remote.clone(), branches.clone()),
         _ => (None, Vec::new()),
+    };
+    let (remote, branches) = match &state.push {
+        PushState::Done { remote, branch, commit } => {
+            let (name, commit) = (branch.clone(), *commit);
+            (Some(remote.clone()), vec![Published { task: None, name, commit, url: None }])
+        }
+        _ => (remote, branches),
+    };
+    let reason = match &state.push {
+        PushState::Refused(reason) => Some(reason.clone()),
+        _ => reason,
     };
     let message = reason.as_ref().map(|reason| land::why(state, reason));
     Land { state: word.to_owned(), reason, message, remote, branches }

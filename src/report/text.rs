@@ -447,6 +447,10 @@ impl Page<'_> {
             }
             LandState::Open => {}
         }
+        if let Some((well, line)) = land::pushed(self.state) {
+            let line = format!("  {line}");
+            self.put(if well { self.look.ink(Ink::Good, &line) } else { line });
+        }
         if report.unseen_files > 0 {
             let files = words::count(report.unseen_files as usize, "changed file");
             self.put(format!("  {files} of your checkout, not committed, no task could see"));

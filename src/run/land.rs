@@ -12,6 +12,7 @@ use crate::model::{GateScope, LandAs, LandMoved, LandPolicy, Oid, Outcome, TaskI
 use super::gate::{Gates, Known, Tip, hear, hearing};
 use super::integrate::{Texts, step};
 use super::publish::publish;
+use super::push::push_landed;
 use super::remake::Remakes;
 use super::slot::{Halt, World, blocking};
 use super::{Error, Journal};
@@ -38,12 +39,21 @@ pub async fn land(
     how: LandHow,
     halt: &watch::Receiver<Halt>,
 ) -> Result<(), Error> {
-    if matches!(journal.state().land, LandState::Landed { .. }) {
-        return Ok(());
-    }
     if journal.state().board.land.publishes() {
         return publish(world, journal, how, halt).await;
     }
+    if !matches!(journal.state().land, LandState::Landed { .. }) {
+        move_branch(world, journal, how, halt).await?;
+    }
+    push_landed(world, journal, halt).await
+}
+
+async fn move_branch(
+    world: &World,
+    journal: &mut Journal,
+    how: LandHow,
+    halt: &watch::Receiver<Halt>,
+) -> Result<(), Error> {
     if let Some(reason) = refusal(journal.state(), how) {
         return journal.record(EventKind::LandRefused { reason });
     }

@@ -217,7 +217,7 @@ pub fn absent(repo: Option<&Repo>, board: &Board) -> Result<Vec<Lacking>, Error>
     {
         lacking.push(Lacking::Mergiraf);
     }
-    if board.land == LandPolicy::Push {
+    if board.land == LandPolicy::Push || board.pushing.landed {
         let name = &board.pushing.remote;
         if let Some(repo) = repo
             && !repo.has_remote(name)?

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::event::{LandRefusal, RunState};
+use crate::event::{EventKind, LandRefusal, LandState, PushState, RunState};
 use crate::executor::{CommandSpec, Exit, How};
 use crate::git::guard_env;
 use crate::model::Published;
 
-use super::Error;
 use super::publish::{Wanted, is_ours};
 use super::slot::{Halt, World};
+use super::{Error, Journal};
 
 /// How long a push may take, or a call of gh.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -84,6 +84,41 @@ pub(super) async fn push(
         }
     }
     Ok(Pushed::Done(done))
+}
+
+/// Pushes the branch that the run has landed on, or that had all of it before, and records what came of it.
+/// Trying again after a death does nothing twice.
+pub(super) async fn push_landed(
+    world: &World,
+    journal: &mut Journal,
+    halt: &watch::Receiver<Halt>,
+) -> Result<(), Error> {
+    let state = journal.state();
+    if !state.board.pushing.landed || matches!(state.push, PushState::Done { .. }) {
+        return Ok(());
+    }
+    let landed = match (&state.land, &state.into) {
+        (LandState::Landed { into, to }, _) => Some((into.clone(), *to)),
+        (LandState::Refused(LandRefusal::Nothing), Some(into)) => {
+            world.repo.ref_at(into)?.map(|at| (into.clone(), at))
+        }
+        _ => None,
+    };
+    let Some((branch, commit)) = landed else { return Ok(()) };
+    let remote = state.board.pushing.remote.clone();
+    let argv = ["git", "push", "--porcelain", "--", &remote, &format!("{commit}:{branch}")];
+    let run = Run { world, halt };
+    let (exit, out) = run.call(argv.map(OsString::from).to_vec(), "push").await?;
+    journal.record(match exit.how {
+        How::Code(0) => EventKind::LandPushed { remote, branch, commit },
+        // The run can be resumed and will try again.
+        How::Stopped => return Ok(()),
+        _ => {
+            let (refused, said) = (rejected(&out), said(&exit, &out));
+            let reason = LandRefusal::NotPushed { remote, refused, said };
+            EventKind::LandNotPushed { reason }
+        }
+    })
 }
 
 /// Where and until when commands run.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::space::{Ran, Space};
+use crate::stopping::wait_for;
 
 /// Starts a branch at a revision with one change of `path` and goes back to `main`.
 fn branch(space: &Space, name: &str, from: &str, path: &str, text: &str) -> String {
@@ -217,9 +218,65 @@ fn a_remote_that_refuses_is_told_and_the_way_back() {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&hook, mode).expect("allowed");
     let ran = space.todone_env(&["merge", "a", "--push", "upstream"], &[], Some("main"));
-    ran.code(3).says("only on Mondays").says("upstream did not take it").says("land --undo");
+    let ran = ran.code(5).says("only on Mondays").says("not pushed: upstream did not take `main`");
+    ran.says("push again").says(" --undo ");
+    let land = space.report()["land"].clone();
+    assert_eq!(
+        (&land["state"], &land["reason"]["because"]),
+        (&"landed".into(), &"not-pushed".into())
+    );
+    // The same again does not pass over it.
+    let again = space.todone_quiet(&["merge", "a", "--push", "upstream"]);
+    again.code(2).says("has landed, but is not pushed").says("push it: todone land");
+    space.todone_quiet(&["land"]).code(5).says("only on Mondays");
     space.todone_landing(&["land", "--undo"], "main").code(0);
     assert_eq!(space.read("text"), TEXT);
+}
+
+#[test]
+fn what_was_not_pushed_is_pushed_when_it_can_be() {
+    let space = four();
+    remote(&space);
+    let there = || space.git_in(&space.path("remote.git"), &["rev-parse", "main"]);
+    let hook = space.path("remote.git/hooks/pre-receive");
+    let refuse = || {
+        std::fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&hook, mode).expect("allowed");
+    };
+    let allow = || std::fs::remove_file(&hook).expect("removed");
+    for (number, way) in
+        [&["land"][..], &["resume"], &["merge", "d", "--push", "--new"]].iter().enumerate()
+    {
+        refuse();
+        let branch = ["a", "b", "d"][number];
+        space.todone_quiet(&["merge", branch, "--push", "--new"]).code(5);
+        assert_ne!(there(), space.git(&["rev-parse", "main"]));
+        allow();
+        space.todone_quiet(way).code(0).says("pushed to upstream: `main` is at ");
+        assert_eq!(there(), space.git(&["rev-parse", "main"]), "{way:?}");
+    }
+    space.todone_quiet(&["status"]).code(0).says("pushed to upstream");
+}
+
+#[test]
+fn a_death_before_the_push_is_made_good_by_resume() {
+    let space = four();
+    remote(&space);
+    let hook = space.path("remote.git/hooks/pre-receive");
+    let began = space.path("began");
+    let script = format!("#!/bin/sh\ntouch '{}'\nsleep 600\n", began.display());
+    std::fs::write(&hook, script).expect("written");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&hook, mode).expect("allowed");
+    let mut child = space.spawn(&["merge", "a", "--push"]);
+    wait_for(&began);
+    child.kill().expect("killed");
+    child.wait().expect("it is gone");
+    std::fs::remove_file(&hook).expect("removed");
+    space.todone_quiet(&["resume"]).code(0).says("pushed to upstream");
+    let there = space.git_in(&space.path("remote.git"), &["rev-parse", "main"]);
+    assert_eq!(there, space.git(&["rev-parse", "main"]));
 }
 
 #[test]
