@@ -16,7 +16,9 @@ use super::budget;
 use super::drop::refuse_landed;
 use super::error::Failure;
 use super::reports::Reports;
-use super::run::{Telling, drive, lacks, refuse_secrets, refuse_unbuilt, reporter};
+use super::run::{
+    Telling, drive, lacks, refuse_secret_text, refuse_secrets, refuse_unbuilt, reporter,
+};
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -311,6 +313,9 @@ pub(super) fn retry(global: &Global, args: RetryArgs) -> Result<u8, Failure> {
         let what = format!("what is merged ({}) can't be run again", report::list(&merged));
         refuse_landed(&state, &what)?;
         refuse_mending(&state)?;
+    }
+    if let Some(text) = &args.message {
+        refuse_secret_text(&state.board, "--message", text)?;
     }
     let mut open = open(global, Some(state.run.as_str()), telling, Branch::AsLeft)?;
     open.world.jobs = args.jobs;

@@ -13,7 +13,7 @@ use crate::store::Sqlite;
 use super::Global;
 use super::error::Failure;
 use super::hand::{Held, attended, hold, not_live};
-use super::run::Telling;
+use super::run::{Telling, refuse_secret_text};
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -95,6 +95,9 @@ pub(super) fn approve(global: &Global, args: ApproveArgs) -> Result<u8, Failure>
 pub(super) fn reject(global: &Global, args: RejectArgs) -> Result<u8, Failure> {
     let (mut held, units) = chosen(global, args.run.as_deref(), &args.tasks)?;
     let text = args.message.filter(|text| !text.trim().is_empty());
+    if let Some(text) = &text {
+        refuse_secret_text(&held.journal.state().board, "--message", text)?;
+    }
     run::decline(&mut held.journal, &units, text)?;
     let Held { world, mut journal, owner } = held;
     journal.finish();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{EventKind, LandState, Reporter, RunState, RunStatus};
 use crate::git::Pool;
-use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId};
+use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId, Work};
 use crate::report;
 use crate::run::{self, Journal, Request, World};
 use crate::store::{Owner, Sqlite, Store as _};
@@ -242,6 +242,16 @@ pub(super) fn refuse_secrets(board: &Board) -> Result<(), Failure> {
     let Some(finder) = secrets.finder() else { return Ok(()) };
     // Where the board lies is no text of it.
     let bare = Board { dir: PathBuf::new(), file: None, ..board.clone() };
+    for task in &board.tasks {
+        // A patch that exists already is kept with the board, as bytes.
+        if let Work::Patch { file, text } = &task.work
+            && let Some((number, _)) = finder.find(text)
+        {
+            let name = secrets.name(number);
+            let text = format!("the patch {file} holds the value of the variable {name}");
+            return Err(Failure::usage(text).hint("take it out of the patch, nothing was started"));
+        }
+    }
     let text = serde_json::to_vec(&bare).expect("BUG: a board can be written");
     match finder.find(&text) {
         None => Ok(()),
@@ -250,6 +260,19 @@ pub(super) fn refuse_secrets(board: &Board) -> Result<(), Failure> {
             Err(Failure::usage(format!("the board holds the value of the variable {name}")).hint(
                 format!("hand it on by its name: env = {{ {name} = {{ from = \"{name}\" }} }}"),
             ))
+        }
+    }
+}
+
+/// What a user says of a run is kept with it, and so it may hold no secret.
+pub(super) fn refuse_secret_text(board: &Board, flag: &str, text: &str) -> Result<(), Failure> {
+    let secrets = wiring::secrets(Some(board));
+    match secrets.finder().and_then(|finder| finder.find(text.as_bytes())) {
+        None => Ok(()),
+        Some((number, _)) => {
+            let name = secrets.name(number);
+            let said = format!("{flag} holds the value of the variable {name}");
+            Err(Failure::usage(said).hint("say it without the value: nothing was changed"))
         }
     }
 }

@@ -259,3 +259,37 @@ git checkout -q --detach; git -c user.email=u@x commit -q --allow-empty -m "last
     assert!(!refs.contains(TOKEN), "{refs}");
     assert!(!space.repo().join(format!(".git/hooks/h-{TOKEN}")).exists());
 }
+
+#[test]
+fn what_a_person_says_of_a_run_holds_no_secret() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "redact = [\"PIN\"]\nland = \"never\"\n[[task]]\nid = \"a\"\nrun = \"exit 3\"\n\
+         [[task]]\nid = \"b\"\nrun = \"echo 1 > b\"\nreview = true\n",
+    );
+    let board = space.path("board.toml");
+    let env = [("DEPLOY_TOKEN", TOKEN), ("PIN", "4711")];
+    let args = ["run", board.to_str().expect("a name")];
+    let _ = space.todone_env(&args, &env, None).code(1);
+    let text = format!("use {TOKEN} next time");
+    let before = space.report();
+    for args in [
+        &["retry", "a", "-m", &text][..],
+        &["reject", "b", "-m", &text],
+        &["retry", "a", "-m", "it is 4711"],
+    ] {
+        let ran = space.todone_env(args, &env, None).code(2);
+        let ran = ran.says("--message holds the value of the variable ");
+        told_nowhere(&space, &[&ran]);
+    }
+    assert_eq!(space.report(), before, "nothing was changed");
+    let ran = space.todone_env(&["reject", "b", "-m", "no"], &env, None).code(0);
+    told_nowhere(&space, &[&ran]);
+    // A patch that exists already is kept with the board.
+    let patch = format!("Subject: {TOKEN}\n\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+1\n");
+    std::fs::write(space.path("x.patch"), patch).expect("written");
+    space.board("[[task]]\nid = \"p\"\npatch = \"x.patch\"\n");
+    let ran = space.todone_env(&["run", args[1], "--new"], &env, None).code(2);
+    let ran = ran.says("the patch x.patch holds the value of the variable DEPLOY_TOKEN");
+    told_nowhere(&space, &[&ran]);
+}
