@@ -5,6 +5,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -175,6 +176,7 @@ pub(super) fn gate(repo: &Repo) -> Result<File, Error> {
 }
 
 fn open_lock(path: &Path) -> Result<File, Error> {
-    let opened = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let opened =
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map_err(io("opening", path))
 }

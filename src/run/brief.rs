@@ -4,7 +4,8 @@
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::agent::{self, Assignment, Launch};
@@ -104,7 +105,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         folder(parent).map_err(fault)?;
     }
-    std::fs::write(path, bytes).map_err(fault)
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(fault)
 }
 
 /// Makes a directory that nobody else can look into: prompts and results may hold what is secret.

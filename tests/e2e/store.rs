@@ -235,3 +235,33 @@ fn a_repository_may_be_called_anything() {
         call(&["report", "--format", "json"]).json()["run"].as_str().expect("a run").to_owned();
     call(&["clean", "--slots", "--force", &run]).code(0).says("removed");
 }
+
+/// What may hold a secret is its owner's alone, whatever the umask says.
+#[test]
+fn whatever_todone_writes_into_the_repository_is_for_its_owner_alone() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "gate = \"true\"\n[agent.tool]\ncommand = [\"sh\", \"-c\", \"echo 1 > a\"]\n\
+         [[task]]\nid = \"a\"\nagent = \"tool\"\nprompt = \"x\"\nverify = \"true\"\n",
+    );
+    let _ = space.run(&[]).code(0);
+    let mut open = vec![space.repo().join(".git/todone")];
+    let (mut prompts, mut locks) = (0, 0);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let is = |ext: &str| path.extension().is_some_and(|found| found == ext);
+            prompts += usize::from(is("prompt"));
+            locks += usize::from(is("lock"));
+            let mode = path.metadata().expect("there").permissions().mode();
+            if is("prompt") || is("lock") || is("log") || is("out") {
+                assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
+            }
+        }
+    }
+    assert!(prompts > 0 && locks > 1, "{prompts} {locks}");
+}

@@ -3,7 +3,7 @@
 //! Knows nothing of what is locked.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The lock, if nobody holds it.
 pub(super) fn try_lock(path: &Path) -> Result<Option<File>, Error> {
     loop {
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let open = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path);
         let file = match open {
             Ok(file) => file,
             // The directory went away between listing and locking.

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +40,7 @@ impl LandLock {
         let dir = repo.state_dir();
         fs::create_dir_all(&dir).map_err(io("making", &dir))?;
         let path = dir.join("land.lock");
-        let file = File::options().create(true).append(true).open(&path);
+        let file = File::options().create(true).append(true).mode(0o600).open(&path);
         let file = file.map_err(io("opening", &path))?;
         file.lock().map_err(io("locking", &path))?;
         Ok(Self { dir, file })
