@@ -88,6 +88,7 @@ enum Print {
 pub(super) fn merge(global: &Global, mut args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let here = wiring::dir(global)?;
+    once(&args.branches)?;
     let base = base(&repo, &args)?;
     if args.order == Order::Smallest {
         smallest_first(&repo, &here, &base, &mut args.branches)?;
@@ -182,6 +183,19 @@ fn smallest_first(
         sizes.insert(branch.clone(), lines.sum::<u64>());
     }
     branches.sort_by_key(|branch| sizes[branch]);
+    Ok(())
+}
+
+/// Refuses what is named twice: it would be merged, and told, as if it were two.
+fn once(branches: &[String]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for name in branches {
+        let short = name.strip_prefix("refs/").unwrap_or(name);
+        if !seen.insert(short.strip_prefix("heads/").unwrap_or(short)) {
+            return Err(Failure::usage(format!("`{name}` is to be merged twice"))
+                .hint("name each branch once; nothing was started"));
+        }
+    }
     Ok(())
 }
 

@@ -449,3 +449,14 @@ fn patches_are_merged_like_branches() {
     assert_eq!(ran.out.lines().collect::<Vec<_>>(), ["third", binary, series]);
     assert_eq!(space.read("text"), "1\nTWO\n3\n");
 }
+
+#[test]
+fn a_branch_that_is_named_twice_is_refused() {
+    let space = Space::new(&[("x", "")]);
+    space.git(&["branch", "b"]);
+    for twice in [["b", "b"], ["b", "heads/b"], ["refs/heads/b", "b"]] {
+        let ran = space.todone(&["merge", twice[0], twice[1]]).code(2);
+        ran.says(&format!("`{}` is to be merged twice", twice[1])).says("name each branch once");
+    }
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "", "nothing was started");
+}
