@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
+use anstyle::{AnsiColor, Style};
+
 use crate::event::RunState;
 use crate::git::Repo;
 use crate::model::{Change, ChangeKind, Entry, Oid, RepoPath, TaskId};
@@ -43,9 +45,9 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
         return json(&repo, &state, &args.tasks);
     }
     let mut out = std::io::stdout().lock();
-    let color =
-        if out.is_terminal() && anstream::stdout().is_terminal() { "always" } else { "never" };
-    let mut show = |from: String, to: String| -> Result<(), Failure> {
+    let terminal = out.is_terminal();
+    let colour = wiring::colour(&std::io::stdout()) && !args.patch;
+    let ask = |from: &str, to: &str, color: &str| -> Result<Vec<u8>, Failure> {
         let mut call = repo.git();
         call = if args.patch {
             call.args(["format-patch", "--stdout", "--binary", "--no-signature"])
@@ -60,7 +62,23 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
         if !said.status.success() {
             return Err(Failure::environment(said.complaint()));
         }
-        out.write_all(&said.stdout)?;
+        Ok(said.stdout)
+    };
+    let mut show = |from: String, to: String| -> Result<(), Failure> {
+        let bytes = ask(&from, &to, "never")?;
+        if !terminal {
+            out.write_all(&bytes)?;
+            return Ok(());
+        }
+        let text = crate::report::escape::text(&bytes);
+        // git's own colours can't be told from those that a file holds: then its lines get plain ones.
+        if colour && text.as_bytes() == bytes {
+            out.write_all(&ask(&from, &to, "always")?)?;
+        } else if colour {
+            text.split_inclusive('\n').try_for_each(|line| write!(out, "{}", Coloured(line)))?;
+        } else {
+            out.write_all(text.as_bytes())?;
+        }
         Ok(())
     };
     if args.by_task {
@@ -94,6 +112,25 @@ pub(super) fn diff(global: &Global, args: Args) -> Result<u8, Failure> {
         return Err(no_patch(&state, &without));
     }
     Ok(0)
+}
+
+/// A line of a diff in the colours that git has where the user sets none.
+struct Coloured<'l>(&'l str);
+
+impl std::fmt::Display for Coloured<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (line, end) = self.0.strip_suffix('\n').map_or((self.0, ""), |line| (line, "\n"));
+        let of = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+        let head = ["diff ", "index ", "--- ", "+++ "].iter().any(|head| line.starts_with(head));
+        let style = match line.as_bytes().first() {
+            _ if head => Style::new().bold(),
+            Some(b'+') => of(AnsiColor::Green),
+            Some(b'-') => of(AnsiColor::Red),
+            Some(b'@') => of(AnsiColor::Cyan),
+            _ => Style::new(),
+        };
+        write!(f, "{style}{line}{style:#}{end}")
+    }
 }
 
 fn no_patch(state: &RunState, without: &[String]) -> Failure {

@@ -34,6 +34,22 @@ pub fn code(text: &str) -> String {
     out
 }
 
+/// The bytes of a text as a terminal may get them: lines and tabs stay, whatever else it would obey, and
+/// foreign bytes, are spelt out.
+pub fn text(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for ch in chunk.valid().chars() {
+            match ch {
+                '\n' | '\t' => out.push(ch),
+                _ => spell(ch, &mut out),
+            }
+        }
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out
+}
+
 /// How many columns of a terminal the text takes.
 pub fn width(text: &str) -> usize {
     text.width()
@@ -116,6 +132,7 @@ mod tests {
             assert!(!line(raw).chars().any(char::is_control));
         }
         assert_eq!(lines("\n\na\n\nb\n\n"), ["a", "", "b"]);
+        assert_eq!(text(b"a\tb\n\x1b]0;x\x07\r\n\xff"), "a\tb\n\\u{1b}]0;x\\u{7}\\r\n\\xff");
         assert_eq!(code("\x1b[1m\tx\r"), "\\u{1b}[1m    x\\r");
     }
 

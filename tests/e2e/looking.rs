@@ -199,3 +199,42 @@ fn the_schema_of_reports_is_printed() {
     assert!(!known.is_valid(&report));
     assert_eq!(space.todone(&["schema"]).code(0).json()["title"], "a todone board");
 }
+
+/// What is a terminal's to obey is shown to it, and exact for everybody else.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_diff_sends_no_control_bytes_of_a_file_to_a_terminal() {
+    let space = Space::new(&[("a", "1\n")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = '''printf '\\033]0;pwned\\007\\033[2J\\n' > x; echo 2 > a'''\n\
+         [[task]]\nid = \"fine\"\nrun = 'echo 2 > fine'\n",
+    );
+    let _ = space.run(&[]).code(0);
+    let raw = "\u{1b}]0;pwned\u{7}\u{1b}[2J";
+    for args in ["diff a", "diff", "diff --by-task", "diff a --patch", "diff a --stat"] {
+        let line = format!("{} {args}", env!("CARGO_BIN_EXE_todone"));
+        let mut command = space.command("script");
+        let said = command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output();
+        let said = String::from_utf8(said.expect("script runs").stdout).expect("text");
+        assert!(!said.contains(raw) && !said.contains('\u{7}'), "{args}: {said:?}");
+        if !args.ends_with("--stat") {
+            assert!(said.contains("\\u{1b}]0;pwned\\u{7}\\u{1b}[2J"), "{args}: {said:?}");
+        }
+        let colour = !args.ends_with("--patch");
+        assert!(!colour || said.contains("\u{1b}["), "{args}: the diff has colours: {said:?}");
+    }
+    let line = format!("{} diff fine", env!("CARGO_BIN_EXE_todone"));
+    let mut command = space.command("script");
+    let said = command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output();
+    let said = String::from_utf8(said.expect("script runs").stdout).expect("text");
+    assert!(
+        said.contains("\u{1b}[32m+") && said.contains("\u{1b}[1mdiff --git"),
+        "git's own: {said:?}"
+    );
+    // Into a file it stays what git takes.
+    let ran = space.todone(&["diff", "a"]).code(0);
+    assert!(ran.out.contains(raw), "{}", ran.out);
+    std::fs::write(space.path("x.diff"), ran.out).expect("written");
+    let patch = space.path("x.diff");
+    space.git(&["apply", "--check", "-R", patch.to_str().expect("a name")]);
+}
