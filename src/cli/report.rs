@@ -26,7 +26,7 @@ pub(super) fn report(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
     let (_, state) = wiring::look(&repo, args.run.as_deref())?;
     let dir = repo.state_dir().join("runs").join(state.run.as_str());
-    let text = args.format.render(&repo, &state, &dir);
+    let text = args.format.render(&repo, &state, &dir, args.output.as_deref());
     let written = match args.output {
         None => print(args.format, &text),
         Some(path) => save(&wiring::dir(global)?.join(path), &text),

@@ -38,14 +38,26 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The report in this form.
-    pub fn render(self, repo: &Repo, state: &RunState, run_dir: &Path) -> String {
+    /// The report in this form, for this file.
+    pub fn render(
+        self,
+        repo: &Repo,
+        state: &RunState,
+        run_dir: &Path,
+        path: Option<&Path>,
+    ) -> String {
         match self {
             Self::Sarif => report::sarif(state),
             Self::CodeQuality => report::code_quality(state),
             Self::Html => report::html(state, &diffs(repo, state)),
             Self::Text => report::text(state, &wiring::look_of(run_dir.to_owned())),
-            Self::Markdown => report::markdown(state),
+            Self::Markdown => report::markdown(
+                state,
+                match path {
+                    Some(path) if is_summary(path) => report::STEP_SUMMARY,
+                    _ => report::PULL_REQUEST,
+                },
+            ),
             Self::Junit => report::junit(state),
             Self::Json => {
                 let page = serde_json::to_string_pretty(&report::Report::of(state, Some(run_dir)));
@@ -53,6 +65,11 @@ impl Format {
             }
         }
     }
+}
+
+/// Whether that is the file which GitHub shows as the summary of a step: it takes more than a pull request.
+fn is_summary(path: &Path) -> bool {
+    std::env::var_os("GITHUB_STEP_SUMMARY").is_some_and(|summary| path == Path::new(&summary))
 }
 
 /// The names of all forms.
@@ -180,7 +197,8 @@ impl Reports {
         let run_dir = repo.state_dir().join("runs").join(run.as_str());
         let mut faults = Vec::new();
         for target in &self.targets {
-            let text = target.format.render(&repo, &state, &run_dir);
+            let path = target.path.as_deref();
+            let text = target.format.render(&repo, &state, &run_dir, path);
             let written = match &target.path {
                 None => print(target.format, &text),
                 Some(path) => save(&here.join(path), &text),

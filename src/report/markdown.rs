@@ -10,16 +10,18 @@ use super::look::Look;
 use super::summary::{GateReport, Report, TaskReport};
 use super::{conflict, escape, land, next, notes, words};
 
+/// GitHub takes a text of 65,536 characters for a pull request or a comment. Bytes are never fewer.
+pub const PULL_REQUEST: usize = 65_536;
 /// GitHub takes a step summary of 1 MiB; this leaves room for what else is written there.
-const MOST_BYTES: usize = 900_000;
+pub const STEP_SUMMARY: usize = 900_000;
 /// Up to this number every task has a row of its own.
 const ROWS: usize = 100;
 const GROUPS: usize = 20;
 
-/// The report of a run as Markdown, at most 900 kB.
-pub fn markdown(state: &RunState) -> String {
+/// The report of a run as Markdown, of so many bytes at most.
+pub fn markdown(state: &RunState, most: usize) -> String {
     let report = Report::of(state, None);
-    let mut page = Page { text: String::new(), full: false };
+    let mut page = Page { text: String::new(), full: false, most };
     let sign = match report.exit_code {
         0 => "✅",
         1 | 4 => "❌",
@@ -41,7 +43,7 @@ pub fn markdown(state: &RunState) -> String {
     for status in ["conflicted", "rejected", "failed", "skipped"] {
         let groups = groups(&report, status);
         for group in groups.iter().take(GROUPS) {
-            page.add(&of_group(state, group));
+            page.add_one(&of_group(state, group, true), &of_group(state, group, false));
         }
         if groups.len() > GROUPS {
             let left = words::count(groups.len() - GROUPS, "more group");
@@ -61,16 +63,23 @@ pub fn markdown(state: &RunState) -> String {
 struct Page {
     text: String,
     full: bool,
+    most: usize,
 }
 
 impl Page {
     fn add(&mut self, part: &str) {
-        if self.text.len() + part.len() > MOST_BYTES - 100 {
+        if self.text.len() + part.len() > self.most - 100 {
             self.full = true;
         }
         if !self.full {
             self.text.push_str(part);
         }
+    }
+
+    /// The whole part, as long as a third of the room is left for what comes behind it; else the short one.
+    fn add_one(&mut self, whole: &str, short: &str) {
+        let fits = self.text.len() + whole.len() <= self.most / 3 * 2;
+        self.add(if fits { whole } else { short });
     }
 }
 
@@ -180,7 +189,7 @@ fn next_steps(state: &RunState, report: &Report, page: &mut Page) {
     page.add(&fenced("sh", &lines));
 }
 
-fn of_group(state: &RunState, group: &Group<'_>) -> String {
+fn of_group(state: &RunState, group: &Group<'_>, whole: bool) -> String {
     let members = group.members().map(|members| format!("{}\n\n", inline(&members)));
     let body = members.unwrap_or_default();
     let first = group.tasks[0];
@@ -194,7 +203,7 @@ fn of_group(state: &RunState, group: &Group<'_>) -> String {
     };
     details.iter_mut().for_each(|line| *line = escape::cut(line, 400));
     let heading = inline(&group.heading());
-    if details.is_empty() || group.status == "skipped" || group.status == "rejected" {
+    if !whole || details.is_empty() || group.status == "skipped" || group.status == "rejected" {
         return format!("### {heading}\n\n{body}");
     }
     let fenced = fenced("text", &details);
@@ -309,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_page_takes_whole_parts_while_there_is_room() {
-        let mut page = Page { text: String::new(), full: false };
+        let mut page = Page { text: String::new(), full: false, most: STEP_SUMMARY };
         for _ in 0..1_000 {
             page.add(&"x".repeat(1_000));
         }

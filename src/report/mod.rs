@@ -66,7 +66,7 @@ pub use html::html;
 pub use json::Json;
 pub use junit::junit;
 pub use look::Look;
-pub use markdown::markdown;
+pub use markdown::{PULL_REQUEST, STEP_SUMMARY, markdown};
 pub use notes::{THERE_ALREADY, note, refused, resolved, settled};
 pub use pace::PaceReport;
 pub use plain::{Plain, Verbosity};

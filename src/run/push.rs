@@ -23,6 +23,14 @@ use super::{Error, Journal};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The most lines of the remote that are told.
 const LINES: usize = 8;
+/// GitHub takes so many characters as the text of a pull request. Bytes are never fewer.
+const BODY: usize = 65_536;
+
+/// The beginning of a text, as much of it as a pull request takes.
+fn short(body: &str) -> &str {
+    &body[..body.floor_char_boundary(BODY.min(body.len()))]
+}
+
 /// What git says at the end of every push that failed, and helps nobody.
 const NOISE: [&str; 4] = ["hint:", "error: failed to push some refs", "To ", "Done"];
 
@@ -142,7 +150,7 @@ impl Run<'_> {
         }
         let (title, body) = wanted.message.split_once('\n').unwrap_or((&wanted.message, ""));
         let create =
-            ["gh", "pr", "create", "--head", head, "--title", title, "--body", body.trim()];
+            ["gh", "pr", "create", "--head", head, "--title", title, "--body", short(body.trim())];
         let mut argv = create.map(OsString::from).to_vec();
         if let Some(into) = &state.into {
             argv.extend(["--base".into(), into.trim_start_matches("refs/heads/").into()]);
@@ -253,5 +261,12 @@ mod tests {
             [("refs/heads/todone/b", "pre-receive hook declined"), ("refs/heads/d", "fetch first")];
         let wanted = wanted.map(|(name, why)| (name.to_owned(), why.to_owned()));
         assert_eq!(rejected(out), wanted);
+    }
+
+    #[test]
+    fn a_pull_request_says_no_more_than_github_takes() {
+        assert_eq!(short("all of it"), "all of it");
+        assert_eq!(short(&"ü".repeat(40_000)).len(), 65_536);
+        assert_eq!(short(&format!("x{}", "ü".repeat(40_000))).len(), 65_535);
     }
 }

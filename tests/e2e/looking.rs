@@ -238,3 +238,27 @@ fn a_diff_sends_no_control_bytes_of_a_file_to_a_terminal() {
     let patch = space.path("x.diff");
     space.git(&["apply", "--check", "-R", patch.to_str().expect("a name")]);
 }
+
+/// GitHub refuses a longer text of a pull request or a comment, and takes more as the summary of a step.
+#[test]
+fn a_markdown_report_of_many_failures_is_taken_by_a_pull_request() {
+    let space = Space::new(&[("a", "1\n")]);
+    let tasks = (1..=120).map(|n| {
+        format!("[[task]]\nid = \"t{n}\"\nrun = 'seq {n}00 {n}99 | sed s/^/failure-/; exit {n}'\n")
+    });
+    space.board(&tasks.collect::<String>());
+    let _ = space.run(&[]).code(1);
+    let page = space.todone(&["report", "--format", "markdown"]).code(0).out;
+    assert!(page.len() <= 65_536, "{}", page.len());
+    for text in ["… and 100 more groups", "| task | wave |", "| t1 | 1 | failed |", "todone retry"]
+    {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    assert_eq!(page.matches("<details>").count(), page.matches("</details>").count());
+    let summary = space.path("summary.md");
+    let path = summary.to_str().expect("a name");
+    let args = ["report", "--format", "markdown", "-o", path];
+    let _ = space.todone_env(&args, &[("GITHUB_STEP_SUMMARY", path)], None).code(0);
+    let long = std::fs::read_to_string(&summary).expect("written");
+    assert!(long.len() < 1 << 20 && long.matches("<details>").count() >= 20, "{}", long.len());
+}
