@@ -3,6 +3,7 @@
 //!
 //! `say TEXT` · `own PATH TEXT` (writes by itself) · `fs PATH TEXT` (through the client) · `ask KIND PATH`
 //! and `run COMMAND` (for permission, then by itself) · `cost DOLLARS` · `garbage` · `child` · `die` ·
+//! `servers PATH` (writes the MCP servers of its session) ·
 //! `hang` (until it is cancelled) · `deaf` (also then) · `fail TEXT` · `stop REASON`
 //!
 //! Of a program that stays: `err TEXT` (on standard error) · `hold FIFO` (as long as it lives) · `vars PATH`
@@ -43,6 +44,8 @@ fn sessions() -> Option<PathBuf> {
 static DIRS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 static PROMPTS: AtomicU32 = AtomicU32::new(0);
 static STUBBORN: AtomicBool = AtomicBool::new(false);
+/// The MCP servers of the last session.
+static SERVERS: Mutex<String> = Mutex::new(String::new());
 static FULL: AtomicBool = AtomicBool::new(false);
 
 fn dirs() -> std::sync::MutexGuard<'static, BTreeMap<String, PathBuf>> {
@@ -94,6 +97,8 @@ async fn speak() -> Result<()> {
                 }
                 let id = format!("session-{}-{}", std::process::id(), dirs().len());
                 dirs().insert(id.clone(), asked.cwd.clone());
+                *SERVERS.lock().expect("nobody panicked") =
+                    serde_json::to_string(&asked.mcp_servers).map_err(Error::into_internal_error)?;
                 if let Some(dir) = sessions() {
                     std::fs::write(dir.join(&id), "").map_err(Error::into_internal_error)?;
                 }
@@ -254,6 +259,10 @@ async fn work(
             "hold" => {
                 let file = std::fs::OpenOptions::new().write(true).open(rest);
                 std::mem::forget(file.map_err(Error::into_internal_error)?);
+            }
+            "servers" => {
+                let servers = SERVERS.lock().expect("nobody panicked").replace("tok-", "");
+                in_dir(rest, &servers)?;
             }
             "vars" => in_dir(rest, prompt[1]["text"].as_str().unwrap_or_default())?,
             "env" => {

@@ -159,6 +159,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("agent", "push", "kind = 'claude'\npush = true"),
     ("agent", "max", "max = 2"),
     ("agent", "pool", "kind = 'acp'\npool = 2"),
+    ("agent", "mcp", "kind = 'claude'\nmcp.issues.command = ['issue-server']"),
     ("agent", "max_turns", "kind = 'claude'\nmax_turns = 9"),
     ("agent", "retry", "retry = 2"),
     ("agent", "budget", "budget.tokens = 5"),

@@ -27,7 +27,9 @@ use crate::model::{Profile, Trouble};
 use super::json::{at, count, list, number, plus, text};
 use super::listen::{Step, Transcript};
 use super::permit::Limits;
-use super::{Adapter, Asked, Assignment, Start, allowed, parsed, program, trouble, with_system};
+use super::{
+    Adapter, Asked, Assignment, Start, allowed, mcp, parsed, program, trouble, with_system,
+};
 
 /// What the bridge is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct Order {
     pub session: Option<String>,
     /// What it may do.
     pub limits: Limits,
+    /// The MCP servers of its session, in the protocol's words.
+    #[serde(default)]
+    pub mcp: Vec<Value>,
     /// How the program stays for a further order; none: it does not.
     #[serde(default)]
     pub stay: Option<Stay>,
@@ -75,7 +80,9 @@ impl Adapter for Acp {
                 allow: allowed(profile, assignment),
                 root: assignment.worktree.to_owned(),
                 readable: vec![assignment.scratch.to_owned()],
+                servers: profile.mcp.keys().cloned().collect(),
             },
+            mcp: mcp::acp(profile, assignment),
             stay: None,
         };
         let input = serde_json::to_vec(&order).ok();

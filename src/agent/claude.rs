@@ -10,8 +10,9 @@ use crate::model::{Permissions, Profile, Trouble, usd};
 
 use super::json::{at, count, list, number, plus, subject, text};
 use super::listen::{Step, Transcript};
+use super::mcp::Way;
 use super::shape::of_object;
-use super::{Adapter, Asked, Assignment, Start, allowed, parsed, program, trouble};
+use super::{Adapter, Asked, Assignment, Start, allowed, mcp, parsed, program, trouble};
 
 /// Tools that change files.
 const WRITERS: &[&str] = &["Edit", "Write", "NotebookEdit"];
@@ -38,6 +39,9 @@ impl Adapter for Claude {
         if profile.permissions == Permissions::All {
             tools = ALL.iter().map(Into::into).collect();
         }
+        if profile.permissions != Permissions::All {
+            tools.extend(mcp::tools(profile).into_iter().map(OsString::from));
+        }
         // Lists go on until the next flag, so one follows.
         if !tools.is_empty() {
             argv.push("--allowedTools".into());
@@ -52,6 +56,10 @@ impl Adapter for Claude {
         }
         if let Some(only) = &profile.tools.only {
             argv.extend(["--tools".into(), built_in(only).into()]);
+        }
+        let mut start = Start::default();
+        if let Some(file) = mcp::file(profile, Way::Claude, assignment, &mut start) {
+            argv.extend(["--mcp-config".into(), file.into()]);
         }
         argv.extend(["--permission-mode", mode].map(Into::into));
         argv.extend(["--output-format", "stream-json", "--verbose"].map(Into::into));
@@ -80,7 +88,7 @@ impl Adapter for Claude {
                 ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".into(), "1".into()),
                 ("DISABLE_AUTOUPDATER".into(), "1".into()),
             ],
-            ..Start::default()
+            ..start
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model::{Permissions, Profile};
 use super::json::{at, count, list, text};
 use super::listen::{Step, Transcript};
 use super::shape::is_strict;
-use super::{Adapter, Asked, Assignment, Start, parsed, program, trouble, with_system};
+use super::{Adapter, Asked, Assignment, Start, mcp, parsed, program, trouble, with_system};
 
 pub(super) struct Codex;
 
@@ -33,7 +33,9 @@ impl Adapter for Codex {
         if let Some(model) = &profile.model {
             argv.extend(["-m".into(), model.into()]);
         }
-        let mut files = Vec::new();
+        let mut start = Start { argv, ..Start::default() };
+        mcp::codex(profile, assignment, &mut start);
+        let Start { mut argv, env, mut files, .. } = start;
         if let Some(schema) = assignment.task.expect.as_ref().filter(|schema| is_strict(schema)) {
             let file = assignment.scratch.join("schema.json");
             argv.extend(["--output-schema".into(), file.clone().into()]);
@@ -43,7 +45,7 @@ impl Adapter for Codex {
             argv.extend(["resume".into(), session.into()]);
         }
         argv.push("-".into());
-        Start { argv, input: Some(with_system(profile, prompt)), files, ..Start::default() }
+        Start { argv, input: Some(with_system(profile, prompt)), env, files, ..Start::default() }
     }
 
     fn speaks(&self) -> bool {

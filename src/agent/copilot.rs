@@ -8,8 +8,10 @@ use crate::model::{Permissions, Profile};
 
 use super::json::{count, subject, text};
 use super::listen::{Step, Transcript};
+use super::mcp::Way;
 use super::{
-    Adapter, Asked, Assignment, Start, allowed, argument, parsed, program, trouble, with_system,
+    Adapter, Asked, Assignment, Start, allowed, argument, mcp, parsed, program, trouble,
+    with_system,
 };
 
 pub(super) struct Copilot;
@@ -34,9 +36,16 @@ impl Adapter for Copilot {
         if let Some(model) = &profile.model {
             argv.extend(["--model".into(), model.into()]);
         }
+        let mut start = Start::default();
+        if let Some(file) = mcp::file(profile, Way::Copilot, assignment, &mut start) {
+            argv.extend(["--additional-mcp-config".into(), format!("@{}", file.display()).into()]);
+            if profile.permissions != Permissions::All {
+                argv.extend(profile.mcp.keys().map(|name| format!("--allow-tool={name}").into()));
+            }
+        }
         let (word, input) = argument(with_system(profile, prompt));
         argv.extend(["-p".into(), word]);
-        Start { argv, input, ..Start::default() }
+        Start { argv, input, ..start }
     }
 
     fn speaks(&self) -> bool {

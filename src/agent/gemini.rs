@@ -8,12 +8,15 @@ use crate::model::{Permissions, Profile, Trouble};
 
 use super::json::{at, count, subject, text};
 use super::listen::{Step, Transcript};
-use super::{Adapter, Asked, Assignment, Start, argument, parsed, program, trouble, with_system};
+use super::mcp::Way;
+use super::{
+    Adapter, Asked, Assignment, Start, argument, mcp, parsed, program, trouble, with_system,
+};
 
 pub(super) struct Gemini;
 
 impl Adapter for Gemini {
-    fn start(&self, profile: &Profile, _: &Assignment<'_>, prompt: &Asked) -> Start {
+    fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start {
         let mut argv = program(profile);
         let mode = match profile.permissions {
             Permissions::Read => "default",
@@ -27,9 +30,14 @@ impl Adapter for Gemini {
         if let Some(session) = &prompt.session {
             argv.extend(["--resume".into(), session.into()]);
         }
+        let mut start = Start::default();
+        if let Some(file) = mcp::file(profile, Way::Gemini, assignment, &mut start) {
+            // Settings below those of the user, who keeps all of them.
+            start.env.push(("GEMINI_CLI_SYSTEM_DEFAULTS_PATH".into(), file.into()));
+        }
         let (word, input) = argument(with_system(profile, prompt));
         argv.extend(["-p".into(), word]);
-        Start { argv, input, ..Start::default() }
+        Start { argv, input, ..start }
     }
 
     fn speaks(&self) -> bool {

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `command.rs` | the adapter of plain programs |
 //! | `claude.rs`, `codex.rs`, `gemini.rs`, `opencode.rs`, `copilot.rs`, `qwen.rs`, `aider.rs`, `acp.rs` | an adapter each |
+//! | `mcp.rs` | the servers of the Model Context Protocol that an agent gets |
 //! | `permit.rs` | what an agent that asks may do |
 //! | `listen.rs` | what the lines of an agent add up to, and how it ended |
 //! | `trouble.rs` | what troubles an agent, read out of its words |
@@ -41,6 +42,7 @@ mod gemini;
 mod handed;
 mod json;
 mod listen;
+mod mcp;
 mod opencode;
 mod permit;
 mod qwen;
@@ -92,6 +94,8 @@ pub struct Assignment<'a> {
     pub worktree: &'a Path,
     /// A directory of this attempt alone, outside the worktree.
     pub scratch: &'a Path,
+    /// The values of the caller's variables that the board hands on.
+    pub given: &'a BTreeMap<String, OsString>,
     /// What each needed task hands over.
     pub needs: &'a BTreeMap<TaskId, Handed>,
     /// What else it is told.

@@ -10,7 +10,9 @@ use crate::model::{Permissions, Profile};
 
 use super::json::{count, number, plus, subject, text};
 use super::listen::{Step, Transcript};
-use super::{Adapter, Asked, Assignment, Start, allowed, parsed, program, trouble, with_system};
+use super::{
+    Adapter, Asked, Assignment, Start, allowed, mcp, parsed, program, trouble, with_system,
+};
 
 /// The variable that holds its settings.
 const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
@@ -119,6 +121,14 @@ fn config(profile: &Profile, assignment: &Assignment<'_>) -> OsString {
         }
     };
     config.insert("permission".into(), permission);
+    if !profile.mcp.is_empty() {
+        let mut servers = match config.remove("mcp") {
+            Some(Value::Object(servers)) => servers,
+            _ => Map::new(),
+        };
+        servers.extend(mcp::opencode(profile, assignment));
+        config.insert("mcp".into(), Value::Object(servers));
+    }
     Value::Object(config).to_string().into()
 }
 

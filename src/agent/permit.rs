@@ -19,6 +19,9 @@ pub struct Limits {
     pub root: PathBuf,
     /// What it may read beside that.
     pub readable: Vec<PathBuf>,
+    /// The MCP servers that it was given, whose tools it may use.
+    #[serde(default)]
+    pub servers: Vec<String>,
 }
 
 /// What it asks for.
@@ -30,6 +33,8 @@ pub struct Question {
     pub paths: Vec<PathBuf>,
     /// The command that it would run.
     pub command: Option<String>,
+    /// What it calls the tool.
+    pub title: String,
 }
 
 impl Limits {
@@ -38,7 +43,7 @@ impl Limits {
         if self.permissions == Permissions::All {
             return Ok(());
         }
-        let Question { kind, paths, command } = question;
+        let Question { kind, paths, command, title } = question;
         match kind.as_str() {
             "read" | "search" => paths.iter().try_for_each(|path| self.read(path)),
             "think" => Ok(()),
@@ -52,6 +57,7 @@ impl Limits {
                 Some(command) => self.run(command),
                 None => Err("it does not say which command".to_owned()),
             },
+            _ if self.servers.iter().any(|server| is_of(title, server)) => Ok(()),
             other => {
                 Err(format!("{} is not allowed", if other.is_empty() { "this" } else { other }))
             }
@@ -94,6 +100,13 @@ impl Limits {
     }
 }
 
+/// Whether a tool of this title is one of this server: agents put the server's name before it.
+fn is_of(title: &str, server: &str) -> bool {
+    let title = title.strip_prefix("Tool: ").unwrap_or(title);
+    let rest = title.strip_prefix("mcp__").unwrap_or(title).strip_prefix(server);
+    rest.is_some_and(|rest| rest.starts_with(['_', '/', '.', ':']))
+}
+
 fn outside(path: &Path) -> String {
     format!("{} is outside of its worktree", path.display())
 }
@@ -108,11 +121,13 @@ mod tests {
             allow: vec!["cargo test".into(), "true".into()],
             root: "/w/tree".into(),
             readable: vec!["/scratch".into()],
+            servers: vec!["issues".into()],
         };
         let question = Question {
             kind: kind.to_owned(),
             paths: paths.iter().map(PathBuf::from).collect(),
             command: command.map(str::to_owned),
+            ..Question::default()
         };
         limits.permit(&question).is_ok()
     }
@@ -142,6 +157,29 @@ mod tests {
                 wanted,
                 "{permissions:?} {kind} {paths:?}"
             );
+        }
+    }
+
+    #[test]
+    fn tools_of_its_own_servers_may_be_used() {
+        for (kind, title, wanted) in [
+            ("other", "mcp__issues__list", true),
+            ("", "Tool: issues/list", true),
+            ("fetch", "issues_list", true),
+            ("other", "mcp__other__list", false),
+            ("other", "issues", false),
+            ("execute", "mcp__issues__list", false),
+        ] {
+            let limits = Limits {
+                permissions: Permissions::Edit,
+                allow: Vec::new(),
+                root: "/w/tree".into(),
+                readable: Vec::new(),
+                servers: vec!["issues".into()],
+            };
+            let question =
+                Question { kind: kind.into(), title: title.into(), ..Question::default() };
+            assert_eq!(limits.permit(&question).is_ok(), wanted, "{kind} {title}");
         }
     }
 

@@ -5,12 +5,13 @@
 use crate::model::{Permissions, Profile, Trouble};
 
 use super::listen::{Step, Transcript};
-use super::{Adapter, Asked, Assignment, Start, argument, claude, parsed, program};
+use super::mcp::Way;
+use super::{Adapter, Asked, Assignment, Start, argument, claude, mcp, parsed, program};
 
 pub(super) struct Qwen;
 
 impl Adapter for Qwen {
-    fn start(&self, profile: &Profile, _: &Assignment<'_>, prompt: &Asked) -> Start {
+    fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start {
         let mut argv = program(profile);
         let mode = match profile.permissions {
             Permissions::Read => "default",
@@ -30,9 +31,13 @@ impl Adapter for Qwen {
         if let Some(session) = &prompt.session {
             argv.extend(["--resume".into(), session.into()]);
         }
+        let mut start = Start::default();
+        if let Some(file) = mcp::file(profile, Way::Gemini, assignment, &mut start) {
+            argv.extend(["--mcp-config".into(), file.into()]);
+        }
         let (word, input) = argument(prompt.text.clone());
         argv.push(word);
-        Start { argv, input, ..Start::default() }
+        Start { argv, input, ..start }
     }
 
     fn speaks(&self) -> bool {

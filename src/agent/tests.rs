@@ -127,6 +127,7 @@ impl Case {
             board_dir: Path::new("/board"),
             worktree: scratch,
             scratch,
+            given: &BTreeMap::new(),
             needs: &self.needs,
             around: &self.around,
             short: false,

@@ -178,6 +178,7 @@ fn decode(
     profile.origin = into.origin.take();
     system(text, &own, body, &mut profile, &mut c);
     model(&view, &own, &mut profile, &mut c);
+    servers(&view, &own, &mut profile, &mut unused, &mut c);
     tools(&view, &own, &mut profile, &mut unused, &mut c);
     turns(&view, &mut profile, &mut unused);
     if let Some(origin) = &mut profile.origin {
@@ -272,9 +273,29 @@ fn tools(
         return;
     }
     if profile.permissions != Permissions::All {
-        unused.extend(only.iter().flatten().filter(|tool| tool.starts_with("mcp__")).cloned());
+        let given = |tool: &&String| {
+            let server = tool.strip_prefix("mcp__").and_then(|rest| rest.split("__").next());
+            server.is_some_and(|server| !profile.mcp.contains_key(server))
+        };
+        unused.extend(only.iter().flatten().filter(given).cloned());
     }
     profile.tools = Tools { only, never };
+}
+
+/// Its servers, where its kind takes some and none stand under `todone`.
+fn servers(
+    view: &View<'_, '_>,
+    own: &View<'_, '_>,
+    profile: &mut Profile,
+    unused: &mut Vec<String>,
+    c: &mut Checker<'_>,
+) {
+    let Some(found) = view.value("mcpServers") else { return };
+    if !profile.kind.takes_servers() {
+        unused.push("mcpServers".to_owned());
+    } else if own.find("mcp").is_none() {
+        profile.mcp = super::servers::of_file(found, unused, c);
+    }
 }
 
 /// Its turns are bounded where its kind can be.

@@ -106,6 +106,7 @@ pub(super) fn profile(
         permissions: view.choice("permissions").unwrap_or_default(),
         allow: view.texts("allow", &c.vars),
         push: view.flag("push"),
+        mcp: super::servers::declared(view, c),
         budget: budget(view, c),
         ..Profile::new(name, kind)
     };
@@ -131,7 +132,7 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
         refuse("pool", &why, "leave it out; only an agent of kind `acp` can be kept");
     }
     if !kind.is_llm() {
-        for key in ["model", "system", "permissions", "allow", "push", "max_turns"] {
+        for key in ["model", "system", "permissions", "allow", "push", "mcp", "max_turns"] {
             let hint = "put it into the `command`, or name the `kind` of a coding agent";
             refuse(key, "todone does not know how to tell it to a command", hint);
         }
@@ -145,6 +146,17 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
             _ => "it has no flag for single commands",
         };
         refuse("allow", why, "leave it out, or use `permissions = \"all\"`");
+    }
+    if !kind.takes_servers() {
+        let why = format!("{} knows no servers", kind.word());
+        refuse("mcp", &why, "leave it out, or use another kind");
+    }
+    if let (ProfileKind::Codex, Some(name)) = (kind, super::servers::clash(&profile.mcp)) {
+        let why = format!(
+            "two servers take {} from different variables, and codex has it once",
+            quote(name)
+        );
+        refuse("mcp", &why, "give both the same `from`");
     }
     if kind.kept_in_turns().is_none() {
         let has = |kind: &&ProfileKind| kind.kept_in_turns().is_some();

@@ -293,6 +293,12 @@ impl Checker<'_> {
                 Ok(_) => return,
                 Err(fault) => format!("{} can't be an agent's name: {fault}", quote(name)),
             },
+            Naming::Server if name.is_empty() || name.contains(odd) => {
+                format!("a server's name holds only letters, digits, `_` and `-`: {}", quote(name))
+            }
+            Naming::Header if name.is_empty() || name.contains(odd) => {
+                format!("a header's name holds only letters, digits, `_` and `-`: {}", quote(name))
+            }
             _ => return,
         };
         self.sink.fault(span, message);

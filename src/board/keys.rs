@@ -49,6 +49,16 @@ const ENV_FROM: &Section = &Section::new(
     "env",
     &[key("from", Word, REQUIRED, "the variable of the caller whose value it takes")],
 );
+#[rustfmt::skip]
+pub(super) const SERVER: &Section = &Section::new(
+    "mcp",
+    &[
+        key("command", Filling(&Filled, NO_WORDS), "none", "its program and arguments"),
+        key("url", Filled, "none", "its address, instead of a program (streamable HTTP)"),
+        key("env", Map(Naming::Env, &ENV_VALUE), "none", "environment variables for its program"),
+        key("headers", Map(Naming::Header, &ENV_VALUE), "none", "headers of each request to its address"),
+    ],
+);
 const RETRIES: &Section =
     &Section::new("retry", &[key("attempts", COUNT, REQUIRED, "attempts in all")]);
 const RETRY: Shape = Either(&[COUNT, Table(RETRIES)]);
@@ -178,6 +188,7 @@ pub(super) const AGENT: &Section = &Section::new(
         key("push", Flag, "false", "whether it may publish"),
         key("max", COUNT, "no bound; 4 for coding agents", "the most tasks it works on at once, in all your runs on this machine"),
         key("pool", COUNT, "none", "how many of its programs stay from task to task, each task in a session of its own; only of kind `\"acp\"`"),
+        key("mcp", Map(Naming::Server, &Table(SERVER)), "none", "servers of the Model Context Protocol that it gets beside its own, `[agent.NAME.mcp.SERVER]`"),
         key("max_turns", COUNT, "no bound", "how often its model may be asked in one attempt; of kind `\"claude\"`, `\"qwen\"`, `\"gemini\"`, `\"opencode\"` and `\"copilot\"`"),
         key("retry", RETRY, "1", "attempts of a task that has no `retry`"),
         key("budget", Table(BUDGET), "none", "what it may spend"),
@@ -197,6 +208,7 @@ pub(super) const AGENT_FILE: &Section = &Section::new(
         key("tools", Many(&Text), "all", "the tools of Claude Code that it has"),
         key("disallowedTools", Many(&Text), "none", "those that it has not"),
         key("model", Filled, "its own", "the model"),
+        key("mcpServers", Any, "none", "servers of the Model Context Protocol that it gets"),
         key("maxTurns", COUNT, "no bound", "how often its model may be asked in one attempt"),
         key("todone", Table(AGENT), "none", "the keys of `[agent.NAME]`"),
     ],

@@ -28,6 +28,7 @@ mod items;
 mod keys;
 mod near;
 mod prices;
+mod servers;
 mod settings;
 mod shape;
 mod strings;

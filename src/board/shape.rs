@@ -71,6 +71,10 @@ pub(super) enum Naming {
     Limit,
     /// `[agent.NAME]`.
     Agent,
+    /// `[agent.NAME.mcp.NAME]`.
+    Server,
+    /// A header of HTTP.
+    Header,
 }
 
 /// A table with fixed keys.

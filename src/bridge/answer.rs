@@ -71,7 +71,8 @@ fn question(call: &Value, dir: &Path) -> Result<Question, String> {
         _ => None,
     };
     let kind = call["kind"].as_str().unwrap_or_default().to_owned();
-    Ok(Question { kind, paths, command })
+    let title = call["title"].as_str().unwrap_or_default().to_owned();
+    Ok(Question { kind, paths, command, title })
 }
 
 pub(super) fn value(of: &impl serde::Serialize) -> Value {

@@ -108,7 +108,9 @@ mod tests {
                 allow: Vec::new(),
                 root: root.into(),
                 readable: Vec::new(),
+                servers: Vec::new(),
             },
+            mcp: Vec::new(),
             stay: None,
         };
         let desk = Desk::default();

@@ -10,7 +10,7 @@ use agent_client_protocol::schema::ProtocolVersion;
 use agent_client_protocol::v1::ConnectionTo;
 use agent_client_protocol::v1::schema::{
     CancelNotification, ClientCapabilities, ContentBlock, FileSystemCapabilities, Implementation,
-    InitializeRequest, LoadSessionRequest, Meta, NewSessionRequest, PromptRequest,
+    InitializeRequest, LoadSessionRequest, McpServer, Meta, NewSessionRequest, PromptRequest,
     ResumeSessionRequest, SessionId, SetSessionConfigOptionRequest, TextContent,
 };
 use agent_client_protocol::{Agent, Error};
@@ -153,6 +153,21 @@ fn in_words(stay: &Stay) -> Option<String> {
     })
 }
 
+/// The MCP servers of the session, as far as the program takes them.
+fn servers(order: &Order, can: &Value) -> Result<Vec<McpServer>, String> {
+    let read = |server: &Value| {
+        let server: McpServer =
+            serde_json::from_value(server.clone()).map_err(|fault| fault.to_string())?;
+        match &server {
+            McpServer::Http(http) if can["mcpCapabilities"]["http"] != true => {
+                Err(format!("the agent takes no MCP server by its address: {}", http.name))
+            }
+            _ => Ok(server),
+        }
+    };
+    order.mcp.iter().map(read).collect()
+}
+
 /// Opens the session, sets the model; or says under which word what kept it from that is to be told.
 async fn open(
     cx: &ConnectionTo<Agent>,
@@ -162,9 +177,13 @@ async fn open(
     desk: &Desk,
 ) -> Result<Result<SessionId, (&'static str, Value)>, Error> {
     let can = &hello["agentCapabilities"];
+    let servers = match servers(order, can) {
+        Ok(servers) => servers,
+        Err(why) => return Ok(Err(("error", json!({ "message": why })))),
+    };
     let (id, opened) = match &order.session {
         None => {
-            let mut asked = NewSessionRequest::new(dir);
+            let mut asked = NewSessionRequest::new(dir).mcp_servers(servers);
             if let Some(stay) = &order.stay {
                 let own = json!({ "env": stay.values });
                 asked = asked.meta(Meta::from_iter([("todone".to_owned(), own)]));
@@ -182,10 +201,10 @@ async fn open(
             let loads = can.get("loadSession").and_then(Value::as_bool) == Some(true);
             desk.quiet.store(true, Ordering::SeqCst);
             let opened = if resumes {
-                let asked = ResumeSessionRequest::new(id.clone(), dir);
+                let asked = ResumeSessionRequest::new(id.clone(), dir).mcp_servers(servers);
                 cx.send_request(asked).block_task().await.map(|answer| value(&answer))
             } else if loads {
-                let asked = LoadSessionRequest::new(id.clone(), dir);
+                let asked = LoadSessionRequest::new(id.clone(), dir).mcp_servers(servers);
                 cx.send_request(asked).block_task().await.map(|answer| value(&answer))
             } else {
                 return Ok(Err(("session_gone", json!("the agent can't go on with a session"))));

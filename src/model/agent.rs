@@ -2,6 +2,7 @@
 //!
 //! Knows no agent's language; the `agent` room does.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -81,6 +82,11 @@ impl ProfileKind {
         matches!(self, Self::Claude | Self::Opencode | Self::Copilot | Self::Acp)
     }
 
+    /// Whether it can be given servers of the Model Context Protocol (`mcp`).
+    pub fn takes_servers(&self) -> bool {
+        self.is_llm() && *self != Self::Aider
+    }
+
     /// Whether it can be kept from writing (`permissions = "read"`).
     pub fn can_only_read(&self) -> bool {
         *self != Self::Aider
@@ -122,6 +128,44 @@ impl Tools {
     /// Whether nothing is said of them.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// A server of the Model Context Protocol that an agent gets (`mcp`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its program and arguments; none: it has an address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Environment variables for its program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Those whose values are those of other variables of the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_from: BTreeMap<String, String>,
+    /// What is sent to its address with every request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Of that, what is the value of a variable of the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers_from: BTreeMap<String, String>,
+}
+
+impl Server {
+    /// Its program, and the arguments of that.
+    pub fn parts(&self) -> (&str, &[String]) {
+        match self.command.split_first() {
+            Some((program, args)) => (program, args),
+            None => ("", &[]),
+        }
+    }
+
+    /// The variables of the caller whose values it gets.
+    pub fn given(&self) -> impl Iterator<Item = &String> {
+        self.env_from.values().chain(self.headers_from.values())
     }
 }
 

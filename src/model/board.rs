@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Oid, Origin, Permissions, ProfileKind, Pushing, Retry, Task, TaskId, Tools};
+use super::{
+    Budget, Oid, Origin, Permissions, ProfileKind, Pushing, Retry, Server, Task, TaskId, Tools,
+};
 
 /// A board, read and checked. It is stored whole with every run, so that `resume` needs no file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -538,6 +540,9 @@ pub struct Profile {
     /// What all its attempts may spend together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The servers of the Model Context Protocol that it gets, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mcp: BTreeMap<String, Server>,
     /// The tools of Claude Code that it has; other kinds have no list of tools.
     #[serde(default, skip_serializing_if = "Tools::is_all")]
     pub tools: Tools,
@@ -570,6 +575,7 @@ impl Profile {
             allow: Vec::new(),
             push: false,
             budget: None,
+            mcp: BTreeMap::new(),
             tools: Tools::default(),
             origin: None,
         }

@@ -34,7 +34,7 @@ mod topics;
 mod trespass;
 mod verdict;
 
-pub use agent::{Origin, Permissions, ProfileKind, Tools, Trouble, Usage};
+pub use agent::{Origin, Permissions, ProfileKind, Server, Tools, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, HeldBy, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
     Author, Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,

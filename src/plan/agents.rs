@@ -27,6 +27,8 @@ pub struct PlanPageAgent {
     pub pool: Option<u32>,
     /// How often its model may be asked in one attempt; null: no bound.
     pub max_turns: Option<u32>,
+    /// The MCP servers that it gets beside its own.
+    pub mcp: Vec<String>,
     /// Models and profiles that take over.
     pub fallback: Vec<String>,
     /// How many tasks name it.
@@ -53,6 +55,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         max: profile.max,
         pool: profile.pool,
         max_turns: profile.max_turns,
+        mcp: profile.mcp.keys().cloned().collect(),
         fallback: profile.fallback.clone(),
         tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
         file: profile.origin.as_ref().map(|origin| origin.name.clone()),
@@ -72,6 +75,7 @@ pub(super) fn lines(out: &mut String, board: &Board) {
             max,
             pool,
             max_turns,
+            mcp,
             fallback,
             ..
         } = agent;
@@ -103,6 +107,9 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         }
         if let Some(most) = max_turns {
             parts.push(format!("at most {most} turns"));
+        }
+        if !mcp.is_empty() {
+            parts.push(format!("with the MCP servers {}", plain(&mcp.join(", "))));
         }
         let limits = limits(board, &name);
         parts.extend(limits);

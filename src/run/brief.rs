@@ -31,14 +31,21 @@ pub(super) fn given(world: &World, job: &Job) -> Result<Vec<(OsString, OsString)
     let own = |name: &str| job.task.env.contains_key(name) || job.task.env_from.contains_key(name);
     let of_profile = job.profile.iter().flat_map(|profile| &profile.env_from);
     let all = of_profile.filter(|(name, _)| !own(name)).chain(&job.task.env_from);
-    all.map(|(name, from)| match world.given.get(from) {
-        Some(value) => Ok((name.into(), value.clone())),
-        None => {
-            let reason = format!("`env.{name}` takes its value from ${from}, which is not set");
-            Err(Failure::Start { reason })
+    let value = |name: &str, from: &String| {
+        world.given.get(from).cloned().ok_or_else(|| {
+            let reason = format!("`{name}` takes its value from ${from}, which is not set");
+            Failure::Start { reason }
+        })
+    };
+    for (server, of) in job.profile.iter().flat_map(|profile| &profile.mcp) {
+        for (name, from) in &of.env_from {
+            value(&format!("mcp.{server}.env.{name}"), from)?;
         }
-    })
-    .collect()
+        for (name, from) in &of.headers_from {
+            value(&format!("mcp.{server}.headers.{name}"), from)?;
+        }
+    }
+    all.map(|(name, from)| Ok((name.into(), value(&format!("env.{name}"), from)?))).collect()
 }
 
 /// What the attempt is told: its command, and the environment that `verify` gets too. What an agent is
@@ -69,6 +76,7 @@ pub(super) fn brief(
         board_dir: &job.board.dir,
         worktree: &place.worktree,
         scratch: &scratch,
+        given: &world.given,
         needs: &job.needs,
         around: &job.around,
         short: job.short,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::executor::Redactor;
-use crate::model::{Board, RepoPath};
+use crate::model::{Board, RepoPath, Server};
 
 /// Ends of names of variables that hold secrets.
 const ENDS: &[&str] = &["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
@@ -85,7 +85,11 @@ impl Secrets {
 /// The variables of the caller that a board hands on under other names.
 pub fn given(board: &Board) -> Vec<&String> {
     let tasks = board.tasks.iter().flat_map(|task| task.env_from.values());
-    tasks.chain(board.agents.values().flat_map(|profile| profile.env_from.values())).collect()
+    let profiles = board.agents.values().flat_map(|profile| {
+        let servers = profile.mcp.values().flat_map(Server::given);
+        profile.env_from.values().chain(servers)
+    });
+    tasks.chain(profiles).collect()
 }
 
 #[cfg(test)]

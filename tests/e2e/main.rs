@@ -46,6 +46,7 @@ mod sandbox;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod secrets;
+mod servers;
 mod sessions;
 mod space;
 mod starts;
