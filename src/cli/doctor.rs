@@ -6,6 +6,7 @@
 //! To add a check: a function here or in a file of the folder, and a row in [`CHECKS`].
 
 mod agents;
+mod flags;
 mod leftovers;
 mod machine;
 mod memory;
@@ -14,6 +15,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::git::Repo;
+use crate::model::Board;
 
 use super::Global;
 use super::error::{ENVIRONMENT, Failure};
@@ -21,6 +23,9 @@ use super::wiring;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The board whose agents are told of; default todone.toml here or above, without one those that need
+    /// no board
+    board: Option<PathBuf>,
     /// Remove what killed processes left, and set a damaged store aside
     #[arg(long)]
     fix: bool,
@@ -37,6 +42,8 @@ struct Site {
     pools: Vec<PathBuf>,
     /// The directory that the user works in, which files are called from.
     here: PathBuf,
+    /// Whose agents are told of.
+    board: Option<Board>,
     fix: bool,
 }
 
@@ -62,26 +69,38 @@ struct Finding {
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
+    /// How an agent is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<flags::Flags>,
 }
 
 /// What one check tells.
-struct Told(Vec<(Level, String, Option<String>)>);
+struct Told(&'static str, Vec<Finding>);
 
 impl Told {
+    fn put(&mut self, level: Level, text: String, help: Option<String>) {
+        self.1.push(Finding { check: self.0, level, text, help, start: None });
+    }
+
     fn ok(&mut self, text: impl Into<String>) {
-        self.0.push((Level::Ok, text.into(), None));
+        self.put(Level::Ok, text.into(), None);
+    }
+
+    fn started(&mut self, text: String, start: flags::Flags) {
+        let start = Some(start);
+        self.1.push(Finding { check: self.0, level: Level::Ok, text, help: None, start });
     }
 
     fn note(&mut self, text: impl Into<String>, help: Option<String>) {
-        self.0.push((Level::Note, text.into(), help));
+        self.put(Level::Note, text.into(), help);
     }
 
     fn wrong(&mut self, text: impl Into<String>, help: impl Into<String>) {
-        self.0.push((Level::Wrong, text.into(), Some(help.into())));
+        self.put(Level::Wrong, text.into(), Some(help.into()));
     }
 
     fn mended(&mut self, text: impl Into<String>) {
-        self.0.push((Level::Mended, text.into(), None));
+        self.put(Level::Mended, text.into(), None);
     }
 }
 
@@ -96,6 +115,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("sandbox", machine::sandbox),
     ("processes", machine::processes),
     ("agents", agents::files),
+    ("flags", flags::flags),
     ("store", memory::store),
     ("runs", memory::runs),
     ("worktrees", leftovers::slots),
@@ -114,16 +134,32 @@ pub(super) fn doctor(global: &Global, args: Args) -> Result<u8, Failure> {
         Some(repo) => wiring::pools(repo)?,
         None => Vec::new(),
     };
-    let site = Site { repo, pools, here: wiring::dir(global)?, fix: args.fix };
     let mut findings = Vec::new();
+    let board = match &args.board {
+        Some(named) => Some(wiring::board(global, Some(named), &[])?),
+        None => match wiring::board_text(global, None) {
+            // None is here.
+            Err(_) => None,
+            Ok((_, name, _)) => {
+                let board = wiring::board(global, None, &[]).ok();
+                if board.is_none() {
+                    let mut told = Told("flags", Vec::new());
+                    let way = Some(format!("todone check {}", crate::report::quoted(&name)));
+                    told.note(format!("{name} has faults, so its agents are not told of"), way);
+                    findings.append(&mut told.1);
+                }
+                board
+            }
+        },
+    };
+    let site = Site { repo, pools, here: wiring::dir(global)?, board, fix: args.fix };
     for (check, look) in CHECKS {
-        let mut told = Told(Vec::new());
+        let mut told = Told(check, Vec::new());
         if let Err(fault) = look(&site, &mut told) {
             // One that can't be made hides no other.
             told.wrong(fault.message(), "mend that, then look again");
         }
-        let found = told.0.into_iter();
-        findings.extend(found.map(|(level, text, help)| Finding { check, level, text, help }));
+        findings.append(&mut told.1);
     }
     let wrong = findings.iter().filter(|one| one.level == Level::Wrong).count();
     let mut out = anstream::stdout();
@@ -133,7 +169,7 @@ pub(super) fn doctor(global: &Global, args: Args) -> Result<u8, Failure> {
         return Ok(if wrong == 0 { 0 } else { ENVIRONMENT });
     }
     let wide = CHECKS.iter().map(|(check, _)| check.len()).max().unwrap_or(0);
-    for Finding { check, level, text, help } in &findings {
+    for Finding { check, level, text, help, .. } in &findings {
         if global.quiet && *level != Level::Wrong {
             continue;
         }

@@ -82,7 +82,7 @@ pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
 pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retry};
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
-pub use secrets::{Secrets, given};
+pub use secrets::{Secrets, given, is_secret};
 pub use select::{CLASSES, Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
 pub use traces::{Trace, traces};

@@ -36,10 +36,7 @@ impl Secrets {
     ) -> Self {
         let given: Vec<&String> = board.map(given).unwrap_or_default();
         let asked = |name: &str| board.is_some_and(|board| board.redact.iter().any(|n| n == name));
-        let likely = |name: &str| {
-            ENDS.iter().any(|end| name.to_ascii_uppercase().ends_with(end))
-                || given.iter().any(|from| *from == name)
-        };
+        let likely = |name: &str| is_secret(name) || given.iter().any(|from| *from == name);
         let secrets = variables.into_iter().filter(|(name, value)| {
             let value = value.trim_ascii();
             !value.is_empty() && (asked(name) || likely(name) && value.len() >= SHORTEST)
@@ -80,6 +77,11 @@ impl Secrets {
             Some(finder) => RepoPath::new(finder.replaced(path.as_bytes())),
         }
     }
+}
+
+/// Whether a variable is called like a secret.
+pub fn is_secret(name: &str) -> bool {
+    ENDS.iter().any(|end| name.to_ascii_uppercase().ends_with(end))
 }
 
 /// The variables of the caller that a board hands on under other names.

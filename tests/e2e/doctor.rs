@@ -212,3 +212,72 @@ fn it_says_whether_slots_are_watched_and_why_not() {
         ran.code(0).says(words).says(help);
     }
 }
+
+#[test]
+fn how_each_agent_is_started_is_told_without_prompts_and_secrets() {
+    let space = Space::new(&[("x", "")]);
+    // Where nobody wrote a board: those that need none.
+    let told = space.todone(&["doctor"]).code(0);
+    told.says("claude: CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1")
+        .says("codex: codex exec --json -s workspace-write")
+        .says("gemini: gemini ")
+        .says(" -p …")
+        .says("opencode: ");
+    space.board(
+        r#"
+[agent.a]
+kind = "claude"
+model = "opus"
+max_turns = 9
+fallback = ["b"]
+env = { ANTHROPIC_API_KEY = "sk-board-000", MODE = "x", OTHER = { from = "MY_SECRET" } }
+[agent.a.mcp.issues]
+command = ["issue-server"]
+env = { ISSUES_TOKEN = "tok-board-1" }
+[agent.b]
+kind = "codex"
+mcp.docs = { url = "https://x", headers = { Authorization = "Bearer 0123", X-Team = { from = "MY_SECRET" } } }
+[agent.plain]
+command = ["tool", "--ask", "{{ prompt }}", "--known-secret", "value-of-mine-9"]
+[[task]]
+id = "t"
+agent = "a"
+prompt = "Nobody is to read this here."
+verify = "cargo test"
+[[task]]
+id = "u"
+agent = "plain"
+prompt = "Nor this."
+"#,
+    );
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    let env = [("MY_SECRET", "value-of-mine-9"), ("MINE_TOKEN", "value-of-mine-9")];
+    let told = space.todone_env(&["doctor", board], &env, None).code(0);
+    told.says("a: ANTHROPIC_API_KEY=***")
+        .says("MODE=x")
+        .says("OTHER=***")
+        .says("claude -p --allowedTools 'Bash(cargo test)' 'Bash(cargo test:*)' 'mcp__issues__*'")
+        .says("--mcp-config SCRATCH/mcp.json --permission-mode acceptEdits")
+        .says("--max-turns 9 --model opus < …")
+        .says("b: MCP_HEADER_0_0=*** codex exec")
+        .says("plain: tool --ask … --known-secret ***")
+        .says_not("Nobody")
+        .says_not("Nor this")
+        .says_not("sk-board")
+        .says_not("Bearer 0123")
+        .says_not("value-of-mine");
+    let page = space.todone_env(&["doctor", board, "--json"], &env, None).code(0).json();
+    let findings = page["findings"].as_array().expect("findings");
+    let starts: Vec<&serde_json::Value> =
+        findings.iter().map(|one| &one["start"]).filter(|start| start.is_object()).collect();
+    assert_eq!(starts.len(), 3, "{page:#}");
+    assert_eq!((&starts[0]["program"], &starts[0]["stdin"]), (&"claude".into(), &true.into()));
+    assert_eq!(starts[0]["args"][0], "-p");
+    assert_eq!((&starts[1]["profile"], &starts[1]["task"]), (&"b".into(), &"t".into()));
+    assert!(!page.to_string().contains("tok-board"), "{page:#}");
+    // A board with faults is told as that, and the rest is looked at all the same.
+    space.write("todone.toml", "[[task]]\n");
+    space.todone(&["doctor"]).code(0).says("todone check todone.toml").says("git version");
+    space.todone(&["doctor", "todone.toml"]).code(2);
+}
