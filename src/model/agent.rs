@@ -364,6 +364,11 @@ impl Trouble {
         matches!(self, Self::RateLimit | Self::Overloaded | Self::Server | Self::Network)
     }
 
+    /// Whether it would meet the same task of the same agent again, however often it is tried.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Permission | Self::Bound)
+    }
+
     /// Whether it would meet every task of the same account alike until a person mends it.
     pub fn stops_account(self) -> bool {
         matches!(self, Self::Auth | Self::Quota)

@@ -29,6 +29,7 @@ mod path;
 mod plan;
 mod price;
 mod publish;
+mod recovery;
 mod task;
 mod topics;
 mod trespass;
@@ -52,6 +53,7 @@ pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
 pub use publish::{Published, PushBranches, Pushing};
+pub use recovery::Recovery;
 pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,

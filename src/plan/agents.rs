@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Board, Permissions, Profile};
+use crate::model::{Board, Permissions, Profile, Recovery};
 
 use super::render::{line, plain};
 
@@ -31,6 +31,8 @@ pub struct PlanPageAgent {
     pub mcp: Vec<String>,
     /// Models and profiles that take over.
     pub fallback: Vec<String>,
+    /// What becomes of its tasks in trouble.
+    pub recovery: Recovery,
     /// How many tasks name it.
     pub tasks: usize,
     /// The agent file that it comes from; null: the board, or todone itself.
@@ -57,6 +59,7 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
         max_turns: profile.max_turns,
         mcp: profile.mcp.keys().cloned().collect(),
         fallback: profile.fallback.clone(),
+        recovery: Recovery::of(board, profile),
         tasks: board.tasks.iter().filter(|task| task.profiles().any(|n| n == profile.name)).count(),
         file: profile.origin.as_ref().map(|origin| origin.name.clone()),
         unused: profile.origin.as_ref().map(|origin| origin.unused.clone()).unwrap_or_default(),
@@ -67,24 +70,15 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
 pub(super) fn lines(out: &mut String, board: &Board) {
     for agent in page(board) {
         let PlanPageAgent {
-            name,
-            kind,
-            model,
-            permissions,
-            push,
-            max,
-            pool,
-            max_turns,
-            mcp,
-            fallback,
-            ..
-        } = agent;
+            name, kind, model, permissions, push, max, pool, max_turns, mcp, ..
+        } = agent.clone();
         let from = agent.file.map(|file| format!(" ({})", plain(&file))).unwrap_or_default();
         if permissions.is_none() {
             if let Some(profile) = board.agents.get(&name).filter(|_| !from.is_empty()) {
                 let command = plain(&profile.command.join(" "));
                 line(out, format_args!("agent {name}{from}: runs {command}"));
             }
+            commands(out, &name, &agent.recovery);
             continue;
         }
         let mut parts = vec![match model {
@@ -113,14 +107,29 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         }
         let limits = limits(board, &name);
         parts.extend(limits);
-        if !fallback.is_empty() {
-            parts.push(format!("then {}", plain(&fallback.join(", "))));
-        }
         line(out, format_args!("agent {name}{from}: {}", parts.join(", ")));
+        for text in agent.recovery.lines() {
+            line(out, format_args!("  {}", plain(&text)));
+        }
         if !agent.unused.is_empty() {
             let unused = plain(&agent.unused.join(", "));
             line(out, format_args!("  its file says more, which todone does not follow: {unused}"));
         }
+    }
+}
+
+/// A command has its attempts, and who takes over if it can't be started; the rest needs its own word.
+fn commands(out: &mut String, name: &str, recovery: &Recovery) {
+    let mut parts = Vec::new();
+    if let Some(most) = recovery.attempts.map(|[_, most]| most).filter(|most| *most > 1) {
+        parts.push(format!("up to {most} attempts"));
+    }
+    if !recovery.then.is_empty() {
+        let then = plain(&recovery.then.join(", then "));
+        parts.push(format!("then {then} if it can't be started, or by its result file"));
+    }
+    if !parts.is_empty() {
+        line(out, format_args!("agent {name}: {}", parts.join("; ")));
     }
 }
 

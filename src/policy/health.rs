@@ -8,18 +8,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Failure, Profile, ProfileKind, Trouble};
+use crate::model::{Failure, Profile, ProfileKind, Recovery, Trouble};
 
 /// So many failures in a row, without a success, open the breaker.
-const IN_A_ROW: u32 = 5;
+const IN_A_ROW: u32 = Recovery::IN_A_ROW;
 /// So often it is tried again when the breaker was open.
-const PROBES: u32 = 3;
+const PROBES: u32 = Recovery::PROBES;
 /// How long the breaker stays open the first time, in milliseconds; it doubles.
-const OPEN: u64 = 30_000;
+const OPEN: u64 = Recovery::OPEN;
 /// How long is waited the first time if nobody says how long; it doubles.
-const WAIT: u64 = 5_000;
+const WAIT: u64 = Recovery::FIRST_WAIT;
 /// The longest that is waited if nobody says how long.
-const MOST_WAIT: u64 = 5 * 60_000;
+const MOST_WAIT: u64 = Recovery::LONGEST_WAIT;
 
 /// Whether an account may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ mod price;
 mod session;
 mod spread;
 
-use crate::model::{Failure, Retry, Trouble};
+use crate::model::{Failure, Recovery, Retry, Trouble};
 
 pub use budget::{Claimant, Ledger, Room};
 pub use choice::{Tried, choose};
@@ -39,9 +39,6 @@ pub enum Decision {
     /// The task failed.
     GiveUp,
 }
-
-/// So often a task is tried again for troubles that pass by waiting, beside its own attempts.
-const MOST_WAITS: usize = 8;
 
 /// What to do after these failures of a task, the last one at the end. `others`: whether a model or
 /// profile is left that may do better.
@@ -68,11 +65,11 @@ pub fn after(failures: &[&Failure], retry: Retry, others: bool) -> Decision {
         // The same program is not there next time either.
         Failure::Start { .. } => others,
         Failure::Agent { kind, .. } => match kind {
-            kind if kind.passes() => like(&Trouble::passes) <= MOST_WAITS,
+            kind if kind.passes() => like(&Trouble::passes) <= Recovery::MOST_WAITS,
             // Once with less; the same again needs another agent.
             Trouble::Context => like(&|kind| kind == Trouble::Context) == 1 || others,
             Trouble::Model | Trouble::Auth | Trouble::Quota => others,
-            Trouble::Permission | Trouble::Bound => false,
+            kind if kind.is_final() => false,
             // The next one begins a conversation of its own.
             Trouble::Session => true,
             _ => own < retry.attempts as usize,
@@ -190,8 +187,11 @@ mod tests {
     fn what_passes_costs_no_attempt_and_is_bounded_all_the_same() {
         let limit = agent(Trouble::RateLimit);
         assert_eq!(next(std::slice::from_ref(&limit), 1, false), Decision::Retry);
-        assert_eq!(next(&vec![limit.clone(); MOST_WAITS], 1, false), Decision::Retry);
-        assert_eq!(next(&vec![limit.clone(); MOST_WAITS + 1], 1, false), Decision::GiveUp);
+        assert_eq!(next(&vec![limit.clone(); Recovery::MOST_WAITS], 1, false), Decision::Retry);
+        assert_eq!(
+            next(&vec![limit.clone(); Recovery::MOST_WAITS + 1], 1, false),
+            Decision::GiveUp
+        );
         // It does not use up the attempts of the task either.
         assert_eq!(next(&[limit, Failure::Exit { code: 1 }], 2, false), Decision::Retry);
     }

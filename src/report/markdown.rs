@@ -283,6 +283,9 @@ fn table(report: &Report, page: &mut Page) {
         if task.by_hand && why.is_empty() {
             why.push_str("by hand");
         }
+        let tries = task.tries.as_ref().map(|tries| inline(&escape::cut(tries, 200)));
+        let parts = [Some(why).filter(|why| !why.is_empty()), tries];
+        let why = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         page.add(&format!(
             "| {} | {} | {} | {time} | {commit} | {why} |\n",
             inline(task.id.as_str()),

@@ -49,6 +49,7 @@ mod spans;
 mod summary;
 mod terminal;
 mod text;
+mod tries;
 mod wait;
 mod words;
 

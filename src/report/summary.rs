@@ -20,7 +20,7 @@ use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
 use super::pace::PaceReport;
 use super::saved::{ReusedReport, SavedReport};
-use super::{land, notes, words};
+use super::{land, notes, tries, words};
 
 /// A run, as far as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +149,9 @@ pub struct TaskReport {
     pub items: Option<Vec<RepoPath>>,
     /// How many attempts were made in all.
     pub attempts: usize,
+    /// Where that is more than one: who tried it, and why the earlier ones were not the last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<String>,
     /// Its commit on the integration branch.
     pub commit: Option<Oid>,
     /// The commit that holds what its last attempt left.
@@ -451,6 +454,7 @@ fn of_unit(state: &RunState, unit: &UnitState) -> TaskReport {
     let mut report = blank(state, &unit.unit.id, &unit.unit.task, unit.wave);
     report.items = unit.unit.items.clone();
     report.attempts = unit.attempts.len();
+    report.tries = tries::tries(unit);
     report.usage = UsageReport::of_unit(unit);
     if let Some(attempt) = unit.attempts.last() {
         of_attempt(&mut report, attempt);
@@ -490,6 +494,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         description: state.board.task(task).and_then(|task| task.description.clone()),
         items: None,
         attempts: 0,
+        tries: None,
         commit: None,
         patch: None,
         files: Vec::new(),

@@ -251,8 +251,9 @@ impl Page<'_> {
     fn failure(&mut self, task: &TaskReport, one_of_many: bool, most: usize) {
         if one_of_many {
             self.put(format!("  the first of them, `{}`, printed:", task.id));
-        } else if task.attempts > 1 {
-            self.put(format!("  it was tried {} times; the last attempt printed:", task.attempts));
+        } else if let Some(tries) = &task.tries {
+            let tries = escape::cut(&escape::line(tries.as_bytes()), 200);
+            self.put(format!("  {tries}; the last printed:"));
         }
         self.tail(task.tail.as_deref().unwrap_or_default(), most);
         let unit = self.state.units.get(&task.id);
@@ -493,6 +494,14 @@ impl Page<'_> {
 
 /// What else is to be said of a task in its line of the table.
 fn remark(task: &TaskReport) -> String {
+    // Why it failed needs the room, and its attempts are told with that.
+    let tries = task.tries.as_deref().filter(|_| task.status != "failed");
+    let tries = tries.map(|tries| escape::line(tries.as_bytes()));
+    let parts = [Some(outcome(task)), tries].into_iter().flatten();
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn outcome(task: &TaskReport) -> String {
     let plain = |text: &Option<String>| {
         text.as_ref().map(|text| escape::line(text.as_bytes())).unwrap_or_default()
     };

@@ -341,3 +341,55 @@ fn turns_are_bounded_by_the_program_s_flag_or_by_counting_them() {
         .says(said)
         .says("claude, gemini, opencode, copilot or qwen");
 }
+
+#[test]
+fn what_trouble_leads_to_stands_in_the_plan_and_what_it_led_to_in_the_report() {
+    let space = Space::new(&[("x", "")]);
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\nmodel = \"opus\"\nfallback = [\"haiku\", \"b\"]\n{}\n\
+         [agent.b]\nkind = \"codex\"\n{}\n[agent.c]\ncommand = [\"true\"]\nfallback = [\"b\"]\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\nretry = 2\n\
+         [[task]]\nid = \"flaky\"\nrun = 'test $TODONE_ATTEMPT = 3; echo > flaky'\nretry = 3\n\
+         [[task]]\nid = \"gone\"\nrun = 'exit $TODONE_ATTEMPT'\nretry = 2\n\
+         [[task]]\nid = \"once\"\nagent = \"c\"\nprompt = \"x\"\nretry = 4\n",
+        replay("made", &["claude-overloaded:1"]),
+        replay("made", &["codex-success-apply-patch:0"]),
+    ));
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space
+        .todone(&["plan", board])
+        .code(0)
+        .says("  2 attempts; waits for a limit or a failing service (5s, doubling up to 5m, at most 8 times a task)")
+        .says("; once more with less on context overflow; then haiku, then b\n")
+        .says("  at once to the next: overload, no such model, not signed in, quota used up, no program; final:")
+        .says("waits for a limit, overload or a failing service")
+        .says("; nobody takes over\n  stopped at once: no such model, not signed in, quota used up;")
+        .says("breaker: 5 failures in a row, rest from 30s, 3 tries, then stopped")
+        .says("agent c: up to 4 attempts; then b if it can't be started");
+    let page = space.todone(&["plan", "--json", board]).code(0).json();
+    let recovery = &page["agents"][0]["recovery"];
+    assert_eq!(recovery["attempts"], serde_json::json!([2, 2]), "{page:#}");
+    assert_eq!(recovery["then"], serde_json::json!(["haiku", "b"]));
+    let waits = serde_json::json!(["rate-limit", "overloaded", "server", "network"]);
+    assert_eq!((&recovery["waits_for"], &recovery["most_waits"]), (&waits, &8.into()));
+    assert_eq!(recovery["final_at_once"], serde_json::json!(["permission", "bound"]));
+    assert_eq!(recovery["stops"], serde_json::json!(["model", "auth", "quota"]));
+    // Nobody asks what only others fall back to by itself.
+    assert_eq!(page["agents"][1]["recovery"]["attempts"], serde_json::Value::Null);
+
+    let tries = "3 attempts: opus overloaded, haiku overloaded, then b";
+    space
+        .run(&[])
+        .code(1)
+        .says(tries)
+        .says("3 attempts: exit status 1 (2 times), then well")
+        .says("2 attempts: exit status 1, then exit status 2; the last printed:");
+    assert_eq!(space.task("t")["tries"], tries);
+    assert_eq!(space.task("once")["tries"], serde_json::Value::Null);
+    space
+        .todone(&["report", "--format", "markdown"])
+        .code(0)
+        .says(tries)
+        .says("exit status 2; 2 attempts: exit status 1, then exit status 2");
+}
