@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars` and their kin). A task
 /// that inherited one would work on the caller's repository instead of its own worktree.
@@ -83,23 +84,72 @@ pub fn base_env(
 /// A scheme that git has no program for: an address with it refuses, and says why.
 const REFUSED: &str = "no-push-for-agents://push-is-off-for-this-agent/";
 
-/// The environment of an agent that may not publish: git asks nobody for a password, and every address
-/// that it would push to is replaced by one that it can't speak to. `pushed` are addresses for pushing
-/// alone, which the first rule does not reach.
-pub fn no_push(env: &mut Vec<(OsString, OsString)>, pushed: &[String]) {
+/// The text of a file of settings with which git pushes nowhere. git takes the rule with the longest prefix,
+/// of equal ones the first that it reads: so there is one for each of `prefixes`, for which the user has a
+/// rule, and the file must be read before all others ([`no_push`]). `apart` are the remotes that have
+/// addresses for pushing alone, which no such rule reaches: git pushes to the first of them first, and ends
+/// there. `system` is the file in whose place it is read.
+pub fn refusing(prefixes: &[Vec<u8>], apart: &[Vec<u8>], system: Option<&Path>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut section = |name: &str, sub: &[u8], settings: &[(&str, &[u8])]| {
+        out.extend([b"[", name.as_bytes()].concat());
+        if !sub.is_empty() {
+            out.extend([b" \"", &escaped(sub)[..], b"\""].concat());
+        }
+        out.extend(b"]\n");
+        for (key, value) in settings {
+            out.extend([b"\t", key.as_bytes(), b" = \"", &escaped(value)[..], b"\"\n"].concat());
+        }
+    };
+    let refused = REFUSED.as_bytes();
+    // The user's rules for other addresses must not change this one.
+    section("url", refused, &[("insteadOf", refused), ("pushInsteadOf", b"")]);
+    for prefix in prefixes {
+        section("url", refused, &[("pushInsteadOf", prefix)]);
+    }
+    for remote in apart {
+        section("remote", remote, &[("pushurl", refused)]);
+    }
+    if let Some(system) = system {
+        section("include", b"", &[("path", system.as_os_str().as_bytes())]);
+    }
+    out
+}
+
+/// A text as it stands between quotation marks in a file of git's settings.
+fn escaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b'\n' => out.extend(b"\\n"),
+            b'"' | b'\\' => out.extend([b'\\', *byte]),
+            _ => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// The environment of a command that may not publish: git reads `file` ([`refusing`]) before all other
+/// settings. Without `helpers` nothing gives it credentials, and it asks nobody for a password.
+pub fn no_push(env: &mut Vec<(OsString, OsString)>, file: &Path, apart: &[Vec<u8>], helpers: bool) {
     let mut all: BTreeMap<OsString, OsString> = std::mem::take(env).into_iter().collect();
     let mut config = inherited_config(&all);
     all.retain(|name, _| !is_config(name));
-    let mut add = |key: String, value: &str| config.push((key.into(), value.into()));
-    // An empty one empties the list of those before.
-    add("credential.helper".to_owned(), "");
-    add(format!("url.{REFUSED}.pushInsteadOf"), "");
-    for address in pushed {
-        add(format!("url.{REFUSED}.insteadOf"), address);
+    for remote in apart {
+        let key = [b"remote.", &remote[..], b".pushurl"].concat();
+        // For a newer git an empty one empties the list of those before, the refusing one among them.
+        for value in ["", REFUSED] {
+            config.push((OsStr::from_bytes(&key).to_owned(), value.into()));
+        }
     }
-    for name in ["GIT_ASKPASS", "SSH_ASKPASS"] {
-        all.insert(name.into(), "false".into());
+    if !helpers {
+        config.push(("credential.helper".into(), "".into()));
+        for name in ["GIT_ASKPASS", "SSH_ASKPASS"] {
+            all.insert(name.into(), "false".into());
+        }
     }
+    all.insert("GIT_CONFIG_SYSTEM".into(), file.into());
+    all.remove(OsStr::new("GIT_CONFIG_NOSYSTEM"));
     set_config(&mut all, config);
     *env = all.into_iter().collect();
 }

@@ -61,7 +61,7 @@ use crate::model::{
 
 pub use acp::{Order, Stay};
 pub use around::{Around, Message, Shown};
-pub use environment::{base_env, no_push};
+pub use environment::{base_env, no_push, refusing};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
 pub use listen::{Ended, Heard, Listener, Spent, Step, Transcript};

@@ -30,6 +30,7 @@ pub use guard::{guard_env, output};
 pub use health::{Lock, free_space, reflinks, version};
 pub use history::{merge_bases, words};
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
+pub use push::{PushRules, push_rules};
 pub use refs::{Expect, RefUpdate};
 pub use repo::{FLOOR, Repo, Unseen};
 pub use rev::Head;

@@ -119,6 +119,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Makes a directory that nobody else can look into: prompts and results may hold what is secret.
-fn folder(path: &Path) -> std::io::Result<()> {
+pub(super) fn folder(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

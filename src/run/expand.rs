@@ -13,6 +13,7 @@ use crate::git::Purpose;
 use crate::model::{Foreach, ForeachSource, Item, Oid, Task, TaskId, Unit};
 
 use super::Error;
+use super::outward::Who;
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 
 /// The units of a task, or why there are none. `None`: the run was stopped.
@@ -121,6 +122,7 @@ async fn command(
     // A list of items may be longer than a handoff.
     spec.stdout_cap = 256 << 20;
     spec.timeout = task.timeout;
+    world.keep_in(&mut spec, lease.worktree(), Who::Tree).await?;
     let exit = world.watch(spec, halt.clone(), |_| {}).await?;
     blocking(move || {
         drop(seat);

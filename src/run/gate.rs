@@ -21,6 +21,7 @@ use crate::model::{
 };
 use crate::verify;
 
+use super::outward::Who;
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 use super::{Error, Journal};
 
@@ -331,6 +332,7 @@ impl Gates {
         let path = self.world.dir.join(&log);
         let mut command = self.world.command(script, lease.worktree(), env, path, &slot);
         command.timeout = gate.timeout;
+        self.world.keep_in(&mut command, lease.worktree(), Who::Tree).await?;
         let exit = self.world.watch(command, self.halt.clone(), line).await?;
         blocking(move || {
             drop(seat);

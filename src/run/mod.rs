@@ -33,6 +33,7 @@ mod locks;
 mod mediate;
 mod money;
 mod names;
+mod outward;
 mod patience;
 mod preflight;
 mod probe;
@@ -77,6 +78,7 @@ pub use fix::{
 pub use journal::{Journal, durations, touched};
 pub use land::{LandHow, is_clean, land, undo};
 pub use names::Names;
+pub use outward::keeps_in;
 pub use preflight::{Lacking, absent, preflight};
 pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
 pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retry};

@@ -23,6 +23,7 @@ use super::Error;
 use super::drivers::runner;
 use super::gate::{Said, setup, shared_copy};
 use super::integrate::merger;
+use super::outward::Who;
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 use super::worker::LARGEST;
 
@@ -170,6 +171,7 @@ impl Remakes {
         let path = self.world.dir.join(&log);
         let mut command = self.world.command(argv, lease.worktree(), env, path.clone(), &place);
         command.timeout = Some(rule.timeout.unwrap_or(PATIENCE));
+        self.world.keep_in(&mut command, lease.worktree(), Who::Tree).await?;
         let name = script.trim().lines().next().unwrap_or_default().to_owned();
         let line =
             |line| (self.say)(Said::Progress(Progress::GateLine { gate: name.clone(), line }));

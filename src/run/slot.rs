@@ -20,6 +20,7 @@ use crate::model::{
     Clean, Isolation, Note, Oid, Prices, RepoPath, RunId, Sandbox, Sandboxing, Setup,
 };
 
+use super::outward::Who;
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
 use super::trials::{Known, Trial, Trials};
@@ -82,6 +83,8 @@ pub struct World {
     pub home: Option<PathBuf>,
     /// The agent programs that stay from task to task.
     pub warm: Warm,
+    /// Whether any agent of the board may not publish.
+    pub keeps_in: bool,
 }
 
 impl std::fmt::Debug for World {
@@ -330,7 +333,8 @@ impl World {
         let script = ["sh", "-e", "-c", setup.run.as_str()].map(OsString::from).to_vec();
         let place = Place::of(lease, seat).fenced(self, &wish.sandbox);
         let command = self.command(script, lease.worktree(), Vec::new(), log, &place);
-        let command = CommandSpec { timeout: setup.timeout, ..command };
+        let mut command = CommandSpec { timeout: setup.timeout, ..command };
+        self.keep_in(&mut command, lease.worktree(), Who::Tree).await?;
         let exit = self.watch(command, halt.clone(), |_| {}).await?;
         match exit.how {
             How::Stopped => return Ok(SetUp::Halted),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::agent::{self, Heard, Launch};
+use crate::agent::{Heard, Launch};
 use crate::event::Progress;
 use crate::executor::{Exit, How};
 use crate::git::{Expect, Purpose, RefUpdate};
@@ -31,6 +31,7 @@ use super::handoff;
 use super::hide;
 use super::job::{Job, Output, Tell};
 use super::mediate::mediate;
+use super::outward::{Who, kept_in};
 use super::said::{Said, failed};
 use super::share;
 use super::slot::{GRACE, Halt, NotReady, Place, Ready, Wish, World, blocking};
@@ -394,10 +395,8 @@ pub(super) async fn run_command(
         let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await?;
         return Ok((exit, None, None));
     };
-    if profile.kind.is_llm() && !profile.push {
-        let repo = world.repo.clone();
-        let pushed = blocking(move || Ok(repo.push_addresses()?)).await?;
-        agent::no_push(&mut command.env, &pushed);
+    if kept_in(profile) {
+        world.keep_in(&mut command, &place.worktree, Who::Agent).await?;
     }
     let turn = warm::seated(world, job, launch, place, &mut command).await?;
     let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
@@ -449,6 +448,10 @@ pub(super) async fn run_verify(
     let mut command = world.command(argv, &dir, env, log, &place);
     command.timeout = job.task.timeout;
     command.grace = GRACE;
+    // It may well start what the agent wrote.
+    if job.profile.as_ref().is_some_and(kept_in) {
+        world.keep_in(&mut command, &place.worktree, Who::Agent).await?;
+    }
     let exit = world.watch(command, halt, |line| send_line(tell, &job.unit.id, line)).await?;
     Ok(match exit.how {
         How::Stopped => Err(Stopped),

@@ -175,6 +175,112 @@ fn an_agent_can_not_publish_unless_it_may() {
     assert!(space.read("made").contains("pushed origin\npushed apart\n"), "{}", space.read("made"));
 }
 
+/// A shell line that tries to push to each of these, notes those that took it in `out`, and plays an agent.
+fn pushes(to: &[&str], out: &str) -> String {
+    format!(
+        "for to in {}; do git push \"$to\" HEAD:refs/heads/out && echo pushed \"$to\" >> {out}; done; \
+         git fetch -q apart || exit 9; echo x >> {out}; cat {}/fixtures/transcripts/claude-success/stdout",
+        to.join(" "),
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+#[test]
+fn rules_of_the_users_own_for_pushing_are_met_too() {
+    let space = Space::new(&[("x", "")]);
+    let [remote, other] = ["remote.git", "other.git"].map(|name| {
+        let path = space.path(name);
+        let path = path.to_str().expect("a name").to_owned();
+        space.git(&["init", "-q", "--bare", &path]);
+        path
+    });
+    let (url, odd) = ("https://host.invalid/x.git", "https://host.invalid/o\"d#");
+    // The whole address of a remote, a prefix of one, one with an address for pushing alone that was emptied
+    // before, and fetches from where it pushes to.
+    space.git(&["config", "--global", &format!("url.{remote}.pushInsteadOf"), url]);
+    space.git(&["config", "--global", &format!("url.{other}.pushInsteadOf"), odd]);
+    space.git(&["config", "--global", &format!("url.{other}.insteadOf"), "short:"]);
+    space.git(&["remote", "add", "origin", url]);
+    space.git(&["remote", "add", "apart", &other]);
+    for value in ["", "short:", &remote] {
+        space.git(&["config", "--add", "remote.apart.pushurl", value]);
+    }
+    // Settings that come by the environment, as CI images have them.
+    let env = [
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", &*format!("url.{remote}.pushInsteadOf")),
+        ("GIT_CONFIG_VALUE_0", "ci:"),
+    ];
+    let all = ["origin", "apart", url, &format!("'{odd}'"), "ci:", "short:", &remote];
+    let script = pushes(&all, "made");
+    for push in ["", "push = true"] {
+        let agent = format!("command = [\"sh\", \"-c\", '''{script}''', \"agent\"]\n{push}");
+        one(&space, "claude", &agent, "");
+        let board = space.path("board.toml");
+        let args = ["run", board.to_str().expect("a name"), "--new"];
+        if push.is_empty() {
+            space.todone_env(&args, &env, Some("main")).code(0);
+            assert_eq!(space.read("made"), "x\n");
+            for bare in [&remote, &other] {
+                assert_eq!(space.git(&["--git-dir", bare, "for-each-ref"]), "");
+            }
+            continue;
+        }
+        // So that the test can fail: these addresses work.
+        let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+        crate::space::ran(command.args(args).envs(env).output().expect("todone runs")).code(0);
+        let made = space.read("made");
+        for to in ["origin", url, odd, "ci:", "short:", &remote] {
+            assert!(made.contains(&format!("pushed {to}\n")), "{to}: {made}");
+        }
+    }
+}
+
+#[test]
+fn what_runs_what_an_agent_wrote_can_not_publish_either() {
+    let space = Space::new(&[("x", ""), ("made", "")]);
+    let remote = space.path("remote.git");
+    let remote = remote.to_str().expect("a name");
+    space.git(&["init", "-q", "--bare", remote]);
+    space.git(&["remote", "add", "origin", remote]);
+    // The agent writes the script that all of these start.
+    let script = format!(
+        "printf \'git push origin HEAD:refs/heads/$1; git config credential.helper; exit 0\' > check.sh; \
+         echo x >> made; cat {}/fixtures/transcripts/claude-success/stdout",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let board = |push: &str| {
+        space.board(&format!(
+            "gate = \"test ! -f check.sh || sh check.sh gate\"\n\
+             [agent.a]\nkind = \"claude\"\ncommand = [\"sh\", \"-c\", '''{script}''', \"agent\"]\n{push}\n\
+             [[merge_rule]]\npaths = [\"made\"]\nregenerate = \"sh check.sh regenerate; echo y > made\"\n\
+             [[task]]\nid = \"other\"\nrun = \"echo z >> made\"\n\
+             [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\nverify = \"sh check.sh verify\"\n\
+             [[task]]\nid = \"after\"\nneeds = [\"t\"]\nsetup = \"sh check.sh setup\"\n\
+             foreach = {{ command = \"sh check.sh foreach >&2; echo one\" }}\nrun = \"true\"\n"
+        ));
+    };
+    space.git(&["config", "credential.helper", "my-own"]);
+    board("");
+    space.run(&[]).code(0);
+    assert_eq!(space.git(&["--git-dir", remote, "for-each-ref"]), "");
+    // A gate may fetch as the user can; what checks an agent has what the agent has.
+    let helpers = |args: &[&str]| {
+        let said = space.todone(args).code(0).out;
+        assert!(said.contains("no-push-for-agents"), "{said}");
+        said.contains("my-own")
+    };
+    assert!(helpers(&["logs", "--gate", "gate"]));
+    assert!(!helpers(&["logs", "t"]));
+    board("push = true");
+    let path = space.path("board.toml");
+    space.git(&["reset", "-q", "--hard", "HEAD~2"]);
+    space.todone_quiet(&["run", path.to_str().expect("a name"), "--new"]).code(0);
+    let refs = space.git(&["--git-dir", remote, "for-each-ref", "--format=%(refname:lstrip=2)"]);
+    let refs: Vec<&str> = refs.lines().collect();
+    assert_eq!(refs, ["foreach", "gate", "regenerate", "setup", "verify"]);
+}
+
 #[test]
 fn profiles_of_the_known_agents_need_no_declaration_and_their_defaults_are_told() {
     let space = Space::new(&[("x", "")]);

@@ -220,6 +220,7 @@ fn driven(
         walls: Default::default(),
         prices: Arc::default(),
         home: None,
+        keeps_in: false,
     };
     let request = Request {
         board,
