@@ -60,11 +60,19 @@ fn items(assignment: &Assignment<'_>) -> impl Iterator<Item = OsString> {
     items.map(|item| OsString::from_vec(fill::argument(assignment, item)))
 }
 
-/// The prompt as one argument. One that no argument can hold is replaced by a sentence that says
-/// where it stands, since an agent can read a file but not guess that a path is its task.
+/// A text as an argument that no program takes for a flag: a line feed goes before a `-`.
+pub(super) fn no_flag(mut text: Vec<u8>) -> OsString {
+    if text.first() == Some(&b'-') {
+        text.insert(0, b'\n');
+    }
+    OsString::from_vec(text)
+}
+
+/// The prompt as one argument, which is no flag. One that no argument can hold is replaced by a sentence
+/// that says where it stands, since an agent can read a file but not guess that a path is its task.
 fn prompt_argument(prompt: &Asked) -> OsString {
     if prompt.text.len() <= MOST_ARGUMENT && !prompt.text.contains(&0) {
-        return OsString::from_vec(prompt.text.clone());
+        return no_flag(prompt.text.clone());
     }
     let mut sentence = OsString::from("Read your task from this file and do all of it: ");
     sentence.push(&prompt.file);

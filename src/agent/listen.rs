@@ -12,6 +12,13 @@ const MOST_MESSAGE: usize = 500;
 /// The longest line that is read; what is longer is skipped whole.
 const MOST_LINE: usize = 64 << 20;
 
+/// Whether a text can be the name of a session. It becomes an argument: what a program would take for a flag,
+/// or for several words, names none.
+pub fn is_session(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    !text.is_empty() && !text.starts_with('-') && !text.contains(odd)
+}
+
 /// One thing that an agent did, for those who watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -265,7 +272,7 @@ impl Listener {
             profile: profile.to_owned(),
             model: so_far.model.or_else(|| asked.map(str::to_owned)),
             asked: asked.map(str::to_owned),
-            session: so_far.session,
+            session: so_far.session.filter(|session| is_session(session)),
             input: so_far.input,
             output: so_far.output,
             cache_read: so_far.cache_read,

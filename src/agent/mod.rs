@@ -64,7 +64,7 @@ pub use around::{Around, Message, Shown};
 pub use environment::{base_env, no_push, refusing};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};
-pub use listen::{Ended, Heard, Listener, Spent, Step, Transcript};
+pub use listen::{Ended, Heard, Listener, Spent, Step, Transcript, is_session};
 pub use permit::{Limits, Question};
 pub use result::Result as ResultFile;
 pub use values::MOST_INLINE;
@@ -298,12 +298,10 @@ fn with_system(profile: &Profile, prompt: &Asked) -> Vec<u8> {
 /// A prompt as an argument that no program takes for a flag. One that no argument can hold comes by
 /// standard input, which these programs put before what stands in the argument.
 fn argument(text: Vec<u8>) -> (OsString, Option<Vec<u8>>) {
-    use std::os::unix::ffi::OsStringExt as _;
     if text.len() > command::MOST_ARGUMENT || text.contains(&0) {
         return ("Do all of the task above.".into(), Some(text));
     }
-    let text = if text.first() == Some(&b'-') { [b"\n", &text[..]].concat() } else { text };
-    (OsString::from_vec(text), None)
+    (command::no_flag(text), None)
 }
 
 /// A line as a JSON object; none: it is something else, such as a warning.

@@ -287,6 +287,17 @@ fn a_prompt_comes_as_argument_as_input_and_as_file() {
 }
 
 #[test]
+fn a_prompt_is_no_flag_and_stays_what_it_is_elsewhere() {
+    let mut case = agent(&["printf", "%s", "{{ prompt }}"], "{{ needs.scout.output }}")
+        .need("scout", "--evil-flag");
+    assert_eq!(case.says(), b"\n--evil-flag");
+    case.profile.as_mut().expect("a profile").stdin_prompt = true;
+    assert_eq!(case.launch(Path::new("/scratch")).input.as_deref(), Some(&b"--evil-flag"[..]));
+    let case = agent(&["sh", "-c", r#"cat "$TODONE_PROMPT_FILE""#], "- one\n- two");
+    assert_eq!(case.says(), b"- one\n- two");
+}
+
+#[test]
 fn a_prompt_that_no_argument_can_hold_is_read_from_its_file() {
     let text = "word ".repeat(40_000);
     let case = agent(&["sh", "-c", r#"cat "${1##*: }""#, "sh", "{{ prompt }}"], &text);

@@ -55,7 +55,11 @@ pub fn before(state: &RunState, unit: &UnitState, profile: &Profile) -> Option<B
     let patch = end.patch.as_ref().filter(|patch| !patch.changes.is_empty());
     let secret = end.holds_secret() || matches!(end.failure, Some(Failure::Incomplete { .. }));
     Some(Before {
-        session: usage.filter(|_| goes_on).and_then(|usage| usage.session.clone()),
+        // An older version kept whatever it was told.
+        session: usage
+            .filter(|_| goes_on)
+            .and_then(|usage| usage.session.clone())
+            .filter(|session| agent::is_session(session)),
         worktree: last.worktree.clone(),
         base: last.base,
         commit: patch.filter(|_| !secret).map(|patch| patch.commit),

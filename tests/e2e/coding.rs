@@ -256,7 +256,7 @@ fn what_runs_what_an_agent_wrote_can_not_publish_either() {
              [[merge_rule]]\npaths = [\"made\"]\nregenerate = \"sh check.sh regenerate; echo y > made\"\n\
              [[task]]\nid = \"other\"\nrun = \"echo z >> made\"\n\
              [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\nverify = \"sh check.sh verify\"\n\
-             [[task]]\nid = \"after\"\nneeds = [\"t\"]\nsetup = \"sh check.sh setup\"\n\
+             [[task]]\nid = \"after\"\nneeds = [\"t\"]\nsetup = \"sh check.sh setup # {push}\"\n\
              foreach = {{ command = \"sh check.sh foreach >&2; echo one\" }}\nrun = \"true\"\n"
         ));
     };

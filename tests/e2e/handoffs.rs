@@ -17,6 +17,18 @@ fn map_reduce() -> String {
 }
 
 #[test]
+fn what_is_handed_over_is_no_flag_of_an_agent_with_a_command() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[agent.own]\ncommand = [\"sh\", \"-c\", 'printf \"%s\" \"$1\" > got', \"own\", \"{{ prompt }}\"]\n\
+         [[task]]\nid = \"a\"\nrun = \"printf %s --evil-flag\"\n\
+         [[task]]\nid = \"b\"\nneeds = [\"a\"]\nagent = \"own\"\nprompt = \"{{ needs.a.output }}\"\n",
+    );
+    space.run(&[]).code(0);
+    assert_eq!(space.read("got"), "\n--evil-flag");
+}
+
+#[test]
 fn the_map_reduce_board_of_the_readme_runs_as_it_stands() {
     let files: Vec<(String, String)> =
         (1..=23).map(|n| (format!("f{n}"), "line\n".repeat(n))).collect();

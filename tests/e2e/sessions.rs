@@ -76,6 +76,37 @@ fn after_a_red_verify_every_kind_goes_on_in_its_session_and_its_counters_are_dif
 }
 
 #[test]
+fn what_can_not_be_the_name_of_a_session_is_never_an_argument() {
+    let told = [
+        ("claude", SESSION),
+        ("codex", "01a212df-f629-7c83-9f83-ba82727a2759"),
+        ("gemini", "043ea7e0-9064-4572-9098-bac73557b1fe"),
+        ("opencode", "ses_ded1f66fbffeFA7PpTiehkKcNT"),
+        ("qwen", "ef5dc829-3db8-4a32-99c6-0cd0f2331528"),
+    ];
+    for (kind, session) in told {
+        for (name, fits) in [("--dangerous", false), ("a --dangerous", false), ("a-b", true)] {
+            let space = Space::new(&[("x", "")]);
+            let stream =
+                format!("{}/fixtures/transcripts/{kind}-say/stdout", env!("CARGO_MANIFEST_DIR"));
+            let seen = space.path("seen");
+            space.board(&format!(
+                "[agent.a]\nkind = {kind:?}\ncommand = [\"sh\", \"-c\", '''\n\
+                 {{ printf '%s\\n' \"$@\"; cat; }} > {seen:?}.$TODONE_ATTEMPT\n\
+                 echo x > made; sed 's/{session}/{name}/g' {stream:?}''', \"agent\"]\n\
+                 [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n\
+                 verify = 'test $TODONE_ATTEMPT = 2'\nretry = 2\n"
+            ));
+            space.run(&[]).code(0);
+            let second = std::fs::read_to_string(space.path("seen.2")).expect("what it saw");
+            assert_eq!(second.contains(name), fits, "{kind}: {second}");
+            // A fresh one gets the whole prompt.
+            assert_eq!(second.contains("Do it."), !fits, "{kind}: {second}");
+        }
+    }
+}
+
+#[test]
 fn what_a_gate_or_a_reviewer_refused_goes_on_where_it_was_done() {
     let space = Space::new(&[("x", "")]);
     let gate = format!(
