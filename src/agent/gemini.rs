@@ -10,7 +10,8 @@ use super::json::{at, count, subject, text};
 use super::listen::{Step, Transcript};
 use super::mcp::Way;
 use super::{
-    Adapter, Asked, Assignment, Start, argument, mcp, parsed, program, trouble, with_system,
+    Adapter, Asked, Assignment, Start, allowed, argument, mcp, parsed, parts, program, trouble,
+    with_system,
 };
 
 pub(super) struct Gemini;
@@ -18,6 +19,13 @@ pub(super) struct Gemini;
 impl Adapter for Gemini {
     fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start {
         let mut argv = program(profile);
+        let mut start = Start::default();
+        let commands = allowed(profile, assignment);
+        if profile.permissions != Permissions::All && !commands.is_empty() {
+            let policy = assignment.scratch.join("policy.toml");
+            argv.extend(["--policy".into(), policy.clone().into()]);
+            start.files.push((policy, rules(&commands).into_bytes()));
+        }
         let mode = match profile.permissions {
             Permissions::Read => "default",
             Permissions::Edit => "auto_edit",
@@ -30,7 +38,6 @@ impl Adapter for Gemini {
         if let Some(session) = &prompt.session {
             argv.extend(["--resume".into(), session.into()]);
         }
-        let mut start = Start::default();
         if let Some(file) = mcp::file(profile, Way::Gemini, assignment, &mut start) {
             // Settings below those of the user, who keeps all of them.
             start.env.push(("GEMINI_CLI_SYSTEM_DEFAULTS_PATH".into(), file.into()));
@@ -111,6 +118,18 @@ fn answers(so_far: &mut Transcript) {
     if !std::mem::replace(&mut so_far.answering, true) {
         so_far.asks += 1;
     }
+}
+
+/// A policy that lets it run these commands, with arguments. It looks at each part of a line by itself.
+fn rules(commands: &[String]) -> String {
+    let prefixes = commands.iter().flat_map(|command| parts(command));
+    // A text of JSON is one of TOML.
+    let prefixes: Vec<Value> = prefixes.map(Into::into).collect();
+    let prefixes = Value::from(prefixes);
+    format!(
+        "[[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = {prefixes}\n\
+         decision = \"allow\"\npriority = 100\n"
+    )
 }
 
 fn result(so_far: &mut Transcript, line: &Value) {

@@ -286,6 +286,16 @@ fn allowed(profile: &Profile, assignment: &Assignment<'_>) -> Vec<String> {
     all
 }
 
+/// The commands that a shell line consists of, for agents that hold each of them against what they may run.
+/// A line with anything but plain words stays whole.
+fn parts(line: &str) -> Vec<String> {
+    if line.contains(|c: char| "'\"`\\$(){}<>#".contains(c)) {
+        return vec![line.to_owned()];
+    }
+    let parts = line.split([';', '&', '|']).map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
 /// The prompt of an agent that has no flag for a system prompt: `system` stands before it, where a
 /// conversation begins.
 fn with_system(profile: &Profile, prompt: &Asked) -> Vec<u8> {

@@ -6,13 +6,27 @@ use crate::model::{Permissions, Profile, Trouble};
 
 use super::listen::{Step, Transcript};
 use super::mcp::Way;
-use super::{Adapter, Asked, Assignment, Start, argument, claude, mcp, parsed, program};
+use super::{
+    Adapter, Asked, Assignment, Start, allowed, argument, claude, mcp, parsed, parts, program,
+};
 
 pub(super) struct Qwen;
 
 impl Adapter for Qwen {
     fn start(&self, profile: &Profile, assignment: &Assignment<'_>, prompt: &Asked) -> Start {
         let mut argv = program(profile);
+        if profile.permissions != Permissions::All {
+            let commands = allowed(profile, assignment);
+            let rules = commands.iter().flat_map(|command| parts(command));
+            // It takes a comma for the end of a rule.
+            let rules = rules.filter(|rule| !rule.contains(','));
+            let rules: Vec<_> = rules.map(|rule| format!("run_shell_command({rule})")).collect();
+            if !rules.is_empty() {
+                // It takes all words behind this up to the next flag.
+                argv.push("--allowed-tools".into());
+                argv.extend(rules.into_iter().map(Into::into));
+            }
+        }
         let mode = match profile.permissions {
             Permissions::Read => "default",
             Permissions::Edit => "auto-edit",

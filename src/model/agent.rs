@@ -79,7 +79,7 @@ impl ProfileKind {
 
     /// Whether it has a flag for single commands that it may run (`allow`).
     pub fn can_allow(&self) -> bool {
-        matches!(self, Self::Claude | Self::Opencode | Self::Copilot | Self::Acp)
+        !matches!(self, Self::Command | Self::Codex | Self::Aider | Self::Other(_))
     }
 
     /// Whether it can be given servers of the Model Context Protocol (`mcp`).

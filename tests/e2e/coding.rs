@@ -144,6 +144,58 @@ fn flags_prompt_and_system_text_reach_the_agent() {
 }
 
 #[test]
+fn the_commands_that_it_may_run_reach_every_kind_that_has_a_list_of_them() {
+    for (kind, case) in [("gemini", "gemini-success"), ("qwen", "qwen-success")] {
+        let space = Space::new(&[("x", "")]);
+        let seen = space.path("seen");
+        let script = format!(
+            "{{ printf '%s\\n' \"$@\"; cat; for word; do case $word in */policy.toml) cat \"$word\";; esac; done; }} > {}; \
+             echo x > made; cat {}/fixtures/transcripts/{case}/stdout",
+            seen.display(),
+            env!("CARGO_MANIFEST_DIR"),
+        );
+        let agent = |permissions: &str| {
+            format!(
+                "command = [\"sh\", \"-c\", '''{script}''', \"agent\"]\npermissions = {permissions:?}\n\
+                 allow = [\"make a,b\", \"echo \\\"x; y\\\"\"]"
+            )
+        };
+        let verify = "verify = \"test -f made && test -s made\"";
+        one(&space, kind, &agent("edit"), verify);
+        space.run(&[]).code(0);
+        let told = std::fs::read_to_string(&seen).expect("what it saw");
+        let wanted = match kind {
+            "gemini" => {
+                let (flags, policy) = told.split_once("[[rule]]\n").expect("a policy");
+                assert!(flags.starts_with("--policy\n/"), "{flags}");
+                assert!(flags.contains("/policy.toml\n-o\nstream-json\n"), "{flags}");
+                let policy: toml::Table = policy.parse().expect("TOML");
+                assert_eq!(policy["decision"].as_str(), Some("allow"));
+                assert_eq!(policy["toolName"].as_str(), Some("run_shell_command"));
+                let prefixes = policy["commandPrefix"].as_array().expect("a list");
+                prefixes.iter().map(|p| p.as_str().expect("a text").to_owned()).collect::<Vec<_>>()
+            }
+            _ => {
+                let flags = told.strip_prefix("--allowed-tools\n").expect("the flag");
+                let flags = flags.split("\n-o\n").next().expect("it ends");
+                let bare = |rule: &str| {
+                    rule.strip_prefix("run_shell_command(")?.strip_suffix(')').map(str::to_owned)
+                };
+                flags.lines().map(|rule| bare(rule).expect("a rule")).collect()
+            }
+        };
+        let all = ["make a,b", "echo \"x; y\"", "test -f made", "test -s made"];
+        let skipped = usize::from(kind == "qwen");
+        assert_eq!(wanted, all[skipped..], "{kind}");
+        // Whoever may do anything needs no list.
+        one(&space, kind, &agent("all"), verify);
+        space.run(&["--new"]).code(0);
+        let told = std::fs::read_to_string(&seen).expect("what it saw");
+        assert!(!told.contains("policy") && !told.contains("--allowed-tools"), "{told}");
+    }
+}
+
+#[test]
 fn an_agent_can_not_publish_unless_it_may() {
     let space = Space::new(&[("x", "")]);
     let remote = space.path("remote.git");
