@@ -3,10 +3,12 @@
 //! Knows how they are spelt; the policy says what they mean.
 
 use crate::event::RunState;
-use crate::model::{Board, Bounds, Budget, Measure, Pot, Prices, RunId, micro};
+use crate::git::Repo;
+use crate::model::{Board, Bounds, Budget, Measure, Pot, RunId, micro};
 use crate::policy::unpriced;
 
 use super::error::Failure;
+use super::wiring;
 
 /// One `--budget`: whose, of what, and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,8 +164,11 @@ fn merged(before: Budget, now: Budget, file: Budget) -> Budget {
 }
 
 /// A budget in dollars can't hold whom nobody can charge.
-pub(super) fn refuse_unpriced(board: &Board, prices: &Prices) -> Result<(), Failure> {
-    let found = unpriced(board, prices);
+pub(super) fn refuse_unpriced(repo: Option<&Repo>, board: &Board) -> Result<(), Failure> {
+    if board.budgets().is_empty() {
+        return Ok(());
+    }
+    let found = unpriced(board, &wiring::prices(repo)?);
     let Some(first) = found.first() else { return Ok(()) };
     let lines: Vec<String> = found
         .iter()

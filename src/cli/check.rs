@@ -11,6 +11,7 @@ use crate::run::Lacking;
 
 use super::Global;
 use super::agent_files;
+use super::budget;
 use super::error::Failure;
 use super::predict::predict;
 use super::run::lacks;
@@ -45,9 +46,10 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     let files = agent_files::found(global);
     let read = crate::board::read_with(&text, &name, &dir, &vars, &files);
     if args.json {
-        return as_json(global, read);
+        return as_json(global, &name, read);
     }
     let board = read?;
+    budget::refuse_unpriced(wiring::repo(global).ok().as_ref(), &board)?;
     let plan = crate::plan::plan(&board)?;
     let mut out = anstream::stdout();
     let lacking = lacking(global, &board)?;
@@ -100,17 +102,28 @@ pub(super) fn tell_lacking(out: &mut impl Write, lacking: &[Lacking]) -> Result<
 }
 
 /// What is wrong with a board, for programs.
-fn as_json(global: &Global, read: Result<Board, Faults>) -> Result<u8, Failure> {
+fn as_json(global: &Global, name: &str, read: Result<Board, Faults>) -> Result<u8, Failure> {
     let fault = |fault: &Fault| {
         serde_json::json!({
             "file": fault.file, "line": fault.line, "column": fault.column,
             "message": fault.message, "help": fault.hint,
         })
     };
-    let (faults, unbuilt, lacking) = match &read {
-        Ok(board) => (Vec::new(), board.unbuilt.clone(), lacking(global, board)?),
+    let (faults, unbuilt, lacking): (Vec<_>, _, _) = match &read {
+        Ok(board) => {
+            let repo = wiring::repo(global).ok();
+            let refused = budget::refuse_unpriced(repo.as_ref(), board).err();
+            let unpriced = refused.map(|failure| {
+                serde_json::json!({
+                    "file": name, "line": 0, "column": 0,
+                    "message": failure.message(), "help": failure.hints().join("; "),
+                })
+            });
+            (unpriced.into_iter().collect(), board.unbuilt.clone(), lacking(global, board)?)
+        }
         Err(faults) => (faults.faults.iter().map(fault).collect(), Vec::new(), Vec::new()),
     };
+    let good = faults.is_empty();
     let lacking: Vec<String> = lacking.iter().map(Lacking::to_string).collect();
     let missing = match &read {
         Ok(board) => agent_files::missing(board)?,
@@ -121,5 +134,5 @@ fn as_json(global: &Global, read: Result<Board, Faults>) -> Result<u8, Failure> 
         "faults": faults, "unbuilt": unbuilt, "lacking": lacking, "unapproved": unapproved,
     });
     writeln!(std::io::stdout(), "{page:#}")?;
-    Ok(if read.is_ok() { 0 } else { super::error::USAGE })
+    Ok(if good { 0 } else { super::error::USAGE })
 }

@@ -77,7 +77,7 @@ pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
         writeln!(out, "  {}", budget.text)?;
     }
     if usage.estimated_usd.is_some() {
-        let prices = wiring::prices(&repo)?;
+        let prices = wiring::prices(Some(&repo))?;
         let sources: Vec<String> = prices.sources.iter().map(words).collect();
         writeln!(out, "  estimated by prices: {}", sources.join("; "))?;
     }

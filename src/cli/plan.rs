@@ -10,6 +10,7 @@ use crate::{board, plan as order};
 
 use super::Global;
 use super::agent_files;
+use super::budget;
 use super::error::Failure;
 use super::wiring;
 
@@ -41,7 +42,9 @@ enum Format {
 
 pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
     let board = wiring::board(global, args.board.as_deref(), &args.set)?;
-    let touched = wiring::touched(wiring::repo(global).ok().as_ref(), &board, None)?;
+    let repo = wiring::repo(global).ok();
+    budget::refuse_unpriced(repo.as_ref(), &board)?;
+    let touched = wiring::touched(repo.as_ref(), &board, None)?;
     let plan = order::plan_knowing(&board, &touched)?;
     let format = if args.json { Format::Json } else { args.format };
     let mut out = anstream::stdout();

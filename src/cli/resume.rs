@@ -120,7 +120,7 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
         let goes_on = board.as_ref().map_or(&*state.board, |edited| &edited.board);
         let budgets = budget::changed(&state.run, goes_on, &args.budget)?;
         let with = budget::with(goes_on, &budgets);
-        budget::refuse_unpriced(&with, &wiring::prices(&repo)?)?;
+        budget::refuse_unpriced(Some(&repo), &with)?;
     }
     let branch = if args.rebuild { Branch::Again } else { Branch::AsLeft };
     let mut open = open(global, args.run.as_deref(), telling, branch)?;
@@ -173,9 +173,7 @@ fn edited(
     super::agent_files::refuse_unapproved(&board)?;
     refuse_secrets(&board)?;
     let (board, given) = budget::keeping(state, board);
-    if !board.budgets().is_empty() {
-        budget::refuse_unpriced(&board, &wiring::prices(repo)?)?;
-    }
+    budget::refuse_unpriced(Some(repo), &board)?;
     let touched = wiring::touched(Some(repo), &board, Some(&state.run))?;
     let plan = crate::plan::plan_knowing(&board, &touched)?;
     if let Some((key, was, is)) = run::fixed(state, &board) {

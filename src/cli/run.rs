@@ -123,6 +123,7 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     let touched = wiring::touched(Some(&repo), &board, None)?;
     let plan = crate::plan::plan_knowing(&board, &touched)?;
     let only = only(&board, asked.only)?;
+    budget::refuse_unpriced(Some(&repo), &board)?;
     if asked.dry_run {
         let mut out = anstream::stdout();
         write!(out, "{}", crate::plan::table(&plan, &board))?;
@@ -135,9 +136,6 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     run::preflight(&repo, &board)
         .map_err(Failure::from)?
         .map_err(|lacking| lacks(&lacking, asked.verb))?;
-    if !board.budgets().is_empty() {
-        budget::refuse_unpriced(&board, &wiring::prices(&repo)?)?;
-    }
     let epoch = epoch()?;
     let store = Sqlite::open(&repo.state_dir())?;
     let ci = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));

@@ -373,7 +373,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
         lookout: Lookout::new(repo, Names::of(run).changed(), Arc::new(secrets(Some(board)))),
         walls,
-        prices: Arc::new(prices(repo)?),
+        prices: Arc::new(prices(Some(repo))?),
         home: std::env::var_os("HOME").map(PathBuf::from),
         warm: Warm::default(),
         keeps_in: run::keeps_in(board),
@@ -381,12 +381,12 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
 }
 
 /// What models cost: the table that is built in, under the user's own, under that of the repository.
-pub fn prices(repo: &Repo) -> Result<Prices, Failure> {
+pub fn prices(repo: Option<&Repo>) -> Result<Prices, Failure> {
     let var =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let config = var("XDG_CONFIG_HOME").or_else(|| Some(var("HOME")?.join(".config")));
     let user = config.map(|dir| dir.join("todone").join("prices.toml"));
-    let own = repo.checkout().map(|root| root.join(".todone").join("prices.toml"));
+    let own = repo.and_then(Repo::checkout).map(|root| root.join(".todone").join("prices.toml"));
     let mut tables = Vec::new();
     for path in [user, own].into_iter().flatten() {
         match std::fs::read_to_string(&path) {

@@ -287,6 +287,24 @@ fn a_budget_in_dollars_refuses_agents_whose_cost_nobody_would_know() {
     board("usd = 5", "model = \"gpt-5-codex\"\nfallback = [\"secret-model\"]");
     space.run(&[]).code(2).says("no price of `secret-model` is known");
     space.todone_quiet(&["status"]).code(0).says("nothing was run");
+    // Whoever only looks hears the same.
+    let path = space.path("board.toml");
+    let path = path.to_str().expect("a name");
+    let refused = space.todone(&["run", path]).code(2).err;
+    for args in [&["check", path][..], &["plan", path], &["run", "--dry-run", path]] {
+        assert_eq!(space.todone(args).code(2).err, refused, "{args:?}");
+    }
+    let page = space.todone(&["check", path, "--json"]).code(2).json();
+    let said = page["faults"][0]["message"].as_str().expect("a message");
+    assert!(said.contains("no price of `secret-model` is known"), "{page:#}");
+    // A price in the user's own table is at hand for all of them.
+    let own = space.path("home/.config/todone");
+    std::fs::create_dir_all(&own).expect("made");
+    let prices = "[model]\nsecret-model = { input = 1, output = 10 }\n";
+    std::fs::write(own.join("prices.toml"), prices).expect("written");
+    for args in [&["check", path][..], &["plan", path], &["run", "--dry-run", path]] {
+        space.todone(args).code(0).says_not("nobody would know");
+    }
     // A resolver costs too.
     space.board(&format!(
         "budget = {{ usd = 5 }}\non_conflict = \"resolve\"\nresolver = \"codex\"\n\
