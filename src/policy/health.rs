@@ -2,8 +2,8 @@
 //!
 //! Knows no task and no clock; it is told what came of attempts, and when.
 //!
-//! All profiles of one kind with the same environment of their own share an account. A limit holds all
-//! of it, an overloaded model only that model. Somebody who fails time and again without any success is
+//! All profiles of one kind that say who they are and where they ask alike share an account. A limit holds
+//! all of it, an overloaded model only that model. Somebody who fails time and again without any success is
 //! asked less and less (one at a time), and in the end no more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,18 +67,46 @@ pub struct Health {
     lacking: BTreeSet<String>,
 }
 
+/// Whether a variable may say who asks, or whom: a credential, an address, where a program finds its own.
+fn says_who(name: &str) -> bool {
+    const ENDS: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
+    const HOLDS: [&str; 15] = [
+        "ACCESS_KEY",
+        "ACCOUNT",
+        "API_BASE",
+        "AUTH",
+        "BASE_URL",
+        "BEDROCK",
+        "CONFIG",
+        "CREDENTIAL",
+        "ENDPOINT",
+        "HOME",
+        "ORGANIZATION",
+        "PROFILE",
+        "PROJECT",
+        "REGION",
+        "VERTEX",
+    ];
+    let name = name.to_ascii_uppercase();
+    ENDS.iter().any(|end| name.ends_with(end)) || HOLDS.iter().any(|part| name.contains(part))
+}
+
 /// What profiles with the same credentials share.
 fn account(profile: &Profile) -> String {
     match profile.kind {
         ProfileKind::Command => format!("profile {}", profile.name),
         // What they speak says nothing of who they are.
-        ProfileKind::Acp => format!("{} {:?}", profile.command.join(" "), profile.env),
-        _ => {
-            let env: Vec<String> =
-                profile.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("{} {}", profile.kind.word(), env.join(" "))
-        }
+        ProfileKind::Acp => format!("{} {}", profile.command.join(" "), env(profile)),
+        _ => format!("{} {}", profile.kind.word(), env(profile)),
     }
+}
+
+/// What of the environment of a profile tells its account from another. Of a value that the caller's
+/// environment gives, its name.
+fn env(profile: &Profile) -> String {
+    let own = profile.env.iter().filter(|(name, _)| says_who(name));
+    let given = profile.env_from.iter().filter(|(name, _)| says_who(name));
+    format!("{:?} {:?}", own.collect::<Vec<_>>(), given.collect::<Vec<_>>())
 }
 
 /// A spread of up to a fifth, so that not everybody comes back at once. The same for the same salt.
@@ -316,6 +344,48 @@ mod tests {
         health.heard(&one, agent(Trouble::RateLimit, Some(1), Some(reset)).as_ref(), NOW);
         let wait = until(&health, &one, NOW);
         assert!((3 * 3_600_000..=3 * 3_600_000 + 60_000).contains(&wait), "{wait}");
+    }
+
+    #[test]
+    fn an_account_is_told_by_what_says_who_asks_and_by_nothing_else() {
+        let with = |kind: &ProfileKind, name: &str, given: bool| {
+            let mut profile = Profile::new("two", kind.clone());
+            let env = if given { &mut profile.env_from } else { &mut profile.env };
+            env.insert(name.to_owned(), "X".to_owned());
+            profile
+        };
+        for kind in [ProfileKind::Claude, ProfileKind::Codex, ProfileKind::Acp] {
+            let mut health = Health::default();
+            let one = Profile::new("one", kind.clone());
+            health.heard(&one, agent(Trouble::RateLimit, None, None).as_ref(), NOW);
+            for name in ["FOO", "RUST_LOG", "MAX_THINKING_TOKENS", "HTTP_TIMEOUT"] {
+                assert_ne!(health.gate(&with(&kind, name, false), NOW), Gate::Open, "{name}");
+            }
+            for name in [
+                "ANTHROPIC_API_KEY",
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                "OPENAI_BASE_URL",
+                "OPENAI_API_BASE",
+                "AZURE_OPENAI_ENDPOINT",
+                "CODEX_HOME",
+                "HOME",
+                "CLAUDE_CONFIG_DIR",
+                "XDG_CONFIG_HOME",
+                "AWS_PROFILE",
+                "AWS_REGION",
+                "AWS_ACCESS_KEY_ID",
+                "CLAUDE_CODE_USE_BEDROCK",
+                "CLAUDE_CODE_USE_VERTEX",
+                "GOOGLE_CLOUD_PROJECT",
+                "GOOGLE_APPLICATION_CREDENTIALS",
+                "OPENCODE_CONFIG_CONTENT",
+            ] {
+                for given in [false, true] {
+                    let other = with(&kind, name, given);
+                    assert_eq!(health.gate(&other, NOW), Gate::Open, "{name}");
+                }
+            }
+        }
     }
 
     #[test]
