@@ -76,6 +76,29 @@ fn after_a_red_verify_every_kind_goes_on_in_its_session_and_its_counters_are_dif
 }
 
 #[test]
+fn a_fresh_agent_finds_the_log_and_the_diff_of_the_attempt_before() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[agent.own]\nretry = 2\ncommand = [\"sh\", \"-c\", '''\n\
+         echo \"said by $TODONE_ATTEMPT\"; ls > files; echo $TODONE_ATTEMPT > made\n\
+         test $TODONE_ATTEMPT = 2 || exit 0\n\
+         cp \"$TODONE_LAST_LOG\" log; cp \"$TODONE_LAST_PATCH_FILE\" patch''']\n\
+         [[task]]\nid = \"t\"\nagent = \"own\"\nprompt = \"Do it.\"\nverify = \"test -f log\"\n",
+    );
+    space.run(&[]).code(0);
+    assert_eq!(space.read("log"), "said by 1\n");
+    let patch = space.read("patch");
+    assert!(patch.contains("+++ b/made\n@@ -0,0 +1 @@\n+1\n"), "{patch}");
+    // It starts without that change.
+    assert!(!space.read("files").lines().any(|name| name == "made"), "{}", space.read("files"));
+    // Whoever has no attempt before has neither.
+    space.board(
+        "[[task]]\nid = \"t\"\nrun = 'test -z \"$TODONE_LAST_LOG$TODONE_LAST_PATCH_FILE\"; echo > y'\n",
+    );
+    space.run(&["--new"]).code(0);
+}
+
+#[test]
 fn what_can_not_be_the_name_of_a_session_is_never_an_argument() {
     let told = [
         ("claude", SESSION),
