@@ -8,7 +8,7 @@
 //!
 //! Of a program that stays: `err TEXT` (on standard error) · `hold FIFO` (as long as it lives) · `vars PATH`
 //! (writes what it was told of variables) · `env PATH` (its own) · `late PATH TEXT` (asks the client to write
-//! after its answer, until the next prompt) · `last` (ends after its answer) · `stubborn` (does not end by
+//! after its answer, until the next prompt) · `last PATH` (ends when that file is there) · `stubborn` (does not end by
 //! itself) · `full` (opens no further session) · `wait PATH` (until it is there)
 //!
 //! Sessions are files in the directory `$ACP_SESSIONS`; without it there are none to go on with. Its
@@ -285,8 +285,12 @@ async fn work(
                 })?;
             }
             "last" => {
-                std::thread::spawn(|| {
-                    std::thread::sleep(std::time::Duration::from_millis(100));
+                // Its answer is long heard when that file is there.
+                let go = dir.join(rest);
+                std::thread::spawn(move || {
+                    while !go.exists() {
+                        std::thread::sleep(std::time::Duration::from_millis(5));
+                    }
                     std::process::exit(0);
                 });
             }

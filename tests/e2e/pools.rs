@@ -150,11 +150,17 @@ fn as_many_stay_as_the_pool_holds_and_others_run_by_themselves() {
 #[test]
 fn one_that_dies_between_two_tasks_or_opens_no_session_is_replaced_before_the_next_is_asked() {
     for (word, wait) in [
-        ("last", "while kill -0 $(cat $STARTS) 2>/dev/null; do sleep 0.01; done"),
+        ("last $GO", "touch $GO; while kill -0 $(cat $STARTS) 2>/dev/null; do sleep 0.01; done"),
         ("full", "true"),
     ] {
         let space = Space::new(&[("x", "")]);
-        let wait = wait.replace("$STARTS", space.path("starts").to_str().expect("a name"));
+        let paths = |text: &str| {
+            ["STARTS", "GO"].into_iter().fold(text.to_owned(), |text, name| {
+                let path = space.path(&name.to_lowercase()).display().to_string();
+                text.replace(&format!("${name}"), &path)
+            })
+        };
+        let (word, wait) = (paths(word), paths(wait));
         let all = format!(
             "{}[[task]]\nid = \"gone\"\nneeds = [\"one\"]\nrun = \'\'\'\n{wait}\n\'\'\'\n{}{}",
             task("one", "", &format!("own one x\n{word}")),
