@@ -19,17 +19,22 @@ mod attempt;
 mod board;
 mod budget;
 mod conflict;
+mod gate;
 mod id;
 mod key;
+mod land;
 mod lock;
+mod merge_rule;
 pub mod native;
 mod oid;
 mod patch;
 mod path;
 mod plan;
 mod price;
+mod profile;
 mod publish;
 mod recovery;
+mod sandbox;
 mod task;
 mod topics;
 mod trespass;
@@ -38,22 +43,26 @@ mod verdict;
 pub use agent::{Origin, Permissions, ProfileKind, Server, Tools, Trouble, Usage};
 pub use attempt::{AttemptEnd, Failure, HeldBy, Mediation, Outcome, Reuse, SkipReason};
 pub use board::{
-    Author, Board, Clean, CommitStyle, Gate, GateScope, Given, Isolation, Jobs, LandAs, LandMoved,
-    LandPolicy, MergeRule, MergeStyle, OnConflict, OnFailure, OnOverlap, OnReject, Pressure,
-    Profile, Sandbox, Sandboxing, Schedule, Strategy, Unbuilt,
+    Board, Clean, Given, Jobs, OnConflict, OnFailure, OnOverlap, OnReject, Pressure, Schedule,
+    Unbuilt,
 };
 pub use budget::{Bounds, Budget, Charge, Kept, Measure, Pot, Share, Spend, charges, micro, usd};
 pub use conflict::{Conflict, ConflictFile, ConflictKind, Hunk, Remade, Settled, Side};
+pub use gate::{Gate, GateScope};
 pub use id::{IdFault, RunId, TaskId};
 pub use key::{Key, Keys, keys, result_key};
+pub use land::{Author, CommitStyle, LandAs, LandMoved, LandPolicy, MergeStyle};
 pub use lock::{Holder, LockWait, OnLockTimeout};
+pub use merge_rule::{MergeRule, Strategy};
 pub use oid::{Oid, OidFault};
 pub use patch::{Change, ChangeKind, Entry, Mail, Mode, Note, Patch};
 pub use path::RepoPath;
 pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
+pub use profile::Profile;
 pub use publish::{Published, PushBranches, Pushing};
 pub use recovery::Recovery;
+pub use sandbox::{Isolation, Sandbox, Sandboxing};
 pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,
