@@ -44,12 +44,12 @@ pub(super) struct Manifest {
 
 impl Manifest {
     /// Of these leaves, in any order.
-    pub fn new(records: impl IntoIterator<Item = (Vec<u8>, Record)>) -> Self {
+    pub fn new<P: AsRef<[u8]>>(records: impl IntoIterator<Item = (P, Record)>) -> Self {
         let mut manifest = Self::default();
         // Neighbours mostly share their directory: it is filled in one go.
         let mut open: (Vec<u8>, Vec<Item>) = Default::default();
         for (path, record) in records {
-            let (dir, name) = split(&path);
+            let (dir, name) = split(path.as_ref());
             if dir != open.0 {
                 let (done, items) = std::mem::replace(&mut open, (dir.to_vec(), Vec::new()));
                 manifest.fill(&done, items);
@@ -252,7 +252,7 @@ mod tests {
     fn built_and_edited_alike() {
         let paths = ["a", "d/e/f", "d.x", "d/b", "d/e/g", "z/y/x/w"];
         let built = Manifest::new(paths.iter().map(|path| (path.as_bytes().to_vec(), record(1))));
-        let mut edited = Manifest::new([]);
+        let mut edited = Manifest::new::<&[u8]>([]);
         for path in paths.iter().rev() {
             edited.set(&RepoPath::from(*path), record(1));
         }

@@ -98,17 +98,18 @@ pub(super) const BIG: u64 = 64 << 20;
 
 impl Memory {
     /// Of a slot that was filled with a tree.
-    pub fn new(
+    pub fn new<P: AsRef<[u8]>>(
         tree: Oid,
-        records: Vec<(Vec<u8>, Record)>,
+        records: Vec<(P, Record)>,
         tools: &mut Tools<'_>,
     ) -> Result<Self, Error> {
         let mut special = BTreeMap::new();
         let mut submodules = BTreeSet::new();
         for (path, record) in &records {
+            let path = path.as_ref();
             note_special(&mut special, path, record.entry);
             if record.entry.mode == Mode::Submodule {
-                submodules.insert(RepoPath::new(path.clone()));
+                submodules.insert(RepoPath::new(path));
             }
         }
         let mut memory = Self {

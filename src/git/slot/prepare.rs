@@ -14,7 +14,6 @@ use super::contract::Prepare;
 use super::disk::{self, io};
 use super::home::Home;
 use super::index_file;
-use super::manifest::Record;
 use super::mark::{self, Mark};
 use super::memory::Memory;
 use super::pool::Lease;
@@ -26,9 +25,6 @@ const STALE: usize = 64;
 
 /// What a file takes at least.
 const BLOCK: u64 = 4096;
-
-/// What an index says of each path.
-type Records = Vec<(Vec<u8>, Record)>;
 
 impl Lease {
     /// Marks the slot dirty and makes it hold exactly the base (and what is copied).
@@ -138,8 +134,7 @@ impl Lease {
             if self.parts().0.objects.tree(tree).is_err() {
                 continue;
             }
-            let Some(records) = self.read_index(&path)? else { continue };
-            let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
+            let Some(mut memory) = self.remembered(tree, &path)? else { continue };
             // Before a power cut content may have been lost that the stamps vouch for.
             if self.state.boot != mark::boot() {
                 memory.manifest.distrust();
@@ -158,10 +153,12 @@ impl Lease {
         memory.read_rules(&mut self.parts().0)
     }
 
-    fn read_index(&self, path: &std::path::Path) -> Result<Option<Records>, Error> {
-        let written = stamp_at(path)?.mtime;
-        let Some(bytes) = disk::read(path)? else { return Ok(None) };
-        Ok(index_file::parse(&bytes, self.pool.private.format.width(), written))
+    /// What this index says of the slot with this tree; none if it can't be read.
+    fn remembered(&mut self, tree: Oid, index: &std::path::Path) -> Result<Option<Memory>, Error> {
+        let written = stamp_at(index)?.mtime;
+        let Some(bytes) = disk::read(index)? else { return Ok(None) };
+        let records = index_file::parse(&bytes, self.pool.private.format.width(), written);
+        records.map(|records| Memory::new(tree, records, &mut self.parts().0)).transpose()
     }
 
     /// Checks the tree out into an empty worktree.
@@ -176,7 +173,7 @@ impl Lease {
         self.check_room(tree)?;
         let new = self.scratch_index()?;
         self.pool.private.fill(&self.tree, tree, &new)?;
-        let Some(records) = self.read_index(&new)? else {
+        let Some(mut memory) = self.remembered(tree, &new)? else {
             let what = "its index can't be read".to_owned();
             return Err(Error::Output { command: "git read-tree".to_owned(), what });
         };
@@ -184,7 +181,6 @@ impl Lease {
         fs::rename(&new, self.site.index(tree)).map_err(io("renaming", &new))?;
         // Whatever `setup` made went with the rest.
         self.remember(|state| state.setup = None)?;
-        let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
         memory.seen = true;
         Ok(memory)
     }
