@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once};
 
-use todone::event::{Event, Life, Progress, RunState, lives};
+use todone::event::{Event, EventKind, Life, Progress, RunState, lives};
 use todone::model::{Failure, Outcome, Prompt, Retry, RunId, Task, Work};
 use todone::report::{
     Fan, Folds, Json, Look, PULL_REQUEST, Plain, Report, Reporter, Verbosity, annotations,
@@ -52,7 +52,7 @@ fn load(name: &str) -> (RunId, Vec<Event>) {
     let events: Vec<Event> =
         lines.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
     let run = match &events[0].kind {
-        todone::event::EventKind::RunCreated { branch, .. } => {
+        EventKind::RunCreated { branch, .. } => {
             branch.rsplit('/').next().expect("a name").parse().expect("a run's name")
         }
         other => panic!("{other:?}"),
@@ -398,11 +398,7 @@ fn conflicts_are_findings_beside_the_code() {
     for name in names() {
         let state = state(&name);
         let log = sarif(&state);
-        // Types that are made from the published schema: what they don't know would be lost.
-        let typed: serde_sarif::sarif::Sarif = serde_json::from_str(&log).expect("SARIF");
-        let again = serde_json::to_value(&typed).expect("json");
         let log: serde_json::Value = serde_json::from_str(&log).expect("json");
-        assert_eq!(again, log, "{name}");
         let results = log["runs"][0]["results"].as_array().expect("results");
         assert_eq!(results.len(), places(&state), "{name}");
         found += results.len();
@@ -420,6 +416,48 @@ fn conflicts_are_findings_beside_the_code() {
         }
     }
     assert!(found > 10, "the fixtures hold conflicts");
+}
+
+#[test]
+fn every_run_is_told_as_the_published_schemas_say() {
+    for name in names() {
+        let state = state(&name);
+        schema::published(&sarif(&state), &junit(&state));
+    }
+}
+
+/// A schema that takes everything would show nothing.
+#[test]
+fn the_published_schemas_refuse_what_they_do_not_know() {
+    let (log, file) = (sarif(&state("conflict")), junit(&state("flaky")));
+    schema::published(&log, &file);
+    for (from, to) in [
+        ("\"startLine\": ", "\"startLine\": -"),
+        ("\"startLine\"", "\"firstLine\""),
+        ("\"level\": \"error\"", "\"level\": \"fatal\""),
+        ("\"uri\": \"", "\"uri\": \"%zz "),
+        ("\"version\": \"2.1.0\"", "\"version\": \"2.2.0\""),
+        ("\"text\"", "\"words\""),
+        ("\"driver\"", "\"drivers\""),
+    ] {
+        assert_ne!(log, log.replace(from, to), "{from} is there");
+        assert!(!schema::against_sarif(&log.replace(from, to)).is_empty(), "{from} -> {to}");
+    }
+    for (from, to) in [
+        (" type=", " kind="),
+        (" tests=", " count="),
+        ("<testcase name=", "<testcase id="),
+        ("<testcase ", "<case "),
+        (" time=\"", " time=\"a while: "),
+        ("stackTrace>", "trace>"),
+        ("<property name=", "<property key="),
+        ("</properties>", "</properties><testsuites/>"),
+    ] {
+        let (bent, close) = (file.replace(from, to), ("</testcase>", "</case>"));
+        let bent = if to == "<case " { bent.replace(close.0, close.1) } else { bent };
+        assert_ne!(file, bent, "{from} is there");
+        assert!(!schema::against_junit(&bent).is_empty(), "{from} -> {to}");
+    }
 }
 
 #[test]
@@ -455,6 +493,47 @@ fn annotations_are_few_and_name_the_place() {
     let file = &task.conflicts[0];
     let place = format!("::warning file={},line={},", file.path, file.hunks[0].ours.start);
     assert!(lines[0].starts_with(&place), "{lines:?}");
+}
+
+/// Who tried a task stands in every form, and is text there, whatever a model is called.
+#[test]
+fn who_tried_is_told_wherever_one_attempt_was_not_enough() {
+    let agent = Work::Agent { profile: "a".to_owned(), prompt: Prompt::default() };
+    let task = Task { work: agent, retry: Retry { attempts: 2 }, ..samples::task("t", "", &[]) };
+    let mut log = cases::Log::begin(samples::board("tried", vec![task]), &[&["t"]], |_| {});
+    log.wave(0);
+    log.single("t");
+    log.attempt(cases::fails("t", 10, Failure::Timeout, ""));
+    log.attempt(cases::works("t", 10, &["x"]));
+    log.merge(0, Vec::new());
+    for event in &mut log.events {
+        if let EventKind::AttemptStarted { model, profile, .. } = &mut event.kind {
+            *profile = Some("a".to_owned());
+            *model = Some("o<b>&\u{1b}[1m\"x".to_owned());
+        }
+    }
+    let state = RunState::fold(&log.run, &log.events).expect("a state").expect("a run");
+    let tries = "2 attempts: o<b>&\"x timed out, then o<b>&\"x";
+    let file = junit(&state);
+    let suite = xml::suite(&file);
+    assert_eq!(suite.all("testcase")[0].all("system-out")[0].text, tries);
+    schema::published(&sarif(&state), &file);
+    let page = html(&state, &Default::default());
+    let spelt = tries.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let spelt = spelt.replace('"', "&quot;");
+    assert!(page.contains(&format!("<p class=\"soft\">{spelt}</p>")), "{page}");
+    // One attempt that was enough says nothing of it.
+    for name in names() {
+        let (state, file) = (self::state(&name), xml::suite(&junit(&self::state(&name))));
+        let page = html(&state, &Default::default());
+        for task in Report::of(&state, None).tasks {
+            let cases = file.all("testcase");
+            let case = cases.iter().find(|case| case.get("name") == task.id.as_str());
+            let said = case.expect("a case").all("system-out");
+            assert_eq!(said.first().map(|said| said.text.clone()), task.tries, "{name}");
+            assert!(task.tries.is_none_or(|tries| page.contains(&tries)), "{name}");
+        }
+    }
 }
 
 #[test]

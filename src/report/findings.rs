@@ -21,7 +21,7 @@ struct Finding<'c> {
 }
 
 /// The conflicts of a run as a SARIF 2.1.0 log with one run. Paths are relative to the root of the
-/// repository (`SRCROOT`), lines are those of the commit in `versionControlProvenance`.
+/// repository (`SRCROOT`), lines are those of the commit `head` in the run's properties.
 pub fn sarif(state: &RunState) -> String {
     let findings = findings(state);
     let results: Vec<Value> = findings.iter().map(|finding| result(state, finding)).collect();

@@ -10,6 +10,9 @@
 //! | skipped because of others, not asked for, not over | `skipped` |
 //! | failed attempts before one that succeeded | `flakyFailure` |
 //! | failed attempts before the last that failed too | `rerunFailure` |
+//! | who tried it, where one attempt was not enough | `system-out` |
+//!
+//! Everything in it is as `junit-10.xsd` of Jenkins' xUnit plugin has it.
 
 use crate::event::{RunState, UnitState};
 use crate::model::{Blame, Failure, GateRun, GateScope, Outcome, SkipReason, Trial, Verdict};
@@ -81,6 +84,8 @@ struct Case {
     end: End,
     /// What was red before, in order.
     before: Vec<Bad>,
+    /// Who tried it, where one attempt was not enough.
+    tries: Option<String>,
 }
 
 /// How a test case ended.
@@ -96,7 +101,6 @@ struct Bad {
     kind: &'static str,
     message: String,
     text: String,
-    millis: u64,
 }
 
 fn of_task(state: &RunState, task: &TaskReport) -> Case {
@@ -113,7 +117,7 @@ fn of_task(state: &RunState, task: &TaskReport) -> Case {
             && !matches!(task.status.as_str(), "patched" | "review") =>
         {
             let message = "the run was stopped".to_owned();
-            End::Error(Bad { kind: "cancelled", message, text: String::new(), millis: 0 })
+            End::Error(Bad { kind: "cancelled", message, text: String::new() })
         }
         None => End::Skipped(match task.status.as_str() {
             "running" => "it was still running".to_owned(),
@@ -128,6 +132,7 @@ fn of_task(state: &RunState, task: &TaskReport) -> Case {
         millis: task.millis.unwrap_or_default(),
         end,
         before,
+        tries: task.tries.clone(),
     }
 }
 
@@ -145,7 +150,6 @@ fn attempts(unit: &UnitState) -> Vec<Bad> {
             kind: kind(failure),
             message: escape::line(failure.to_string().as_bytes()),
             text: lines(notes::tail_of(failure).unwrap_or(&end.tail)),
-            millis: end.millis,
         })
         .collect()
 }
@@ -156,8 +160,7 @@ fn of_outcome(
     outcome: &Outcome,
     before: &mut Vec<Bad>,
 ) -> End {
-    let millis = task.millis.unwrap_or_default();
-    let bad = |kind, message: String, text| Bad { kind, message, text, millis };
+    let bad = |kind, message: String, text| Bad { kind, message, text };
     match outcome {
         Outcome::Merged { .. } | Outcome::Unchanged => End::Good,
         Outcome::Failed { failure } => {
@@ -207,7 +210,9 @@ fn of_outcome(
         }
         Outcome::Skipped { reason } => End::Skipped(notes::skip(reason)),
         Outcome::Cancelled => {
-            End::Error(bad("cancelled", "the run was stopped".to_owned(), String::new()))
+            let what =
+                if super::exit::stopped(state) { "the run was stopped" } else { "it was stopped" };
+            End::Error(bad("cancelled", what.to_owned(), String::new()))
         }
         Outcome::NotRun => {
             let why = notes::red_base(state);
@@ -276,6 +281,7 @@ fn of_gates(state: &RunState) -> Vec<Case> {
             millis: runs.last().map_or(0, |run| run.millis),
             end,
             before,
+            tries: None,
         }
     };
     places.into_iter().map(case).collect()
@@ -304,14 +310,14 @@ fn red(run: &GateRun) -> Option<Bad> {
         Some(code) => format!("the gate is red: exit status {code}"),
         None => "the gate is red: it did not end by itself".to_owned(),
     };
-    Some(Bad { kind: "gate", message, text: lines(tail), millis: run.millis })
+    Some(Bad { kind: "gate", message, text: lines(tail) })
 }
 
 impl Case {
     fn write(&self, page: &mut Vec<String>) {
         let (name, class) = (attribute(&self.name), attribute(&self.class));
         let time = seconds(self.millis);
-        let plain = matches!(self.end, End::Good) && self.before.is_empty();
+        let plain = matches!(self.end, End::Good) && self.before.is_empty() && self.tries.is_none();
         let close = if plain { "/" } else { "" };
         page.push(format!(
             "    <testcase name=\"{name}\" classname=\"{class}\" time=\"{time}\"{close}>"
@@ -329,6 +335,11 @@ impl Case {
         }
         let again = if matches!(self.end, End::Good) { "flakyFailure" } else { "rerunFailure" };
         page.extend(self.before.iter().map(|bad| bad.earlier(again)));
+        page.extend(
+            self.tries
+                .as_ref()
+                .map(|tries| format!("      <system-out>{}</system-out>", attribute(tries))),
+        );
         page.push("    </testcase>".to_owned());
     }
 }
@@ -343,9 +354,9 @@ impl Bad {
     /// As those that know such elements expect it: what was printed is an element inside.
     fn earlier(&self, element: &str) -> String {
         let (message, text) = (attribute(&self.message), xml(&self.text));
-        let (kind, time) = (self.kind, seconds(self.millis));
+        let kind = self.kind;
         format!(
-            "      <{element} message=\"{message}\" type=\"{kind}\" time=\"{time}\">\
+            "      <{element} message=\"{message}\" type=\"{kind}\">\
              <stackTrace>{text}</stackTrace></{element}>"
         )
     }

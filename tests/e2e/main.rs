@@ -33,6 +33,7 @@ mod order;
 mod pacing;
 mod pools;
 mod prompts;
+mod published;
 mod publishing;
 mod recovery;
 mod regenerate;

@@ -200,9 +200,17 @@ impl Space {
         self.wrapped(&all, &[], Some("main"))
     }
 
-    /// The last run as `report --format json`.
+    /// The last run as `report --format json`. What other programs read of it is as it is published.
     #[track_caller]
     pub fn report(&self) -> serde_json::Value {
+        let report = self.told();
+        let of = |form: &str| self.todone_quiet(&["report", "--format", form]).code(0).out;
+        crate::schema::published(&of("sarif"), &of("junit"));
+        report
+    }
+
+    #[track_caller]
+    fn told(&self) -> serde_json::Value {
         let report = self.todone(&["report", "--format", "json"]).code(0).json();
         crate::schema::holds(&report);
         report
@@ -211,7 +219,7 @@ impl Space {
     /// What became of a task in the last run.
     #[track_caller]
     pub fn task(&self, id: &str) -> serde_json::Value {
-        let report = self.report();
+        let report = self.told();
         let tasks = report["tasks"].as_array().expect("tasks").clone();
         let found = tasks.into_iter().find(|task| task["id"] == id);
         found.unwrap_or_else(|| panic!("no task {id} in {report:#}"))

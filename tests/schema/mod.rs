@@ -1,7 +1,13 @@
-//! The schema of reports, held more strictly than it is published: it knows every key that there is.
+//! The schemas of reports: todone's own, held more strictly than it is published (it knows every key that
+//! there is), and those of `fixtures/schemas`, as others have published them.
+
+use std::sync::OnceLock;
 
 use serde_json::Value;
-use std::sync::OnceLock;
+use uppsala::XsdValidator;
+
+const SARIF: &str = include_str!("../../fixtures/schemas/sarif-schema-2.1.0.json");
+const JUNIT: &str = include_str!("../../fixtures/schemas/junit-10.xsd");
 
 /// Fails unless this is a report as `todone schema report` describes it, without a key that it does not name.
 #[track_caller]
@@ -14,12 +20,49 @@ pub fn holds(report: &Value) {
         close(&mut schema);
         jsonschema::validator_for(&schema).expect("a schema")
     });
-    let faults: Vec<String> = known
-        .iter_errors(report)
-        .take(5)
-        .map(|fault| format!("{}: {fault}", fault.instance_path()))
-        .collect();
+    let faults = faults(known, report);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn faults(known: &jsonschema::Validator, page: &Value) -> Vec<String> {
+    let told = known.iter_errors(page).map(|fault| format!("{}: {fault}", fault.instance_path()));
+    told.take(5).collect()
+}
+
+/// What OASIS's schema says against a SARIF log, formats of addresses and times included.
+pub fn against_sarif(page: &str) -> Vec<String> {
+    static KNOWN: OnceLock<jsonschema::Validator> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let schema = serde_json::from_str(SARIF).expect("the schema is JSON");
+        // It calls itself draft 4, which does not know the format of relative addresses that it asks for.
+        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft7);
+        options.should_validate_formats(true).build(&schema).expect("a schema")
+    });
+    match serde_json::from_str(page) {
+        Ok(page) => faults(known, &page),
+        Err(fault) => vec![fault.to_string()],
+    }
+}
+
+/// What the schema of Jenkins says against a JUnit file.
+pub fn against_junit(page: &str) -> Vec<String> {
+    static KNOWN: OnceLock<XsdValidator> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let schema = uppsala::parse(JUNIT).expect("the schema is XML");
+        XsdValidator::from_schema(&schema).expect("a schema")
+    });
+    match uppsala::parse(page) {
+        Ok(page) => known.validate(&page).iter().take(5).map(ToString::to_string).collect(),
+        Err(fault) => vec![fault.to_string()],
+    }
+}
+
+/// Fails unless both are as published.
+#[track_caller]
+pub fn published(sarif: &str, junit: &str) {
+    let (log, file) = (against_sarif(sarif), against_junit(junit));
+    assert!(log.is_empty(), "SARIF: {}\n{sarif}", log.join("\n"));
+    assert!(file.is_empty(), "JUnit: {}\n{junit}", file.join("\n"));
 }
 
 /// Lets objects have no keys but those that are named.

@@ -62,7 +62,7 @@ fn class(word: &str) -> &'static str {
     match word {
         "merged" | "unchanged" | "succeeded" | "green" => "good",
         "failed" | "rejected" | "red" => "bad",
-        "conflicted" | "interrupted" => "odd",
+        "conflicted" | "interrupted" | "cancelled" => "odd",
         "running" | "patched" => "live",
         _ => "calm",
     }
@@ -301,6 +301,9 @@ fn of_task(task: &TaskReport, diff: Option<&String>) -> Markup {
                 (task.id.as_str())
                 @if let Some(about) = about { " " span.soft { (escape::line(about.as_bytes())) } }
                 @if let Some(why) = why { p.soft { (ticks(&escape::line(why.as_bytes()))) } }
+                @if let Some(tries) = &task.tries {
+                    p.soft { (ticks(&escape::line(tries.as_bytes()))) }
+                }
                 @if let Some(reused) = &task.reused { p.soft { "note: " (reused.words()) } }
                 @for note in &task.notes { p.soft { "note: " (ticks(note)) } }
                 (changed(task, diff))
