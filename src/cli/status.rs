@@ -204,6 +204,7 @@ fn word(state: &RunState, live: bool) -> &'static str {
             match report::Report::of(state, None).status.as_str() {
                 "review" => "in review",
                 "succeeded" => "succeeded",
+                "cancelled" => "cancelled",
                 _ => "failed",
             }
         }

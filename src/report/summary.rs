@@ -31,8 +31,8 @@ pub struct Report {
     pub run: RunId,
     /// The board's name.
     pub board: String,
-    /// `succeeded`, `failed`, `interrupted`, `running`, or `review`: nothing failed, but tasks wait
-    /// for review.
+    /// `succeeded`, `failed`, `interrupted`, `running`; or, if nothing failed, `review`: tasks wait for
+    /// review, or `cancelled`: tasks were stopped while the run went on.
     pub status: String,
     /// The exit code that this state deserves.
     pub exit_code: u8,
@@ -366,6 +366,7 @@ fn status(state: &RunState) -> &'static str {
         _ if stopped(state) => "interrupted",
         Some((RunStatus::Succeeded, _)) => "succeeded",
         Some(_) if waits_for_review(state) => "review",
+        Some(_) if only_cancelled(state) => "cancelled",
         // What had failed is mended since.
         Some(_) if whole(state) => "succeeded",
         Some(_) => "failed",
@@ -376,6 +377,12 @@ fn status(state: &RunState) -> &'static str {
 /// Whether tasks wait for review and nothing is worse than that.
 pub(super) fn waits_for_review(state: &RunState) -> bool {
     exit_code(state) == LEFT && state.in_review().next().is_some()
+}
+
+/// Whether tasks were stopped while the run went on, and nothing is worse than that.
+fn only_cancelled(state: &RunState) -> bool {
+    let cancelled = |unit: &UnitState| unit.outcome() == Some(&Outcome::Cancelled);
+    exit_code(state) == LEFT && state.units.values().any(cancelled)
 }
 
 /// Whether every task of the board went well.

@@ -72,7 +72,19 @@ fn one_agent_is_interrupted_and_the_run_goes_on() {
     todone(&["agent", "interrupt", "a"]).code(2).says("is deleted: there is nothing to interrupt");
     std::fs::write(space.path("through"), "").expect("written");
     let ran = end(child).code(5);
-    ran.says("interrupt a").says("needs `a`, which was stopped").says("todone retry");
+    let ran = ran.says("interrupt a").says("needs `a`, which was stopped").says("todone retry");
+    // Nothing failed, and no report says so.
+    ran.says("cancelled after ").says_not("failed");
+    assert_eq!(space.report()["status"], "cancelled");
+    for (form, head) in [
+        ("markdown", "**cancelled** after "),
+        ("html", "<span class=\"sign odd\">cancelled</span></h1>"),
+        ("junit", "<property name=\"status\" value=\"cancelled\"/>"),
+    ] {
+        let page = space.todone(&["report", "--format", form]).code(0).says(head);
+        page.says_not("failed");
+    }
+    space.todone(&["status"]).code(0).says("cancelled").says_not("failed");
     assert_eq!(space.status_of("a"), "cancelled");
     assert_eq!(space.status_of("b"), "merged");
     assert_eq!(space.status_of("after"), "skipped");
