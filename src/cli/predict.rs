@@ -4,27 +4,32 @@
 //! Knows no run; nothing is changed.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use crate::git::{Head, Identity, Repo, merge_bases};
+use crate::executor::Local;
+use crate::git::{Head, Identity, Repo, Runner, merge_bases};
 use crate::merge::{Merged, Merger, Step};
 use crate::model::{Conflict, MergeStyle, Oid, Patch, TaskId};
+use crate::run;
 
 use super::Global;
 use super::error::{CONFLICTS, Failure};
+use super::hand::attended;
 use super::wiring;
 
 /// One branch and its tip.
-struct Branch<'b> {
-    name: &'b str,
+#[derive(Clone)]
+struct Branch {
+    name: String,
     id: TaskId,
     commit: Oid,
     tree: Oid,
 }
 
 /// A pair that conflicts; without an earlier one it meets the base.
-struct Met<'b> {
-    earlier: Option<&'b str>,
-    later: &'b str,
+struct Met {
+    earlier: Option<String>,
+    later: String,
     conflict: Box<Conflict>,
 }
 
@@ -42,7 +47,19 @@ pub(super) fn predict(
     let base_name = into.unwrap_or("HEAD");
     let base = repo.commit(base_name)?;
     let branches = read(&repo, names, base, base_name)?;
-    let (met, good) = meet(&repo, base, &branches)?;
+    let program = wiring::program()?;
+    // Merge drivers are programs of the user's: they end when this is stopped, or killed.
+    let (met, signal) = attended(async |halt| {
+        let secrets = Arc::new(wiring::secrets(None));
+        let runner = run::supervised(Arc::new(Local::new(program)), secrets, halt);
+        let (repo, branches) = (repo.clone(), branches.clone());
+        let merged = tokio::task::spawn_blocking(move || meet(&repo, base, &branches, runner));
+        run::unless_stopped(merged.await.expect("BUG: merging panicked"))
+    })?;
+    let Some((met, good)) = met else {
+        let stopped = Failure::refused("stopped: nothing was changed");
+        return Err(stopped.with_code(signal.map_or(130, |signal| 128 + signal as u8)));
+    };
     if json {
         as_json(&repo, base, &branches, &met)?;
     } else {
@@ -51,27 +68,23 @@ pub(super) fn predict(
     Ok(if met.is_empty() { 0 } else { CONFLICTS })
 }
 
-fn read<'b>(
-    repo: &Repo,
-    names: &'b [String],
-    base: Oid,
-    base_name: &str,
-) -> Result<Vec<Branch<'b>>, Failure> {
+fn read(repo: &Repo, names: &[String], base: Oid, base_name: &str) -> Result<Vec<Branch>, Failure> {
     let mut objects = repo.objects()?;
     let mut branches = Vec::new();
     for (place, name) in names.iter().enumerate() {
         let commit = repo.commit(name)?;
         if merge_bases(repo, None, base, commit)?.is_empty() {
             let (rev, base) = (name.clone(), base_name.to_owned());
-            return Err(crate::run::Error::Unrelated { rev, base }.into());
+            return Err(run::Error::Unrelated { rev, base }.into());
         }
         let id = format!("b{place}").parse().expect("BUG: a letter and a number are an id");
-        branches.push(Branch { name, id, commit, tree: objects.tree_of(commit)? });
+        let (name, tree) = (name.clone(), objects.tree_of(commit)?);
+        branches.push(Branch { name, id, commit, tree });
     }
     Ok(branches)
 }
 
-fn step(branch: &Branch<'_>) -> Step {
+fn step(branch: &Branch) -> Step {
     let Branch { id, commit, tree, .. } = branch;
     let patch = Patch { base: *commit, commit: *commit, tree: *tree, changes: Vec::new() };
     let message = String::new();
@@ -79,22 +92,23 @@ fn step(branch: &Branch<'_>) -> Step {
 }
 
 /// The pairs that conflict, and how many of all would be merged in this order.
-fn meet<'b>(
+fn meet(
     repo: &Repo,
     base: Oid,
-    branches: &[Branch<'b>],
-) -> Result<(Vec<Met<'b>>, usize), Failure> {
+    branches: &[Branch],
+    runner: Runner,
+) -> Result<(Vec<Met>, usize), run::Error> {
     let base_tree = repo.objects()?.tree_of(base)?;
     // Nothing that it signs is kept.
     let nobody = Identity { name: "todone".to_owned(), email: "todone@localhost".to_owned() };
     let style = MergeStyle::MergeCommits;
-    let mut merger = Merger::new(repo, base_tree, nobody, style, false)?;
+    let mut merger = Merger::new(repo, base_tree, nobody, style, false)?.with_runner(runner);
     let mut met = Vec::new();
     let mut alone = Vec::new();
     for branch in branches {
         match only(merger.predict(base, &[step(branch)])?) {
             Merged::Conflict(conflict) => {
-                met.push(Met { earlier: None, later: branch.name, conflict });
+                met.push(Met { earlier: None, later: branch.name.clone(), conflict });
             }
             _ => alone.push(branch),
         }
@@ -104,7 +118,8 @@ fn meet<'b>(
             if let Merged::Conflict(conflict) =
                 only(merger.predict(base, &[step(earlier), step(later)])?)
             {
-                met.push(Met { earlier: Some(earlier.name), later: later.name, conflict });
+                let (earlier, later) = (Some(earlier.name.clone()), later.name.clone());
+                met.push(Met { earlier, later, conflict });
             }
         }
     }
@@ -119,7 +134,7 @@ fn only(mut steps: Vec<(TaskId, Merged)>) -> Merged {
     steps.pop().expect("BUG: as many as were asked for").1
 }
 
-fn as_text(base: &str, count: usize, good: usize, met: &[Met<'_>]) -> Result<(), Failure> {
+fn as_text(base: &str, count: usize, good: usize, met: &[Met]) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     for Met { earlier, later, conflict } in met {
         let paths: Vec<String> = conflict.files.iter().map(|f| format!("`{}`", f.path)).collect();
@@ -130,7 +145,11 @@ fn as_text(base: &str, count: usize, good: usize, met: &[Met<'_>]) -> Result<(),
             shown.push_str(&more.to_string());
             shown.push_str(" more");
         }
-        writeln!(out, "`{later}` conflicts with `{}` in {shown}", earlier.unwrap_or(base))?;
+        writeln!(
+            out,
+            "`{later}` conflicts with `{}` in {shown}",
+            earlier.as_deref().unwrap_or(base)
+        )?;
         for file in &conflict.files[..conflict.files.len().min(5)] {
             for hunk in file.hunks.iter().take(3) {
                 let at = hunk.base.start;
@@ -147,12 +166,7 @@ fn as_text(base: &str, count: usize, good: usize, met: &[Met<'_>]) -> Result<(),
     Ok(())
 }
 
-fn as_json(
-    repo: &Repo,
-    base: Oid,
-    branches: &[Branch<'_>],
-    met: &[Met<'_>],
-) -> Result<(), Failure> {
+fn as_json(repo: &Repo, base: Oid, branches: &[Branch], met: &[Met]) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for branch in branches {
         let bases = merge_bases(repo, None, base, branch.commit)?;

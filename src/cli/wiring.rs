@@ -348,9 +348,7 @@ pub fn secrets(board: Option<&Board>) -> Secrets {
 
 /// What a run works with.
 pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<World, Failure> {
-    let program = std::env::current_exe().map_err(|fault| {
-        Failure::environment(format!("can't find the program of todone itself: {fault}"))
-    })?;
+    let program = program()?;
     let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
     let (claims, seats) = shared()?;
     let walls = walls(board)?;
@@ -377,6 +375,13 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         home: std::env::var_os("HOME").map(PathBuf::from),
         warm: Warm::default(),
         keeps_in: run::keeps_in(board),
+    })
+}
+
+/// The program of todone itself.
+pub fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|fault| {
+        Failure::environment(format!("can't find the program of todone itself: {fault}"))
     })
 }
 

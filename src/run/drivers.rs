@@ -7,15 +7,18 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::executor::{CommandSpec, Exit, How};
+use crate::executor::{CommandSpec, Executor, Exit, How};
 use crate::git::{Error, Runner};
 use crate::process::{Call, Fault, Said};
 
+use super::attend::attend;
+use super::secrets::Secrets;
 use super::slot::{GRACE, Halt, World};
 
 /// The most of what git itself complains of.
@@ -24,12 +27,22 @@ const LOG: u64 = 64 << 10;
 /// Who runs merge drivers until `halt` says no. To be made in a tokio runtime, and used on a thread that may
 /// block.
 pub fn runner(world: &World, halt: &watch::Receiver<Halt>) -> Runner {
-    let (world, halt, handle) = (world.clone(), halt.clone(), Handle::current());
-    Runner::new(move |call, dir| handle.block_on(run(&world, &halt, call, dir)))
+    supervised(world.executor.clone(), world.secrets.clone(), halt.clone())
+}
+
+/// The same where there is no run.
+pub fn supervised(
+    executor: Arc<dyn Executor>,
+    secrets: Arc<Secrets>,
+    halt: watch::Receiver<Halt>,
+) -> Runner {
+    let handle = Handle::current();
+    Runner::new(move |call, dir| handle.block_on(run(&*executor, &secrets, &halt, call, dir)))
 }
 
 async fn run(
-    world: &World,
+    executor: &dyn Executor,
+    secrets: &Secrets,
     halt: &watch::Receiver<Halt>,
     call: Call,
     dir: &Path,
@@ -53,13 +66,13 @@ async fn run(
         log_cap: LOG,
         stdout: None,
         stdout_cap: 0,
-        secrets: world.secrets.values(),
+        secrets: secrets.values(),
         lock: None,
         locks: Vec::new(),
         confine: None,
         keep: None,
     };
-    let exit = match world.watch(command, halt.clone(), |_| {}).await {
+    let exit = match attend(executor, command, halt.clone(), |_| false).await {
         Ok(exit) => exit,
         Err(fault) => return Err(not_started(fault.to_string()).into()),
     };

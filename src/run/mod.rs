@@ -6,6 +6,7 @@
 
 mod admit;
 mod apart;
+mod attend;
 mod base;
 mod brief;
 mod cache;
@@ -70,6 +71,7 @@ mod worker;
 pub use cache::sweep_cache;
 pub use create::{Request, create};
 pub use dispatcher::{drive, status};
+pub use drivers::supervised;
 pub use error::Error;
 pub use expand::glob;
 pub use fix::{
@@ -82,6 +84,7 @@ pub use outward::keeps_in;
 pub use preflight::{Lacking, absent, preflight};
 pub use rebuild::{NotRebuilt, confirm_rebuild, given_up, is_merged, rebuild};
 pub use recover::{Branch, agree, confirm_land, rebudget, resume, retriable, retry};
+pub use remake::unless_stopped;
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use secrets::{Secrets, given, is_secret};

@@ -367,3 +367,54 @@ fn ctrl_c_is_heard_while_a_driver_runs_for_fix() {
     space.todone(&["fix", "second"]).code(0);
     space.todone(&["fix", "second", "--abandon"]).code(0);
 }
+
+/// Two branches that a merge driver of this command would have to bring together.
+fn foretold(driver: &str) -> (Space, std::path::PathBuf) {
+    let space = Space::new(&[("file", "1\n2\n3\n"), (".gitattributes", "file merge=slow\n")]);
+    for (name, word) in [("one", "ONE"), ("two", "TWO")] {
+        space.git(&["checkout", "-q", "-b", name, "main"]);
+        space.write("file", &format!("1\n{word}\n3\n"));
+        space.commit(word);
+    }
+    space.git(&["checkout", "-q", "main"]);
+    let begun = space.path("begun");
+    let command = format!("touch '{}'; {driver}", begun.display());
+    space.git(&["config", "merge.slow.driver", &command]);
+    (space, begun)
+}
+
+const FORETELL: [&str; 4] = ["check", "--merge", "one", "two"];
+
+#[test]
+fn a_driver_of_a_foretold_merge_leaves_nothing_behind() {
+    let (space, begun) = foretold("setsid sleep 1000 & cp %B %A");
+    // The call itself looks whether anything is left.
+    space.todone(&FORETELL).code(0).says("2 of 2 branches can be merged");
+    assert!(begun.exists(), "the driver was asked");
+    let (space, _) = foretold("setsid sleep 1000 & echo so much; exit 1");
+    space.todone(&FORETELL).code(4).says("`two` conflicts with `one` in `file`");
+}
+
+#[test]
+fn a_driver_of_a_foretold_merge_ends_with_todone() {
+    let (space, begun) = foretold("setsid sleep 1000 & sleep 1000");
+    let mut child = space.spawn(&FORETELL);
+    wait_for(&begun);
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    let asked = Instant::now();
+    while !space.processes().is_empty() {
+        assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", space.processes());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_merge_is_foretold() {
+    let (space, begun) = foretold("trap '' INT; while :; do sleep 0.1; done");
+    let child = space.spawn(&FORETELL);
+    wait_for(&begun);
+    signal(&child, "INT");
+    end(child).code(130).says("stopped: nothing was changed");
+    space.nothing_is_left();
+}
