@@ -414,3 +414,53 @@ fn a_wait_for_a_lock_that_takes_too_long_is_told_and_fails_where_that_is_wanted(
     at(&["retry", "@failed", "-r", "second"]).code(0);
     space.nothing_is_left();
 }
+
+/// Who mends a task by hand waits for its locks no longer than the task would.
+#[test]
+fn a_wait_for_a_lock_while_mending_keeps_to_the_time_of_the_task() {
+    let space = two();
+    let task = |then: &str| {
+        format!(
+            "land = \"never\"\n[[task]]\nid = \"mends\"\nlocks = [\"db\"]\n\
+             lock_timeout = \"300ms\"\n{then}run = \"exit 1\"\nverify = \"test -e made\"\n"
+        )
+    };
+    let (fails, waits) = (task("on_lock_timeout = \"fail\"\n"), task(""));
+    end(start(&space, "other", "fails", &fails)).code(1);
+    end(start(&space, "other", "waits", &waits)).code(1);
+    let other = space.path("other");
+    let at = |args: &[&str]| space.todone_quiet(&[&["-C", text(&other)][..], args].concat());
+    let mend = |run: &str| {
+        let made = at(&["fix", "mends", "-r", run]).code(0).out;
+        let made = PathBuf::from(made.trim());
+        std::fs::write(made.join("made"), "by hand\n").expect("written");
+        made
+    };
+    let (failing, waiting) = (mend("fails"), mend("waits"));
+    let first = start(&space, "repo", "first", &holder("migrate", "locks = [\"db\"]"));
+    wait_for(&space.path("migrate.runs"));
+    let told = "for the lock `db`, held by `migrate` of run first-";
+    let ran = at(&["fix", "mends", "-r", "fails", "--done"]).code(1);
+    ran.says("not taken: waited").says(told).says("nothing was recorded: go on in");
+    assert!(failing.join("made").exists(), "it is as it was");
+    let waited = |run: &str| {
+        let report = at(&["report", run, "--format", "json"]).code(0).json();
+        report["tasks"][0]["waited"].clone()
+    };
+    assert!(waited("fails").is_null());
+
+    let done = ["-C", text(&other), "fix", "mends", "-r", "waits", "--done"];
+    let done = space.spawn(&done);
+    let begun = Instant::now();
+    while waited("waits").is_null() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not told");
+    }
+    touch(&space, "go");
+    end(first).code(0);
+    end(done).code(0).says(told);
+    assert_eq!(waited("waits")[0]["on"], "db");
+    assert!(!waiting.exists(), "it is taken");
+    // Nobody holds the lock now.
+    at(&["fix", "mends", "-r", "fails", "--done"]).code(0);
+    space.nothing_is_left();
+}

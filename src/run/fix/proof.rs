@@ -4,16 +4,18 @@
 //! that it sees what will be merged and changes nothing that somebody works on.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::event::{Progress, UnitState};
+use crate::event::{EventKind, Progress, UnitState};
 use crate::git::{Objects, Purpose};
-use crate::model::{Failure, Oid, Patch, RepoPath, Verdict, Work};
+use crate::model::{Failure, LockWait, Oid, OnLockTimeout, Patch, RepoPath, Verdict, Work};
 use crate::run::brief::{brief, given};
 use crate::run::handoff;
 use crate::run::job::{Job, Output};
 use crate::run::locks::{Locks, Missing, RETRY};
+use crate::run::patience::Patience;
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 use crate::run::worker::{Stopped, run_verify};
 use crate::run::{Error, Journal};
@@ -106,8 +108,9 @@ pub(super) async fn verify(
     let repo = &world.repo;
     let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
     let mut locks = Locks::new(world.claims.clone(), world.run.clone(), here);
-    if !locked(world, journal, &mut locks, &job, halt).await? {
-        return Ok(None);
+    match locked(world, journal, &mut locks, &job, halt).await? {
+        Some(Ok(())) => {}
+        over => return Ok(over),
     }
     job.locks = locks.files(&job.unit.id, None);
     let wish = Wish {
@@ -149,31 +152,41 @@ pub(super) async fn verify(
     })
 }
 
-/// Takes the locks of the task, waiting for whoever has them. False: it was stopped meanwhile.
+/// Takes the locks of the task, waiting for whoever has them as the task would. None: it was stopped meanwhile.
 async fn locked(
     world: &World,
     journal: &mut Journal,
     locks: &mut Locks,
     job: &Job,
     halt: &watch::Receiver<Halt>,
-) -> Result<bool, Error> {
+) -> Result<Option<Result<(), Failure>>, Error> {
     let mut halt = halt.clone();
-    let mut told = false;
+    let (mut told, mut patience) = (false, Patience::default());
+    let Job { task, unit, .. } = job;
     loop {
-        let taken = locks.take(&job.board, &job.unit.id, &job.task, &[]);
+        let taken = locks.take(&job.board, &unit.id, task, &[]);
         let taken = taken.map_err(|source| {
             let path = world.claims.dir().to_owned();
             Error::Io { doing: "taking a lock in", path, source }
         })?;
-        let Err(Missing { on, holder, until, .. }) = taken else { return Ok(true) };
+        let Err(Missing { on, holder, until, .. }) = taken else { return Ok(Some(Ok(()))) };
+        if let Some(waited) = patience.over(&unit.id, task.lock_timeout, Instant::now()) {
+            let (on, holder) = (on.clone(), holder.clone());
+            let wait = LockWait { on, holder, millis: waited.as_millis() as u64 };
+            if task.on_lock_timeout == OnLockTimeout::Fail {
+                return Ok(Some(Err(Failure::Locked(wait))));
+            }
+            let (task, fails) = (unit.id.clone(), false);
+            journal.record(EventKind::LockTimedOut { task, wait, fails })?;
+        }
         if !told {
-            journal.progress(&Progress::Waiting { task: job.unit.id.clone(), on, holder, until });
+            journal.progress(&Progress::Waiting { task: unit.id.clone(), on, holder, until });
             told = true;
         }
         // Others let go without telling.
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
-            _ = halt.wait_for(|halt| *halt > Halt::No) => return Ok(false),
+            _ = halt.wait_for(|halt| *halt > Halt::No) => return Ok(None),
         }
     }
 }
