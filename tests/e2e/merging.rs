@@ -52,6 +52,34 @@ fn branches_are_merged_in_order_with_their_tips_as_second_parents() {
     assert_eq!(space.status_of("b"), "unchanged");
 }
 
+/// What `--setup` makes is there for the gate, is made once if it is ignored, and lands nowhere.
+#[test]
+fn setup_prepares_the_worktree_of_the_gate() {
+    let space = Space::new(&[("text", TEXT), (".gitignore", "tools\n")]);
+    branch(&space, "a", "main", "text", &TEXT.replace("one", "ONE"));
+    branch(&space, "b", "main", "other", "b\n");
+    let (made, gated) = (space.path("made"), space.path("gated"));
+    let setup = format!("echo ready > tools; echo x >> '{}'", made.display());
+    let gate = format!("grep -q ready tools; echo x >> '{}'", gated.display());
+    // Without it the gate is red on the base; without a gate it would prepare nothing.
+    merge(&space, &["a", "--gate", &gate]).code(1).says("red on the base");
+    merge(&space, &["a", "--setup", &setup]).code(2).says("--gate");
+    let failing = ["a", "--new", "--gate", "true", "--setup", "echo no compiler here >&2; exit 3"];
+    merge(&space, &failing).code(3).says("no compiler here");
+    assert_eq!(space.read("text"), TEXT);
+
+    let args = ["a", "b", "--new", "-j1", "--gate", &gate, "--setup", &setup];
+    merge(&space, &args).code(0).says("landed: `main`");
+    let times = |path| std::fs::read_to_string(path).expect("it ran").lines().count();
+    assert_eq!(
+        (times(&made), times(&gated)),
+        (1, 2),
+        "made once; the base and the result are gated"
+    );
+    let files = space.git(&["ls-tree", "-r", "--name-only", "main"]);
+    assert_eq!(files, ".gitignore\nother\ntext");
+}
+
 #[test]
 fn what_is_left_is_printed_a_line_each() {
     let space = four();
