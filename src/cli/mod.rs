@@ -150,7 +150,6 @@ enum Verb {
     /// Print a shell's completion script
     Completions(complete::Args),
     /// Print the manual page
-    #[command(hide = true)]
     Man,
 }
 

@@ -66,6 +66,29 @@ fn of(board: &Board, profile: &Profile) -> PlanPageAgent {
     }
 }
 
+/// No line of what trouble leads to is longer than this.
+const WIDE: usize = 100;
+
+/// The text in lines of so many characters at most, where its words allow that.
+fn wrapped(text: &str, wide: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut length = 0;
+    for word in text.split(' ') {
+        let more = word.chars().count();
+        match lines.last_mut().filter(|_| length + 1 + more <= wide) {
+            Some(line) => {
+                line.extend([" ", word]);
+                length += 1 + more;
+            }
+            None => {
+                lines.push(word.to_owned());
+                length = more;
+            }
+        }
+    }
+    lines
+}
+
 /// A line for each coding agent. Commands are what they are written as, but for those of files.
 pub(super) fn lines(out: &mut String, board: &Board) {
     for agent in page(board) {
@@ -109,7 +132,10 @@ pub(super) fn lines(out: &mut String, board: &Board) {
         parts.extend(limits);
         line(out, format_args!("agent {name}{from}: {}", parts.join(", ")));
         for text in agent.recovery.lines() {
-            line(out, format_args!("  {}", plain(&text)));
+            for (at, text) in wrapped(&plain(&text), WIDE - 4).iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                line(out, format_args!("  {indent}{text}"));
+            }
         }
         if !agent.unused.is_empty() {
             let unused = plain(&agent.unused.join(", "));
@@ -147,5 +173,19 @@ fn limits(board: &Board, name: &str) -> Option<String> {
         }
         (Some(all), None) => Some(format!("timeout {}", minutes(all))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_break_between_words_and_lose_none() {
+        assert_eq!(wrapped("one two; three", 8), ["one two;", "three"]);
+        assert_eq!(wrapped("one two; three", 7), ["one", "two;", "three"]);
+        assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
+        assert_eq!(wrapped("é é é", 3), ["é é", "é"]);
+        assert_eq!(wrapped("", 9), [""]);
     }
 }

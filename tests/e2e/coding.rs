@@ -515,16 +515,22 @@ fn what_trouble_leads_to_stands_in_the_plan_and_what_it_led_to_in_the_report() {
     ));
     let board = space.path("board.toml");
     let board = board.to_str().expect("a name");
-    space
-        .todone(&["plan", board])
-        .code(0)
-        .says("  2 attempts; waits for a limit or a failing service (5s, doubling up to 5m, at most 8 times a task)")
-        .says("; once more with less on context overflow; then haiku, then b\n")
-        .says("  at once to the next: overload, no such model, not signed in, quota used up, no program; final:")
-        .says("waits for a limit, overload or a failing service")
-        .says("; nobody takes over\n  stopped at once: no such model, not signed in, quota used up;")
-        .says("breaker: 5 failures in a row, rest from 30s, 3 tries, then stopped")
-        .says("agent c: up to 4 attempts; then b if it can't be started");
+    let told = space.todone(&["plan", board]).code(0).out;
+    let long = told.lines().find(|line| line.starts_with(' ') && line.chars().count() > 100);
+    assert_eq!(long, None, "{told}");
+    // Lines break where they must.
+    let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [
+        " 2 attempts; waits for a limit or a failing service (5s, doubling up to 5m, at most 8 times a task)",
+        "; once more with less on context overflow; then haiku, then b at once to the next: overload, no such \
+         model, not signed in, quota used up, no program; final:",
+        "waits for a limit, overload or a failing service",
+        "; nobody takes over stopped at once: no such model, not signed in, quota used up;",
+        "breaker: 5 failures in a row, rest from 30s, 3 tries, then stopped",
+        "agent c: up to 4 attempts; then b if it can't be started",
+    ] {
+        assert!(words.contains(text), "{text}\n{told}");
+    }
     let page = space.todone(&["plan", "--json", board]).code(0).json();
     let recovery = &page["agents"][0]["recovery"];
     assert_eq!(recovery["attempts"], serde_json::json!([2, 2]), "{page:#}");
@@ -550,4 +556,7 @@ fn what_trouble_leads_to_stands_in_the_plan_and_what_it_led_to_in_the_report() {
         .code(0)
         .says(tries)
         .says("exit status 2; 2 attempts: exit status 1, then exit status 2");
+    let of = |form: &str| space.todone(&["report", "--format", form]).code(0);
+    of("junit").says(&format!("<system-out>{tries}</system-out>"));
+    of("html").says(&format!("<p class=\"soft\">{tries}</p>"));
 }

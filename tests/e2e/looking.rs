@@ -106,7 +106,9 @@ fn completions_and_the_manual_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         space.todone(&["completions", shell]).code(0).says("todone");
     }
-    space.todone(&["man"]).code(0).says(".TH todone");
+    space.todone(&["man"]).code(0).says(".TH todone").says("todone\\-man");
+    // What can be typed is listed, and stands in the manual.
+    space.todone(&["--help"]).code(0).says("  man ").says("Print the manual page");
     for (begun, whole) in [("go", "good"), ("@d", "@dropped")] {
         let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
         command.env("COMPLETE", "fish").args(["--", "todone", "show", begun]);
