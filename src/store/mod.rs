@@ -28,7 +28,7 @@
 //!
 //! # To add a store
 //!
-//! One file with an implementation of [`Store`], a line below, and a line in `tests/store.rs`, which
+//! One file with an implementation of [`Store`], a line below, and a line in `tests/store`, which
 //! asks the same of every store.
 
 mod damage;
