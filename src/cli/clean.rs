@@ -13,7 +13,7 @@ use crate::event::{LandState, RunState, RunStatus};
 use crate::git::{
     Expect, Pool, Purpose, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size,
 };
-use crate::model::{LandAs, Oid, Outcome, RunId, Strategy, TaskId};
+use crate::model::{LandAs, Oid, Outcome, RunId, Shift, Strategy, TaskId, Thing};
 use crate::process::brink;
 use crate::report::{shown, size};
 use crate::run::{Names, sweep_cache};
@@ -425,10 +425,17 @@ fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, 
         return Ok(Some(Held::Patches(lost)));
     }
     let mut changed = 0;
+    let mut seen: Vec<&Shift> = Vec::new();
     for shift in state.trespasses.iter().flat_map(|trespass| &trespass.shifts) {
+        // What has changed several times is as before if it is what it was at first.
+        let one = |other: &&Shift| other.what == shift.what;
+        if !matches!(shift.what, Thing::Stash { .. }) && seen.iter().any(one) {
+            continue;
+        }
         if shift.before.is_some() && repo.standing(shift)? != shift.before {
             changed += 1;
         }
+        seen.push(shift);
     }
     Ok((changed > 0).then_some(Held::Saved(changed)))
 }

@@ -28,9 +28,22 @@ pub(super) fn restore(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut left = false;
     let mut nothing = true;
     // The last change first: several of one thing lead back step by step.
-    for shift in state.trespasses.iter().rev().flat_map(|trespass| trespass.shifts.iter().rev()) {
+    let all: Vec<&Shift> =
+        state.trespasses.iter().rev().flat_map(|trespass| &trespass.shifts).collect();
+    // What would be if this were no dry run.
+    let mut would: Vec<&Shift> = Vec::new();
+    for (at, shift) in all.iter().enumerate() {
         nothing = false;
-        left |= !one(&mut out, &repo, shift, args.dry_run)?;
+        let earlier: Vec<&Shift> =
+            all[at + 1..].iter().copied().filter(|other| other.what == shift.what).collect();
+        let now = match would.iter().rev().find(|other| other.what == shift.what) {
+            Some(other) if !matches!(shift.what, Thing::Stash { .. }) => other.before.clone(),
+            _ => repo.standing(shift)?,
+        };
+        if args.dry_run && now == shift.after {
+            would.push(shift);
+        }
+        left |= !one(&mut out, &repo, (shift, now), &earlier, args.dry_run)?;
     }
     if nothing && !global.quiet {
         writeln!(out, "nothing of your repository changed while tasks of {} ran", state.run)?;
@@ -38,20 +51,20 @@ pub(super) fn restore(global: &Global, args: Args) -> Result<u8, Failure> {
     Ok(u8::from(left))
 }
 
-/// Puts one thing back; false: it was left alone.
+/// Puts one thing back that changed before as well, as `earlier` tells; false: it was left alone.
 fn one(
     out: &mut impl std::io::Write,
     repo: &Repo,
-    shift: &Shift,
+    (shift, now): (&Shift, Option<String>),
+    earlier: &[&Shift],
     dry_run: bool,
 ) -> Result<bool, Failure> {
     let told = crate::report::escape::line(shift.told().as_bytes());
-    let now = repo.standing(shift)?;
     if matches!(shift.what, Thing::Stash { .. }) && shift.before.is_none() {
         writeln!(out, "left      {told} (`git stash list` shows it)")?;
         return Ok(true);
     }
-    if now == shift.before {
+    if now == shift.before || earlier.iter().any(|other| now == other.before) {
         writeln!(out, "as before {told}")?;
         return Ok(true);
     }

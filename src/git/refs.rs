@@ -104,9 +104,9 @@ impl Repo {
             let mut words = what.split(' ');
             let oid = words.next().and_then(|word| Oid::from_hex(word.as_bytes()).ok());
             let found = oid.zip(words.next().map(str::to_owned));
-            let symbolic = words.next().is_some_and(|target| !target.is_empty());
+            let names = words.next().filter(|target| !target.is_empty()).map(str::to_owned);
             match found {
-                Some((oid, name)) => Ok(Found { name, oid, symbolic }),
+                Some((oid, name)) => Ok(Found { name, oid, names }),
                 None => Err(Error::Output { command: shown.clone(), what }),
             }
         };

@@ -135,7 +135,7 @@ impl Repo {
         };
         let name = std::str::from_utf8(name.trim_ascii_end()).ok()?;
         let found = self.read_ref(name)??;
-        let whole = !found.symbolic && self.fast(|store| store.is_commit(found.oid))?;
+        let whole = found.names.is_none() && self.fast(|store| store.is_commit(found.oid))?;
         whole.then(|| Head::Branch { name: name.to_owned(), commit: found.oid })
     }
 }

@@ -1,20 +1,23 @@
 //! What of the user's repository no task may change: looked at cheaply, compared, kept, put back.
 //!
 //! Knows no task. As long as nothing has changed, a look costs a system call for each loose ref and
-//! a glance one for each folder of them.
+//! a glance one for each folder of them, and both one or two for each hook.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Oid, Shift, Thing};
 
-use super::objects::Kind;
 use super::scratch::io;
-use super::{Error, Expect, RefUpdate, Repo};
+use super::{Error, Repo};
 
 mod back;
+mod compare;
+mod hooks;
+
+use hooks::Hooks;
 
 /// What a file is like without reading it: times in nanoseconds, size, inode.
 type Stamp = (i64, i64, i64, i64, u64, u64);
@@ -23,12 +26,24 @@ type Stamped = BTreeMap<PathBuf, Stamp>;
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
-    refs: BTreeMap<String, Oid>,
+    refs: BTreeMap<String, Value>,
     head: Vec<u8>,
     /// The newest first.
     stash: Vec<(Oid, String)>,
     config: Vec<u8>,
-    hooks: BTreeMap<String, (u32, Vec<u8>)>,
+    /// The settings of this checkout alone.
+    own_config: Option<Vec<u8>>,
+    hooks: Hooks,
+    /// The folders beside the repository's own in which hooks were looked for.
+    folders: BTreeSet<PathBuf>,
+}
+
+/// What a ref is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    Id(Oid),
+    /// The name of another.
+    Name(String),
 }
 
 /// Someone who looks at a repository again and again.
@@ -36,6 +51,10 @@ struct State {
 pub struct Witness {
     repo: Repo,
     known: Option<Known>,
+    /// Every folder that `core.hooksPath` has named since the first look, and the settings that named the
+    /// last of them.
+    folders: BTreeSet<PathBuf>,
+    settings: Option<Stamped>,
     /// Names that came while it looked and are told with something taken out of them.
     hidden: BTreeSet<String>,
 }
@@ -61,7 +80,13 @@ const MOVES: &str = "moves";
 impl Witness {
     /// Of this repository; nothing is known yet.
     pub fn new(repo: &Repo) -> Self {
-        Self { repo: repo.clone(), known: None, hidden: BTreeSet::new() }
+        Self {
+            repo: repo.clone(),
+            known: None,
+            folders: BTreeSet::new(),
+            settings: None,
+            hidden: BTreeSet::new(),
+        }
     }
 
     /// Whether a look may find something: false only if nothing has changed but, maybe, the content
@@ -77,17 +102,18 @@ impl Witness {
     /// What changed since the last look, but for what todone itself moved. What was there before is
     /// kept by refs that begin with `keep`. `hide` takes out of new names what nobody is to see.
     pub fn look(&mut self, keep: &str, hide: &dyn Fn(&str) -> String) -> Result<Vec<Shift>, Error> {
+        self.find_folders()?;
         let stamps = self.stamps();
         if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
         }
-        let state = State::read(&self.repo)?;
+        let state = State::read(&self.repo, &self.folders, &stamps.loose)?;
         let Some(before) = self.known.replace(Known { stamps, state: state.clone() }) else {
             return Ok(Vec::new());
         };
-        let mut shifts = self.compared(&before.state, &state)?;
+        let mut shifts = compare::compared(&self.repo, &before.state, &state)?;
         if !shifts.is_empty() {
-            self.keep(&before.state, keep, hide, &mut shifts)?;
+            compare::keep(&self.repo, &before.state, keep, hide, &mut shifts)?;
             shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)
@@ -98,7 +124,7 @@ impl Witness {
     fn hide(&mut self, shift: &mut Shift, hide: &dyn Fn(&str) -> String) {
         let made = shift.before.is_none();
         match &mut shift.what {
-            Thing::Ref { name } | Thing::Hook { name } => {
+            Thing::Ref { name } | Thing::Hook { name, .. } => {
                 if made || self.hidden.contains(name) {
                     let shown = hide(name);
                     if shown != *name {
@@ -107,14 +133,36 @@ impl Witness {
                 }
             }
             Thing::Stash { message } => *message = hide(message),
-            Thing::Head => {
-                let known = |text: &String| self.hidden.contains(text.trim_start_matches("ref: "));
-                shift.before =
-                    shift.before.take().map(|it| if known(&it) { hide(&it) } else { it });
-                shift.after = shift.after.take().map(|it| hide(&it));
-            }
-            Thing::Config => {}
+            Thing::Linked { path } => *path = hide(path),
+            Thing::Head | Thing::Config | Thing::ConfigWorktree => {}
         }
+        // What names something: another ref, or where a link leads.
+        let named = |text: &str| text.starts_with("ref: ") || text.starts_with("link ");
+        let word = |text: &str| text.split_once(' ').map(|(_, word)| word.to_owned());
+        if let Some(before) = shift.before.as_mut().filter(|text| named(text))
+            && word(before).is_some_and(|word| self.hidden.contains(&word))
+        {
+            *before = hide(before);
+        }
+        if let Some(after) = shift.after.as_mut().filter(|text| named(text)) {
+            let shown = hide(after);
+            if shown != *after {
+                self.hidden.extend(word(after));
+                *after = shown;
+            }
+        }
+    }
+
+    /// Asks where hooks are, if the settings have changed.
+    fn find_folders(&mut self) -> Result<(), Error> {
+        let mut settings = Stamped::new();
+        stamp(&self.repo.common_dir().join("config"), &mut settings);
+        stamp(&own_config(&self.repo), &mut settings);
+        if self.settings.as_ref() != Some(&settings) {
+            self.folders.extend(hooks::named(&self.repo)?);
+            self.settings = Some(settings);
+        }
+        Ok(())
     }
 
     fn stamps(&self) -> Stamps {
@@ -131,102 +179,47 @@ impl Witness {
             stamp(&common.join(file), &mut files);
         }
         stamp(&self.repo.git_dir().join("HEAD"), &mut files);
-        walk(&common.join("hooks"), &[], &mut Stamped::new(), &mut files);
+        stamp(&own_config(&self.repo), &mut files);
+        for folder in std::iter::once(None).chain(self.folders.iter().map(|path| Some(&**path))) {
+            let dir = hooks::place(&self.repo, folder);
+            stamp(&dir, &mut files);
+            for entry in hooks::entries(&dir) {
+                let path = entry.path();
+                stamp(&path, &mut files);
+                let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+                if let Some(there) = linked.then(|| fs::metadata(&path).ok()).flatten() {
+                    files.insert(path.join("->"), of(&there));
+                }
+            }
+        }
         files
-    }
-
-    fn compared(&self, before: &State, now: &State) -> Result<Vec<Shift>, Error> {
-        let mut all = Vec::new();
-        let mut add = |what, before: Option<String>, after: Option<String>| {
-            all.push(Shift { what, before, after, saved: None });
-        };
-        let names: BTreeSet<_> = before.refs.keys().chain(now.refs.keys()).collect();
-        let moves = disk_text(&self.repo.state_dir().join(MOVES));
-        for name in names {
-            let (old, new) = (before.refs.get(name), now.refs.get(name));
-            if old != new && !moved_by_us(&moves, name, old, new) {
-                let text = |oid: &Oid| oid.to_string();
-                add(Thing::Ref { name: name.clone() }, old.map(text), new.map(text));
-            }
-        }
-        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if before.head != now.head {
-            add(Thing::Head, Some(lossy(&before.head)), Some(lossy(&now.head)));
-        }
-        for (oid, message) in before.stash.iter().filter(|entry| !now.stash.contains(entry)) {
-            add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
-        }
-        for (oid, message) in now.stash.iter().filter(|entry| !before.stash.contains(entry)) {
-            add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
-        }
-        let blob = |bytes: &[u8]| self.repo.format().hash(Kind::Blob, bytes).to_string();
-        if before.config != now.config {
-            add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
-        }
-        let names: BTreeSet<_> = before.hooks.keys().chain(now.hooks.keys()).collect();
-        for name in names {
-            let (old, new) = (before.hooks.get(name), now.hooks.get(name));
-            if old != new {
-                let text = |(mode, bytes): &(u32, Vec<u8>)| format!("{mode:o} {}", blob(bytes));
-                add(Thing::Hook { name: name.clone() }, old.map(text), new.map(text));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Keeps what was, by refs with a number of their own.
-    fn keep(
-        &self,
-        before: &State,
-        keep: &str,
-        hide: &dyn Fn(&str) -> String,
-        shifts: &mut [Shift],
-    ) -> Result<(), Error> {
-        let taken = self.repo.refs(keep)?;
-        let number = (1..)
-            .find(|n| !taken.iter().any(|(name, _)| name.starts_with(&format!("{keep}{n}/"))))
-            .expect("BUG: there are more numbers than refs");
-        let mut objects = self.repo.objects()?;
-        for (place, shift) in shifts.iter_mut().enumerate() {
-            let made = shift.before.is_none();
-            let Some(old) = shift.before.as_ref().or(shift.after.as_ref()) else { continue };
-            let oid = match &shift.what {
-                // A new file stays where it is until the user says otherwise.
-                Thing::Config | Thing::Hook { .. } if made => continue,
-                Thing::Config => objects.write_blob(&before.config)?,
-                Thing::Hook { name } => objects.write_blob(&before.hooks[name].1)?,
-                // A HEAD that names a branch is kept by that.
-                _ => match old.parse() {
-                    Ok(oid) => oid,
-                    Err(_) => continue,
-                },
-            };
-            let part = match &shift.what {
-                Thing::Ref { name } if hide(name) != *name => format!("hidden.{place}"),
-                Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
-                Thing::Head => "head".to_owned(),
-                Thing::Stash { .. } => format!("stash.{place}"),
-                Thing::Config => "config".to_owned(),
-                Thing::Hook { .. } => format!("hook.{place}"),
-            };
-            let name = format!("{keep}{number}/{}{part}", if made { "new/" } else { "" });
-            let update = RefUpdate { name: name.clone(), expect: Expect::Any, to: Some(oid) };
-            // If a gc was faster it can't be kept, and is told all the same.
-            shift.saved = self.repo.update_refs(&[update], "todone: kept").is_ok().then_some(name);
-        }
-        Ok(())
     }
 }
 
 impl State {
-    fn read(repo: &Repo) -> Result<Self, Error> {
+    fn read(repo: &Repo, folders: &BTreeSet<PathBuf>, loose: &Stamped) -> Result<Self, Error> {
         let mut state = Self::default();
         let mut runs = BTreeSet::new();
         for found in repo.list("refs/")? {
             if let Some(run) = found.name.strip_prefix("refs/todone/") {
                 runs.extend(run.strip_suffix("/base").map(str::to_owned));
-            } else if !found.symbolic && found.name != "refs/stash" {
-                state.refs.insert(found.name, found.oid);
+            } else if found.name != "refs/stash" {
+                let value = found.names.map_or(Value::Id(found.oid), Value::Name);
+                state.refs.insert(found.name, value);
+            }
+        }
+        // git lists no ref that names one that is not there.
+        for path in loose.keys() {
+            let Some(name) = path.strip_prefix(repo.common_dir()).ok().and_then(Path::to_str)
+            else {
+                continue;
+            };
+            if name.ends_with(".lock") || name == "refs/stash" || state.refs.contains_key(name) {
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap_or_default();
+            if let Some(target) = text.strip_prefix("ref: ") {
+                state.refs.insert(name.to_owned(), Value::Name(target.trim_end().to_owned()));
             }
         }
         // Integration branches, whatever their prefix.
@@ -239,22 +232,23 @@ impl State {
         let common = repo.common_dir();
         state.head = head(repo)?;
         state.config = there(&common.join("config"))?;
-        state.stash = stashes(repo)?;
-        let hooks = common.join("hooks");
-        let entries = match fs::read_dir(&hooks) {
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(state),
-            entries => entries.map_err(io("reading", &hooks))?,
+        state.own_config = match own_config(repo) {
+            path if path.exists() => Some(there(&path)?),
+            _ => None,
         };
-        for entry in entries {
-            let entry = entry.map_err(io("reading", &hooks))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // git's examples do nothing.
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) && !name.ends_with(".sample") {
-                state.hooks.insert(name, hook(&entry.path())?);
-            }
+        state.stash = stashes(repo)?;
+        state.folders.clone_from(folders);
+        state.hooks.read(repo, None)?;
+        for folder in folders {
+            state.hooks.read(repo, Some(folder))?;
         }
         Ok(state)
     }
+}
+
+/// The settings of this checkout alone, where `extensions.worktreeConfig` allows them.
+fn own_config(repo: &Repo) -> PathBuf {
+    repo.git_dir().join("config.worktree")
 }
 
 fn head(repo: &Repo) -> Result<Vec<u8>, Error> {
@@ -281,11 +275,6 @@ fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
     Ok(lines.filter_map(|(oid, text)| Some((oid.parse().ok()?, text.to_owned()))).collect())
 }
 
-fn hook(path: &Path) -> Result<(u32, Vec<u8>), Error> {
-    let mode = fs::metadata(path).map_or(0, |there| there.permissions().mode() & 0o777);
-    Ok((mode, there(path)?))
-}
-
 /// What a file holds; nothing if it is not there. One that can't be read has not changed for that.
 fn there(path: &Path) -> Result<Vec<u8>, Error> {
     match fs::read(path) {
@@ -294,33 +283,15 @@ fn there(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn disk_text(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
-}
-
-/// Whether moves that todone noted lead from one value to the other.
-fn moved_by_us(moves: &str, name: &str, old: Option<&Oid>, new: Option<&Oid>) -> bool {
-    let text = |oid: Option<&Oid>| oid.map_or("-".to_owned(), ToString::to_string);
-    let (mut at, to) = (text(old), text(new));
-    for line in moves.lines() {
-        let mut words = line.split(' ');
-        let (Some(from), Some(next)) = (words.next(), words.next()) else { continue };
-        if words.next() == Some(name) && from == at {
-            next.clone_into(&mut at);
-            if at == to {
-                return true;
-            }
-        }
-    }
-    false
-}
-
 fn stamp(path: &Path, stamps: &mut Stamped) {
     if let Ok(there) = fs::symlink_metadata(path) {
-        let times = (there.mtime(), there.mtime_nsec(), there.ctime(), there.ctime_nsec());
-        let stamp = (times.0, times.1, times.2, times.3, there.size(), there.ino());
-        stamps.insert(path.to_owned(), stamp);
+        stamps.insert(path.to_owned(), of(&there));
     }
+}
+
+fn of(there: &fs::Metadata) -> Stamp {
+    let times = (there.mtime(), there.mtime_nsec(), there.ctime(), there.ctime_nsec());
+    (times.0, times.1, times.2, times.3, there.size(), there.ino())
 }
 
 fn walk(dir: &Path, but: &[PathBuf], folders: &mut Stamped, files: &mut Stamped) {
@@ -412,6 +383,27 @@ mod tests {
         assert_eq!(after(|repo, _| git(repo, &["branch", "-D", "loose/one"])), (true, 1));
         assert_eq!(after(|repo, _| git(repo, &["config", "a.b", "c"])), (true, 1));
         assert_eq!(after(|repo, _| git(repo, &["pack-refs", "--all"])), (true, 0), "the same");
+    }
+
+    #[test]
+    fn a_glance_sees_what_a_hook_is_a_link_to() {
+        let deed = |repo: &Repo, _| {
+            let (file, hooks) = (repo.common_dir().join("shared"), repo.common_dir().join("hooks"));
+            fs::write(&file, "1").expect("written");
+            fs::create_dir_all(&hooks).expect("made");
+            std::os::unix::fs::symlink("../shared", hooks.join("pre-push")).expect("linked");
+            let mut witness = Witness::new(repo);
+            witness.look(KEEP, &str::to_owned).expect("seen");
+            assert!(!witness.glance());
+            fs::write(&file, "12").expect("written");
+            assert!(witness.glance());
+            let found = witness.look(KEEP, &str::to_owned).expect("seen");
+            assert!(matches!(&found[..], [Shift { what: Thing::Linked { .. }, .. }]), "{found:?}");
+            fs::remove_file(&file).expect("removed");
+            let gone = witness.look(KEEP, &str::to_owned).expect("seen").remove(0);
+            assert_eq!((gone.before.is_some(), gone.after), (true, None));
+        };
+        assert_eq!(after(deed), (true, 1), "the link is new");
     }
 
     #[test]

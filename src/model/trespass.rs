@@ -27,14 +27,26 @@ pub enum Thing {
     },
     /// The repository's own settings.
     Config,
+    /// The settings of this checkout alone.
+    #[serde(rename = "config.worktree")]
+    ConfigWorktree,
     /// A hook.
     Hook {
         /// Its file's name.
         name: String,
+        /// The folder that `core.hooksPath` names; none: the repository's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<String>,
+    },
+    /// A file that a hook is a link to.
+    Linked {
+        /// Its absolute path.
+        path: String,
     },
 }
 
-/// One change. Values are ids; of HEAD a ref (`ref: …`) or an id; of a hook its rights and an id.
+/// One change. Values are ids; of HEAD and of other refs that name one a ref (`ref: …`); of a file its
+/// rights and an id, of a link its target (`link …`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// Of what.
@@ -60,10 +72,16 @@ pub struct Trespass {
 impl Shift {
     fn is_hidden(&self) -> bool {
         match &self.what {
-            Thing::Ref { name } | Thing::Hook { name } => name.contains(HIDDEN),
-            Thing::Head => self.before.as_ref().is_some_and(|before| before.contains(HIDDEN)),
-            Thing::Stash { .. } | Thing::Config => false,
+            Thing::Ref { name } | Thing::Hook { name, .. } | Thing::Linked { path: name } => {
+                name.contains(HIDDEN) || self.before_is_hidden()
+            }
+            Thing::Head => self.before_is_hidden(),
+            Thing::Stash { .. } | Thing::Config | Thing::ConfigWorktree => false,
         }
+    }
+
+    fn before_is_hidden(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.contains(HIDDEN))
     }
 
     /// For people.
@@ -90,7 +108,12 @@ impl Shift {
             }
             Thing::Stash { message } => format!("stash entry new: {message}"),
             Thing::Config => "the repository's config was rewritten".to_owned(),
-            Thing::Hook { name } => format!("hook `{name}` is {word}"),
+            Thing::ConfigWorktree => "`config.worktree` of your checkout was rewritten".to_owned(),
+            Thing::Hook { name, folder: None } => format!("hook `{name}` is {word}"),
+            Thing::Hook { name, folder: Some(folder) } => {
+                format!("hook `{name}` in {folder} (`core.hooksPath`) is {word}")
+            }
+            Thing::Linked { path } => format!("{path}, which a hook is a link to, is {word}"),
         }
     }
 
@@ -99,24 +122,8 @@ impl Shift {
         if self.is_hidden() {
             return Vec::new();
         }
-        let file = |name: &str, value: &str| {
-            let (mode, oid) = value.split_once(' ').unwrap_or(("", value));
-            let path = format!("\"$(git rev-parse --git-path {})\"", quoted(name));
-            let mut all = vec![format!("git cat-file blob {oid} > {path}")];
-            if !mode.is_empty() {
-                all.push(format!("chmod {mode} {path}"));
-            }
-            all
-        };
         match (&self.what, self.before.as_deref(), self.after.as_deref()) {
-            (Thing::Ref { name }, Some(before), after) => {
-                let nothing = "0".repeat(before.len());
-                let after = after.unwrap_or(&nothing);
-                vec![format!("git update-ref {} {before} {after}", quoted(name))]
-            }
-            (Thing::Ref { name }, None, Some(after)) => {
-                vec![format!("git update-ref -d {} {after}", quoted(name))]
-            }
+            (Thing::Ref { name }, before, after) => ref_back(&quoted(name), before, after),
             (Thing::Head, Some(before), _) => vec![match before.strip_prefix("ref: ") {
                 Some(name) => format!("git symbolic-ref HEAD {}", quoted(name)),
                 None => format!("git update-ref --no-deref HEAD {before}"),
@@ -124,17 +131,69 @@ impl Shift {
             (Thing::Stash { message }, Some(before), None) => {
                 vec![format!("git stash store -m {} {before}", quoted(message))]
             }
-            (Thing::Config, Some(before), _) => file("config", before),
-            (Thing::Hook { name }, Some(before), _) => file(&format!("hooks/{name}"), before),
-            (Thing::Hook { name }, None, _) => {
-                vec![format!(
-                    "rm \"$(git rev-parse --git-path {})\"",
-                    quoted(&format!("hooks/{name}"))
-                )]
+            (Thing::Config, Some(before), _) => {
+                vec![through("\"$(git rev-parse --git-path config)\"", before)]
             }
+            (Thing::ConfigWorktree, before, _) => {
+                let path = "\"$(git rev-parse --git-path config.worktree)\"";
+                vec![before.map_or_else(|| format!("rm {path}"), |before| through(path, before))]
+            }
+            (Thing::Hook { name, folder }, before, _) => {
+                // Not by `--git-path`: that is the folder of `core.hooksPath`.
+                let path = match folder {
+                    None => {
+                        let name = quoted(&format!("/hooks/{name}"));
+                        format!("\"$(git rev-parse --git-common-dir)\"{name}")
+                    }
+                    Some(folder) => quoted(&format!("{folder}/{name}")),
+                };
+                vec![before.map_or_else(|| format!("rm {path}"), |before| anew(&path, before))]
+            }
+            (Thing::Linked { path }, Some(before), _) => vec![through(&quoted(path), before)],
             _ => Vec::new(),
         }
     }
+}
+
+fn ref_back(name: &str, before: Option<&str>, after: Option<&str>) -> Vec<String> {
+    let symbolic = |value: Option<&str>| value.is_some_and(|value| value.starts_with("ref: "));
+    let command = match (before, after) {
+        (Some(before), after) => match before.strip_prefix("ref: ") {
+            Some(target) => format!("git symbolic-ref {name} {}", quoted(target)),
+            None if symbolic(after) => format!("git update-ref --no-deref {name} {before}"),
+            None => {
+                let nothing = "0".repeat(before.len());
+                format!("git update-ref {name} {before} {}", after.unwrap_or(&nothing))
+            }
+        },
+        (None, after) if symbolic(after) => format!("git symbolic-ref -d {name}"),
+        (None, Some(after)) => format!("git update-ref -d {name} {after}"),
+        (None, None) => return Vec::new(),
+    };
+    vec![command]
+}
+
+/// Writes a file in place, with its rights if they are told, and through a link. At first beside it: without
+/// its settings git might not find what to write.
+fn through(path: &str, value: &str) -> String {
+    let (mode, oid) = value.split_once(' ').unwrap_or(("", value));
+    let rights = if mode.is_empty() { String::new() } else { format!(" && chmod {mode} \"$f\"") };
+    format!(
+        "(f={path}; mkdir -p \"$(dirname \"$f\")\" && git cat-file blob {oid} > \"$f.new\" && \
+         cat \"$f.new\" > \"$f\" && rm \"$f.new\"{rights})"
+    )
+}
+
+/// Makes a file or a link in the place of whatever is there.
+fn anew(path: &str, value: &str) -> String {
+    let make = match (value.strip_prefix("link "), value.split_once(' ')) {
+        (Some(target), _) => format!("ln -s {} \"$f\"", quoted(target)),
+        (None, Some((mode, oid))) => {
+            format!("git cat-file blob {oid} > \"$f\" && chmod {mode} \"$f\"")
+        }
+        (None, None) => format!("git cat-file blob {value} > \"$f\""),
+    };
+    format!("(f={path}; mkdir -p \"$(dirname \"$f\")\" && rm -f \"$f\" && {make})")
 }
 
 /// A word for a shell.

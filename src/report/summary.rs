@@ -350,7 +350,8 @@ impl Report {
 }
 
 fn of_trespasses(state: &RunState) -> Vec<TrespassReport> {
-    let all = state.trespasses.iter().flat_map(|found| {
+    // As they are put back: the last first, so that several of one thing lead back step by step.
+    let all = state.trespasses.iter().rev().flat_map(|found| {
         found.shifts.iter().map(|shift| TrespassReport {
             tasks: found.tasks.clone(),
             text: shift.told(),

@@ -101,6 +101,12 @@ fn the_commands_that_are_told_do_the_same() {
     let board = space.path("board.toml");
     let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
     assert_eq!(ran.code, 0, "{}", ran.err);
+    paste(&space);
+    assert_eq!(state(&space), before);
+}
+
+/// Runs every command that the report tells, as somebody would who takes them one after another.
+fn paste(space: &Space) {
     let report = space.report();
     for found in report["trespasses"].as_array().expect("told") {
         for command in found["commands"].as_array().expect("commands") {
@@ -109,7 +115,230 @@ fn the_commands_that_are_told_do_the_same() {
             assert!(said.status.success(), "{command}: {}", String::from_utf8_lossy(&said.stderr));
         }
     }
-    assert_eq!(state(&space), before);
+}
+
+/// A repository with everything that is easily overlooked.
+fn odd_space() -> Space {
+    let space = space();
+    space.git(&["update-ref", "refs/remotes/origin/main", "main"]);
+    space.git(&["update-ref", "refs/remotes/origin/side", "main"]);
+    space.git(&["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main"]);
+    space.git(&["symbolic-ref", "refs/heads/alias", "refs/heads/keep"]);
+    space.git(&["symbolic-ref", "refs/remotes/origin/old", "refs/remotes/origin/gone"]);
+    space.git(&["config", "extensions.worktreeConfig", "true"]);
+    space.git(&["config", "--worktree", "my.own", "1"]);
+    std::fs::create_dir_all(space.path("my hooks")).expect("made");
+    let hooks = space.repo().join(".git/hooks");
+    std::fs::create_dir_all(&hooks).expect("made");
+    for (path, text) in [
+        (space.path("shared.sh"), "#!/bin/sh\nexit 0\n"),
+        (space.path("other.sh"), "#!/bin/sh\nexit 0\n# other\n"),
+        (space.path("my hooks/pre-commit"), "#!/bin/sh\nexit 0\n# named\n"),
+        (hooks.join("pre-push"), "#!/bin/sh\nexit 0\n# own\n"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        executable(&path);
+    }
+    let named = space.path("my hooks");
+    space.git(&["config", "core.hooksPath", named.to_str().expect("a name")]);
+    let link = |to: &str, at: std::path::PathBuf| {
+        std::os::unix::fs::symlink(to, at).expect("linked");
+    };
+    link("../shared.sh", named.join("post-commit"));
+    link("../../../other.sh", hooks.join("post-merge"));
+    link("nowhere", hooks.join("post-rewrite"));
+    space
+}
+
+fn executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("set");
+}
+
+/// Every symbolic ref and every file, link and right that `odd_space` adds.
+fn odd_state(space: &Space) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut all = vec![state(space)];
+    for name in ["remotes/origin/HEAD", "remotes/origin/old", "heads/alias", "heads/new-alias"] {
+        let file = space.repo().join(".git/refs").join(name);
+        all.push(format!("{name} {}", std::fs::read_to_string(file).unwrap_or_default()));
+    }
+    let own = space.repo().join(".git/config.worktree");
+    all.push(std::fs::read_to_string(own).unwrap_or_default());
+    for dir in [space.path("my hooks"), space.repo().join(".git/hooks"), space.path("")] {
+        let mut paths: Vec<_> = std::fs::read_dir(&dir)
+            .expect("there")
+            .map(|entry| entry.expect("one").path())
+            .collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| !path.is_dir()) {
+            let what = match std::fs::read_link(path) {
+                Ok(target) => target.display().to_string(),
+                Err(_) => {
+                    let mode = path.metadata().expect("there").permissions().mode();
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    format!("{mode:o} {text}")
+                }
+            };
+            let name = path.strip_prefix(space.path("")).expect("below").display();
+            // What the runs themselves write there.
+            if !["board.toml", "two.toml"].contains(&name.to_string().as_str()) {
+                all.push(format!("{name}: {what}"));
+            }
+        }
+    }
+    all.join("\n")
+}
+
+const ODD_VANDAL: &str = r##"
+land = "never"
+[[task]]
+id = "vandal"
+run = '''
+common=$(git rev-parse --path-format=absolute --git-common-dir)
+git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/side
+git symbolic-ref refs/remotes/origin/old refs/remotes/origin/older
+git update-ref --no-deref refs/heads/alias HEAD
+git symbolic-ref refs/heads/new-alias refs/heads/nothing
+git branch -D side; git branch side/below
+git config -f "$common/config.worktree" my.own 2
+cd "$TODONE_BOARD_DIR"
+echo "# evil" >> shared.sh
+chmod 600 "my hooks/pre-commit"
+ln -sf ../evil.sh "my hooks/post-merge"
+rm "$common/hooks/pre-push"; ln -s "$TODONE_BOARD_DIR/shared.sh" "$common/hooks/pre-push"
+rm "$common/hooks/post-merge"; echo evil > "$common/hooks/post-merge"
+ln -sf elsewhere "$common/hooks/post-rewrite"
+echo "# also evil" > other.sh; chmod 644 other.sh
+'''
+"##;
+
+#[test]
+fn what_is_easily_overlooked_is_told_and_put_back() {
+    for pasted in [true, false] {
+        let space = odd_space();
+        let before = odd_state(&space);
+        space.board(ODD_VANDAL);
+        let board = space.path("board.toml");
+        let mut ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+        for text in [
+            "ref `refs/remotes/origin/HEAD` moved",
+            "ref `refs/remotes/origin/old` moved",
+            "branch `alias` moved",
+            "branch `new-alias` is new",
+            "`config.worktree` of your checkout was rewritten",
+            "/shared.sh, which a hook is a link to, is changed",
+            "/other.sh, which a hook is a link to, is changed",
+            "/my hooks (`core.hooksPath`) is changed",
+            "/my hooks (`core.hooksPath`) is new",
+            "hook `pre-push` is changed",
+            "hook `post-merge` is changed",
+            "hook `post-rewrite` is changed",
+        ] {
+            ran = ran.says(text);
+        }
+        assert_ne!(odd_state(&space), before);
+        if pasted {
+            paste(&space);
+        } else {
+            space.todone_quiet(&["restore"]).code(0).says_not("left ");
+        }
+        assert_eq!(odd_state(&space), before, "pasted: {pasted}");
+        space.todone(&["restore"]).code(0).says_not("put back ").says("as before");
+    }
+}
+
+/// Where the hooks are is itself a setting that a task can change.
+#[test]
+fn hooks_that_a_changed_setting_leaves_behind_are_watched_on() {
+    let space = odd_space();
+    let before = odd_state(&space);
+    space.board(
+        r#"
+land = "never"
+[[task]]
+id = "vandal"
+run = '''
+git config core.hooksPath "$TODONE_BOARD_DIR/mine"
+rm "$TODONE_BOARD_DIR/my hooks/pre-commit"
+git config --global core.hooksPath /nowhere
+'''
+"#,
+    );
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+    ran.says("config was rewritten").says("/my hooks (`core.hooksPath`) is gone");
+    paste(&space);
+    assert_eq!(odd_state(&space), before);
+}
+
+/// Without its settings git finds neither objects of another kind nor what names them.
+#[test]
+fn config_is_put_back_by_its_command_where_git_needs_it_to_read() {
+    let space = Space::empty();
+    space.git(&["init", "-q", "-b", "main", "--object-format=sha256"]);
+    space.write("a", "1\n");
+    space.commit("start");
+    let before = space.read(".git/config");
+    space.board("land = \"never\"\n[[task]]\nid = \"a\"\nrun = \"git config alias.x evil\"\n");
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+    ran.says("config was rewritten");
+    paste(&space);
+    assert_eq!(space.read(".git/config"), before);
+}
+
+#[test]
+fn what_changed_twice_is_put_back_to_what_it_was_at_first() {
+    for pasted in [true, false] {
+        let space = space();
+        let before = state(&space);
+        let task = |id: &str, needs: &str| {
+            format!(
+                "[[task]]\nid = \"{id}\"\n{needs}\nrun = '''\ngit config alias.x {id}\n\
+                 git update-ref refs/heads/side $(git -c user.name=X -c user.email=x@x \
+                 commit-tree -m {id} HEAD^{{tree}})\n'''\n"
+            )
+        };
+        let tasks = task("one", "") + &task("two", "needs = [\"one\"]");
+        space.board(&format!("land = \"never\"\n{tasks}"));
+        let board = space.path("board.toml");
+        let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+        ran.says("while one ran").says("while two ran");
+        space.todone(&["restore", "--dry-run"]).code(0).says("would put back").says_not("left ");
+        if pasted {
+            paste(&space);
+        } else {
+            space.todone_quiet(&["restore"]).code(0);
+        }
+        assert_eq!(state(&space), before, "pasted: {pasted}");
+        space.todone(&["restore"]).code(0).says("as before");
+        space.todone(&["clean"]).code(0).says_not("todone restore");
+    }
+}
+
+/// Hooks that are files of the checkout change when a run lands there.
+#[test]
+fn hooks_that_a_landing_changes_are_no_trespass() {
+    let space = Space::new(&[("a", "1\n"), (".hooks/pre-push", "#!/bin/sh\n")]);
+    space.git(&["config", "core.hooksPath", ".hooks"]);
+    let link = space.repo().join(".git/hooks");
+    std::fs::create_dir_all(&link).expect("made");
+    std::os::unix::fs::symlink("../../.hooks/pre-push", link.join("pre-push")).expect("linked");
+    let slow = "[[task]]\nid = \"slow\"\nrun = '''touch \"$TODONE_BOARD_DIR/runs\"; \
+                until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done; echo 1 > slow'''\n";
+    let file = space.path("slow.toml");
+    std::fs::write(&file, format!("land = \"never\"\n{slow}")).expect("written");
+    let child = space.spawn(&["run", file.to_str().expect("a name")]);
+    crate::stopping::wait_for(&space.path("runs"));
+    space.board("[[task]]\nid = \"fast\"\nrun = \"echo '# more' >> .hooks/pre-push\"\n");
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
+    ran.code(0).says_not("your repository changed");
+    assert_eq!(space.read(".hooks/pre-push"), "#!/bin/sh\n# more\n");
+    std::fs::write(space.path("go"), "").expect("written");
+    let ran = crate::space::ran(child.wait_with_output().expect("it ends"));
+    ran.code(0).says_not("your repository changed");
 }
 
 #[test]

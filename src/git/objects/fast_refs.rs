@@ -20,8 +20,8 @@ pub(in crate::git) struct Found {
     pub name: String,
     /// What it points to in the end.
     pub oid: Oid,
-    /// Whether it does so by the name of another.
-    pub symbolic: bool,
+    /// The name of another by which it does so.
+    pub names: Option<String>,
 }
 
 impl Store {
@@ -75,13 +75,16 @@ impl Store {
         let name = reference.name().map_err(told)?.to_owned();
         let symbolic = reference.target().is_none();
         let end = if symbolic { Some(reference.resolve().map_err(told)?) } else { None };
+        // git tells the end of a chain of them.
+        let names = end.as_ref().map(|end| end.name().map(str::to_owned));
+        let names = names.transpose().map_err(told)?;
         let target = end.as_ref().unwrap_or(reference).target().ok_or_else(|| odd(&name))?;
         // What is misnamed or leads nowhere is for git to judge.
         if !Reference::is_valid_name(&name) || !self.odb()?.exists(target) {
             return Err(odd(&name));
         }
         let oid = Oid::from_bytes(target.as_bytes()).map_err(|_| odd(&name))?;
-        Ok(Found { name, oid, symbolic })
+        Ok(Found { name, oid, names })
     }
 }
 

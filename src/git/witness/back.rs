@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::git::guard::output;
 use crate::git::objects::Kind;
@@ -11,70 +12,78 @@ use crate::git::scratch::io;
 use crate::git::{Error, Expect, RefUpdate, Repo};
 use crate::model::{HIDDEN, Oid, Shift, Thing};
 
-use super::{head, hook, stashes};
+use super::hooks::{self, Hook};
+use super::{head, own_config, stashes};
 
 impl Repo {
     /// What a thing is now, in the form that a [`Shift`] has it.
     pub fn standing(&self, shift: &Shift) -> Result<Option<String>, Error> {
-        let common = self.common_dir();
         let blob = |bytes: &[u8]| self.format().hash(Kind::Blob, bytes).to_string();
+        let told = |now: String| {
+            let all = [&shift.before, &shift.after].into_iter().flatten();
+            let fitting = all.clone().find(|told| fits(told, &now)).cloned();
+            fitting.unwrap_or(now)
+        };
         Ok(match &shift.what {
             Thing::Ref { name } => match self.whole(name)? {
-                Some(name) => self.ref_at(&name)?.map(|oid| oid.to_string()),
+                Some(name) => self.value(&name)?.map(told),
                 None => None,
             },
-            Thing::Head => {
-                let now = String::from_utf8_lossy(&head(self)?).trim_end().to_owned();
-                let told = [&shift.before, &shift.after].into_iter().flatten();
-                Some(told.clone().find(|told| fits(told, &now)).cloned().unwrap_or(now))
-            }
+            Thing::Head => Some(told(String::from_utf8_lossy(&head(self)?).trim_end().to_owned())),
             Thing::Stash { .. } => {
                 let wanted = shift.before.as_ref().or(shift.after.as_ref());
                 let found = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
                 found.into_iter().find(|oid| Some(oid) == wanted)
             }
-            Thing::Config => fs::read(common.join("config")).ok().map(|bytes| blob(&bytes)),
-            Thing::Hook { name } => {
-                let Some(name) = self.whole_hook(name)? else { return Ok(None) };
-                let path = common.join("hooks").join(name);
-                match path.is_file() {
-                    false => None,
-                    true => {
-                        let (mode, bytes) = hook(&path)?;
-                        Some(format!("{mode:o} {}", blob(&bytes)))
-                    }
-                }
+            Thing::Config => fs::read(self.common_dir().join("config")).ok().map(|it| blob(&it)),
+            Thing::ConfigWorktree => fs::read(own_config(self)).ok().map(|bytes| blob(&bytes)),
+            Thing::Hook { name, folder } => {
+                let dir = hooks::place(self, folder.as_ref().map(Path::new));
+                let Some(name) = whole_hook(&dir, name) else { return Ok(None) };
+                Hook::at(&dir.join(name))?.map(|hook| told(hook.told(self)))
+            }
+            Thing::Linked { path } => {
+                hooks::file(Path::new(path))?.map(|file| hooks::told(&file, self))
             }
         })
+    }
+
+    /// What a ref is, in the form that a shift has it.
+    fn value(&self, name: &str) -> Result<Option<String>, Error> {
+        // Also of a ref that is not there git says which one names it.
+        let said = self.git().args(["symbolic-ref", "-q", name]).run()?;
+        if said.status.success() {
+            let target = String::from_utf8_lossy(&said.stdout).trim_end().to_owned();
+            return Ok(Some(format!("ref: {target}")));
+        }
+        Ok(self.ref_at(name)?.map(|oid| oid.to_string()))
     }
 
     /// Makes a thing again what it was. The caller has seen that it is what the shift left.
     pub fn put_back(&self, shift: &Shift) -> Result<(), Error> {
         let (before, after) = (shift.before.as_deref(), shift.after.as_deref());
         let oid = |text: Option<&str>| text.and_then(|text| text.parse::<Oid>().ok());
-        let file = |name: &str| -> Result<(), Error> {
-            let path = self.common_dir().join(name);
-            let Some(before) = before else {
-                return fs::remove_file(&path).map_err(io("removing", &path));
-            };
-            let (mode, hex) = before.split_once(' ').unwrap_or(("", before));
-            let Some(blob) = oid(Some(hex)) else { return Ok(()) };
-            let bytes = self.objects()?.blob(blob)?;
-            let new = path.with_extension("todone-new");
-            fs::write(&new, bytes).map_err(io("writing", &new))?;
-            let mode = match u32::from_str_radix(mode, 8) {
-                Ok(mode) => mode,
-                Err(_) => fs::metadata(&path).map_or(0o644, |there| there.permissions().mode()),
-            };
-            let set = fs::set_permissions(&new, fs::Permissions::from_mode(mode));
-            set.and_then(|()| fs::rename(&new, &path)).map_err(io("writing", &path))
-        };
         match &shift.what {
             Thing::Ref { name } => {
-                let expect = oid(after).map_or(Expect::Absent, Expect::At);
                 let Some(name) = self.whole(name)? else { return Err(hidden(name)) };
-                let update = RefUpdate { name, expect, to: oid(before) };
-                self.update_refs(&[update], "todone: restore")
+                let named = |text: Option<&str>| text.is_some_and(|text| text.starts_with("ref: "));
+                let why = ["-m", "todone: restore"];
+                let call = match before {
+                    Some(before) => match before.strip_prefix("ref: ") {
+                        Some(target) => {
+                            let target = self.whole(target)?.ok_or_else(|| hidden(target))?;
+                            self.git().args(["symbolic-ref"]).args(why).args([&name, &target])
+                        }
+                        None if named(after) => {
+                            let call = self.git().args(["update-ref", "--no-deref"]).args(why);
+                            call.args([&name, before])
+                        }
+                        None => return self.move_back(name, oid(Some(before)), oid(after)),
+                    },
+                    None if named(after) => self.git().args(["symbolic-ref", "-d", &name]),
+                    None => return self.move_back(name, None, oid(after)),
+                };
+                output(call).map(drop)
             }
             Thing::Head => {
                 let before = before.unwrap_or_default();
@@ -94,12 +103,54 @@ impl Repo {
                 }
                 None => Ok(()),
             },
-            Thing::Config => file("config"),
-            Thing::Hook { name } => match self.whole_hook(name)? {
-                Some(name) => file(&format!("hooks/{name}")),
-                None => Err(hidden(name)),
-            },
+            Thing::Config => self.through(&self.common_dir().join("config"), before),
+            Thing::ConfigWorktree => self.through(&own_config(self), before),
+            Thing::Hook { name, folder } => {
+                let dir = hooks::place(self, folder.as_ref().map(Path::new));
+                let name = whole_hook(&dir, name).ok_or_else(|| hidden(name))?;
+                self.anew(&dir.join(name), before)
+            }
+            Thing::Linked { path } => self.through(Path::new(path), before),
         }
+    }
+
+    fn move_back(&self, name: String, to: Option<Oid>, after: Option<Oid>) -> Result<(), Error> {
+        let expect = after.map_or(Expect::Absent, Expect::At);
+        self.update_refs(&[RefUpdate { name, expect, to }], "todone: restore")
+    }
+
+    /// Writes a file, in the place that a link leads to.
+    fn through(&self, path: &Path, before: Option<&str>) -> Result<(), Error> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        self.anew(&path, before)
+    }
+
+    /// Makes a file or a link in the place of whatever is there; without a value takes that away.
+    fn anew(&self, path: &Path, before: Option<&str>) -> Result<(), Error> {
+        let Some(before) = before else {
+            return fs::remove_file(path).map_err(io("removing", path));
+        };
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(io("making", dir))?;
+        }
+        let mut new = path.as_os_str().to_owned();
+        new.push(".todone-new");
+        let new = PathBuf::from(new);
+        if let Some(target) = before.strip_prefix("link ") {
+            let _ = fs::remove_file(&new);
+            std::os::unix::fs::symlink(target, &new).map_err(io("linking", &new))?;
+            return fs::rename(&new, path).map_err(io("writing", path));
+        }
+        let (mode, hex) = before.split_once(' ').unwrap_or(("", before));
+        let Ok(blob) = hex.parse::<Oid>() else { return Ok(()) };
+        let bytes = self.objects()?.blob(blob)?;
+        fs::write(&new, bytes).map_err(io("writing", &new))?;
+        let mode = match u32::from_str_radix(mode, 8) {
+            Ok(mode) => mode,
+            Err(_) => fs::metadata(path).map_or(0o644, |there| there.permissions().mode()),
+        };
+        let set = fs::set_permissions(&new, fs::Permissions::from_mode(mode));
+        set.and_then(|()| fs::rename(&new, path)).map_err(io("writing", path))
     }
 
     /// The ref that a told name stands for: the name itself, or, if something was taken out of it, the only
@@ -111,16 +162,16 @@ impl Repo {
         let all = self.list("refs/")?.into_iter().map(|found| found.name);
         Ok(only(all.filter(|known| fits(name, known))))
     }
+}
 
-    /// The same of a hook.
-    fn whole_hook(&self, name: &str) -> Result<Option<String>, Error> {
-        if !name.contains(HIDDEN) {
-            return Ok(Some(name.to_owned()));
-        }
-        let entries = fs::read_dir(self.common_dir().join("hooks")).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(only(names.filter(|known| fits(name, known))))
+/// The same of a hook.
+fn whole_hook(dir: &Path, name: &str) -> Option<String> {
+    if !name.contains(HIDDEN) {
+        return Some(name.to_owned());
     }
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    only(names.filter(|known| fits(name, known)))
 }
 
 fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {

@@ -1,0 +1,200 @@
+//! What is different between two looks, in the order in which it is put back, and the refs that keep what
+//! was.
+//!
+//! Knows no time: two states are given.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::git::guard::output;
+use crate::git::objects::Kind;
+use crate::git::{Error, Expect, RefUpdate, Repo};
+use crate::model::{Oid, Shift, Thing};
+
+use super::hooks::{self, Hook, Hooks};
+use super::{MOVES, State, Value};
+
+/// What changed, but for what todone itself moved. New refs come first: they may stand where another is to
+/// be again. Entries of the stash come as they were made.
+pub(super) fn compared(repo: &Repo, before: &State, now: &State) -> Result<Vec<Shift>, Error> {
+    let mut all = Vec::new();
+    let mut add = |what, before: Option<String>, after: Option<String>| {
+        all.push(Shift { what, before, after, saved: None });
+    };
+    let moves = fs::read(repo.state_dir().join(MOVES)).unwrap_or_default();
+    let moves = String::from_utf8_lossy(&moves).into_owned();
+    let names: BTreeSet<_> = before.refs.keys().chain(now.refs.keys()).collect();
+    let (new, old): (Vec<&String>, Vec<&String>) =
+        names.into_iter().partition(|name| !before.refs.contains_key(*name));
+    for name in new.into_iter().chain(old) {
+        let (old, new) = (before.refs.get(name), now.refs.get(name));
+        if old != new && !moved_by_us(&moves, name, old, new) {
+            add(Thing::Ref { name: name.clone() }, old.map(told), new.map(told));
+        }
+    }
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if before.head != now.head {
+        add(Thing::Head, Some(lossy(&before.head)), Some(lossy(&now.head)));
+    }
+    for (oid, message) in before.stash.iter().rev().filter(|entry| !now.stash.contains(entry)) {
+        add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
+    }
+    for (oid, message) in now.stash.iter().rev().filter(|entry| !before.stash.contains(entry)) {
+        add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
+    }
+    let blob = |bytes: &[u8]| repo.format().hash(Kind::Blob, bytes).to_string();
+    if before.config != now.config {
+        add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
+    }
+    if before.own_config != now.own_config {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(blob);
+        add(Thing::ConfigWorktree, text(&before.own_config), text(&now.own_config));
+    }
+    let names: BTreeSet<_> = before.hooks.all.keys().chain(now.hooks.all.keys()).collect();
+    for key @ (folder, name) in names {
+        let (old, new) = (before.hooks.all.get(key), now.hooks.all.get(key));
+        // Where nobody looked before nothing is known to have changed.
+        let looked = folder.as_ref().is_none_or(|folder| before.folders.contains(folder));
+        let path = hooks::place(repo, folder.as_deref()).join(name);
+        let bytes = new.map(Hook::bytes);
+        if old == new || !looked || landed(repo, now, &moves, &path, bytes)? {
+            continue;
+        }
+        let folder = folder.as_ref().map(|folder| folder.display().to_string());
+        let text = |hook: &Hook| hook.told(repo);
+        add(Thing::Hook { name: name.clone(), folder }, old.map(text), new.map(text));
+    }
+    for (path, old) in &before.hooks.linked {
+        // By its path: no link may lead there any more.
+        let new = hooks::file(path)?;
+        let bytes = new.as_ref().map(|(_, bytes)| &bytes[..]);
+        if new.as_ref() == Some(old) || landed(repo, now, &moves, path, bytes)? {
+            continue;
+        }
+        let text = |file| hooks::told(file, repo);
+        let path = path.display().to_string();
+        add(Thing::Linked { path }, Some(text(old)), new.as_ref().map(text));
+    }
+    Ok(all)
+}
+
+fn told(value: &Value) -> String {
+    match value {
+        Value::Id(oid) => oid.to_string(),
+        Value::Name(name) => format!("ref: {name}"),
+    }
+}
+
+/// Keeps what was, by refs with a number of their own.
+pub(super) fn keep(
+    repo: &Repo,
+    before: &State,
+    keep: &str,
+    hide: &dyn Fn(&str) -> String,
+    shifts: &mut [Shift],
+) -> Result<(), Error> {
+    let taken = repo.refs(keep)?;
+    let number = (1..)
+        .find(|n| !taken.iter().any(|(name, _)| name.starts_with(&format!("{keep}{n}/"))))
+        .expect("BUG: there are more numbers than refs");
+    let mut objects = repo.objects()?;
+    for (place, shift) in shifts.iter_mut().enumerate() {
+        let made = shift.before.is_none();
+        let Some(old) = shift.before.as_ref().or(shift.after.as_ref()) else { continue };
+        let oid = match &shift.what {
+            // A new file stays where it is until the user says otherwise.
+            what if made && is_file(what) => continue,
+            Thing::Config => objects.write_blob(&before.config)?,
+            Thing::ConfigWorktree => {
+                objects.write_blob(before.own_config.as_deref().unwrap_or_default())?
+            }
+            what @ (Thing::Hook { .. } | Thing::Linked { .. }) => {
+                match before.hooks.bytes_of(what) {
+                    Some(bytes) => objects.write_blob(bytes)?,
+                    None => continue,
+                }
+            }
+            // What names another ref is kept by that.
+            _ => match old.parse() {
+                Ok(oid) => oid,
+                Err(_) => continue,
+            },
+        };
+        let part = match &shift.what {
+            Thing::Ref { name } if hide(name) != *name => format!("hidden.{place}"),
+            Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
+            Thing::Head => "head".to_owned(),
+            Thing::Stash { .. } => format!("stash.{place}"),
+            Thing::Config => "config".to_owned(),
+            Thing::ConfigWorktree => "config.worktree".to_owned(),
+            Thing::Hook { .. } | Thing::Linked { .. } => format!("hook.{place}"),
+        };
+        let name = format!("{keep}{number}/{}{part}", if made { "new/" } else { "" });
+        let update = RefUpdate { name: name.clone(), expect: Expect::Any, to: Some(oid) };
+        // If a gc was faster it can't be kept, and is told all the same.
+        shift.saved = repo.update_refs(&[update], "todone: kept").is_ok().then_some(name);
+    }
+    Ok(())
+}
+
+fn is_file(what: &Thing) -> bool {
+    !matches!(what, Thing::Ref { .. } | Thing::Head | Thing::Stash { .. })
+}
+
+impl Hooks {
+    fn bytes_of(&self, what: &Thing) -> Option<&[u8]> {
+        match what {
+            Thing::Hook { name, folder } => {
+                let key = (folder.as_ref().map(Into::into), name.clone());
+                self.all.get(&key).map(Hook::bytes)
+            }
+            Thing::Linked { path } => self.linked.get(Path::new(path)).map(|(_, bytes)| &bytes[..]),
+            _ => None,
+        }
+    }
+}
+
+/// Whether moves that todone noted lead from one value to the other.
+fn moved_by_us(moves: &str, name: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
+    let text = |value: Option<&Value>| value.map_or("-".to_owned(), told);
+    let (mut at, to) = (text(old), text(new));
+    for line in moves.lines() {
+        let mut words = line.split(' ');
+        let (Some(from), Some(next)) = (words.next(), words.next()) else { continue };
+        if words.next() == Some(name) && from == at {
+            next.clone_into(&mut at);
+            if at == to {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a file of the checkout is what a landing of todone made it: it moved the branch that is checked
+/// out, and the file is what HEAD has.
+fn landed(
+    repo: &Repo,
+    now: &State,
+    moves: &str,
+    path: &Path,
+    bytes: Option<&[u8]>,
+) -> Result<bool, Error> {
+    let head = String::from_utf8_lossy(&now.head);
+    let branch = head.trim_end().strip_prefix("ref: ").unwrap_or("HEAD");
+    let moved = moves.lines().any(|line| line.split(' ').nth(2) == Some(branch));
+    let Some(root) = repo.checkout().filter(|_| moved) else { return Ok(false) };
+    let (Ok(root), Some(folder)) = (fs::canonicalize(root), path.parent()) else {
+        return Ok(false);
+    };
+    let Some(inside) = fs::canonicalize(folder).ok().and_then(|folder| {
+        Some(folder.strip_prefix(root).ok()?.join(path.file_name()?).to_str()?.to_owned())
+    }) else {
+        return Ok(false);
+    };
+    let listed = output(repo.git().args(["ls-tree", "-z", "HEAD", "--", &inside]))?;
+    let entry = String::from_utf8_lossy(&listed).into_owned();
+    let of_head = entry.split([' ', '\t']).nth(2).and_then(|oid| oid.parse::<Oid>().ok());
+    Ok(of_head == bytes.map(|bytes| repo.format().hash(Kind::Blob, bytes)))
+}
