@@ -368,6 +368,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         dir: store.run_dir(run)?,
         now,
         jobs: None,
+        foresee: std::env::var_os("TODONE_FORESEE").is_none_or(|value| value != "off"),
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
         lookout: Lookout::new(repo, Names::of(run).changed(), Arc::new(secrets(Some(board)))),
         walls,

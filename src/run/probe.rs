@@ -4,7 +4,8 @@
 //! Knows no schedule. It looks only at paths that a finished patch changes, starts nothing of the user's but
 //! merge drivers, writes nothing into the repository, and decides nothing: what it finds is told.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
@@ -23,8 +24,8 @@ const LARGEST: u64 = 1 << 20;
 pub struct Work {
     /// Whose.
     pub task: TaskId,
-    /// The place in the order of merging.
-    pub place: usize,
+    /// The place in the order of merging: the wave, and the task's place in the board.
+    pub place: (usize, usize),
     /// The commit that it started from.
     pub base: Oid,
     /// What was made of it.
@@ -65,49 +66,128 @@ pub fn look(
     let rules: Vec<String> = board.merge_rules.iter().flat_map(|rule| rule.paths.clone()).collect();
     let ruled = scope_set(&rules);
     let mut quarantine = world.repo.quarantine()?;
-    let mut three_way: Option<ThreeWay> = None;
-    let mut found = Vec::new();
-    for (done, other) in pairs {
+    let mut meetings = Vec::new();
+    // A running task is held against many.
+    let mut seen: BTreeMap<(&TaskId, RepoPath), Option<Option<Entry>>> = BTreeMap::new();
+    for (pair, (done, other)) in pairs.iter().enumerate() {
         let What::Patch(patch) = &done.what else { continue };
-        if done.base != other.base {
-            continue;
-        }
         let tree = quarantine.objects().tree_of(done.base)?;
+        let its = quarantine.objects().tree_of(other.base)?;
         for change in patch.changes.iter().filter(|one| !ruled.contains(one.path.as_bytes())) {
             let path = &change.path;
             if !glance(other, path) {
                 continue;
             }
             let base = quarantine.objects().leaf(tree, path)?;
-            let Some(theirs) = made(&mut quarantine, other, path, base)? else { continue };
-            if theirs == base || theirs == change.new {
+            // One that began with another state of it builds on somebody who changed it.
+            if its != tree && quarantine.objects().leaf(its, path)? != base {
                 continue;
             }
-            let mut alone = |side: Option<Entry>| {
-                let objects = quarantine.objects();
-                let empty = objects.empty_tree();
-                objects.edit(empty, &[Change { path: path.clone(), old: None, new: side }])
+            let theirs = match seen.entry((&other.task, path.clone())) {
+                Slot::Occupied(known) => *known.get(),
+                Slot::Vacant(place) => *place.insert(made(&mut quarantine, other, path, base)?),
             };
-            let [base, ours, theirs] = [alone(base)?, alone(change.new)?, alone(theirs)?];
-            let merge = match three_way.take() {
-                Some(made) => made,
-                None => ThreeWay::new(&world.repo, base_tree)?.run_by(Some(runner.clone())),
-            };
-            let clashes = merge.merge(&mut quarantine, base, ours, theirs)?.is_err();
-            three_way = Some(merge);
-            if clashes {
-                let running = matches!(other.what, What::Running(..));
-                let (first, second) = match done.place < other.place {
-                    true => (&done.task, &other.task),
-                    false => (&other.task, &done.task),
-                };
-                let (first, second, path) = (first.clone(), second.clone(), path.clone());
-                found.push(Clash { first, second, path, running });
-                break;
+            let Some(theirs) = theirs else { continue };
+            if theirs != base && theirs != change.new {
+                let sides = [base, change.new, theirs];
+                meetings.push(Meeting { pair, path: path.clone(), sides });
             }
         }
     }
+    if meetings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let merge = ThreeWay::new(&world.repo, base_tree)?.run_by(Some(runner.clone()));
+    let clashing = match merge.has_drivers() {
+        true => one_by_one(&mut quarantine, &merge, &meetings)?,
+        false => at_once(&mut quarantine, &merge, &meetings)?,
+    };
+    let mut found: Vec<Clash> = Vec::new();
+    let mut last = None;
+    for Meeting { pair, path, .. } in clashing.into_iter().map(|number| &meetings[number]) {
+        // The first place of a pair is enough.
+        if last.replace(*pair) == Some(*pair) {
+            continue;
+        }
+        let (done, other) = &pairs[*pair];
+        let running = matches!(other.what, What::Running(..));
+        let (first, second) = match done.place < other.place {
+            true => (&done.task, &other.task),
+            false => (&other.task, &done.task),
+        };
+        let (first, second, path) = (first.clone(), second.clone(), path.clone());
+        found.push(Clash { first, second, path, running });
+    }
     Ok(found)
+}
+
+/// A path of which both of a pair made something else.
+struct Meeting {
+    pair: usize,
+    path: RepoPath,
+    /// What was there, and what the two made of it.
+    sides: [Option<Entry>; 3],
+}
+
+/// The numbers of those that git can't merge, each asked for at its own path: drivers look at it.
+fn one_by_one(
+    quarantine: &mut Quarantine,
+    merge: &ThreeWay,
+    meetings: &[Meeting],
+) -> Result<Vec<usize>, Error> {
+    let mut clashing: Vec<usize> = Vec::new();
+    for (number, Meeting { pair, path, sides }) in meetings.iter().enumerate() {
+        if clashing.last().is_some_and(|last| meetings[*last].pair == *pair) {
+            continue;
+        }
+        let mut alone = |new: Option<Entry>| {
+            let objects = quarantine.objects();
+            let empty = objects.empty_tree();
+            objects.edit(empty, &[Change { path: path.clone(), old: None, new }])
+        };
+        let [base, ours, theirs] = [alone(sides[0])?, alone(sides[1])?, alone(sides[2])?];
+        if merge.merge(quarantine, base, ours, theirs)?.is_err() {
+            clashing.push(number);
+        }
+    }
+    Ok(clashing)
+}
+
+/// The same with one question for all of them: starting git is what costs.
+fn at_once(
+    quarantine: &mut Quarantine,
+    merge: &ThreeWay,
+    meetings: &[Meeting],
+) -> Result<Vec<usize>, Error> {
+    let mut clashing = BTreeSet::new();
+    let mut trees: [Vec<Change>; 3] = Default::default();
+    for (number, Meeting { path, sides, .. }) in meetings.iter().enumerate() {
+        // Both added it, or one deleted what the other changed.
+        if sides.contains(&None) {
+            clashing.insert(number);
+            continue;
+        }
+        // Each in a folder of its own; what attributes say of names holds there, too.
+        let path = RepoPath::new([format!("{number:08}/").as_bytes(), path.as_bytes()].concat());
+        for (new, tree) in sides.iter().zip(&mut trees) {
+            tree.push(Change { path: path.clone(), old: None, new: *new });
+        }
+    }
+    if trees.iter().all(|tree| !tree.is_empty()) {
+        let mut write = |changes: &[Change]| {
+            let objects = quarantine.objects();
+            let empty = objects.empty_tree();
+            objects.edit(empty, changes)
+        };
+        let [base, ours, theirs] = [write(&trees[0])?, write(&trees[1])?, write(&trees[2])?];
+        if let Err((_, stages, _)) = merge.merge(quarantine, base, ours, theirs)? {
+            let number = |path: &RepoPath| -> Option<usize> {
+                path.to_string().split('/').next()?.parse().ok()
+            };
+            clashing.extend(stages.iter().filter_map(|stage| number(&stage.path)));
+        }
+    }
+    Ok(clashing.into_iter().collect())
 }
 
 /// Whether it is worth a closer look what a work makes of a path: the cheapest question that there is.
@@ -170,7 +250,7 @@ fn plain(
     Ok(plain)
 }
 
-/// The finished patches of the present wave, by what they change.
+/// Finished patches that others may meet, by what they change.
 #[derive(Debug, Default)]
 pub struct Done {
     works: BTreeMap<TaskId, Work>,
@@ -204,6 +284,11 @@ impl Done {
                 tasks.retain(|other| other != task);
             }
         }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.works.len()
     }
 
     /// All of them.

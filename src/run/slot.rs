@@ -69,6 +69,8 @@ pub struct World {
     pub jobs: Option<u32>,
     /// Whether every merge is done a second time by git alone.
     pub both_ways: bool,
+    /// Whether conflicts are looked for while tasks run.
+    pub foresee: bool,
     /// Who looks whether tasks change what is the user's.
     pub lookout: Lookout,
     /// What can be enforced of the sandboxes that the board asks for.

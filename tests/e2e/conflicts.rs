@@ -270,3 +270,81 @@ fn conflicts_are_foreseen_while_the_wave_runs() {
     assert!(!said().contains(" in log"), "{}", said());
     assert_eq!(space.status_of("c"), "merged");
 }
+
+/// Tasks that start as soon as their own needs are there run beside waves before theirs, and after them.
+#[test]
+fn conflicts_are_foreseen_across_waves_where_tasks_start_early() {
+    let space = Space::new(&[("text", "1\ntwo\n3\n"), ("own", "1\n"), ("far", "1\n")]);
+    let until = |file: &str| {
+        format!(
+            "n=0; until test -e \"$TODONE_BOARD_DIR/{file}\"; do n=$((n+1)); test $n -lt 1200; \
+             sleep 0.05; done"
+        )
+    };
+    let (go, first) = (until("go"), until("first"));
+    space.board(&format!(
+        "schedule = \"eager\"\n\
+         [[task]]\nid = \"a\"\nrun = '''{first}; sed -i s/two/A/ text; echo a > far'''\n\
+         [[task]]\nid = \"b\"\nrun = 'echo b > own'\n\
+         [[task]]\nid = \"builds\"\nneeds = [\"a\"]\nrun = '''sed -i s/A/AA/ text; {go}'''\n\
+         [[task]]\nid = \"meets\"\nneeds = [\"b\"]\nrun = '''\n\
+         echo more >> own; sed -i s/two/M/ text; touch \"$TODONE_BOARD_DIR/first\"; {go}'''\n\
+         [[task]]\nid = \"done\"\nneeds = [\"b\"]\nrun = 'echo d > far'\n"
+    ));
+    let board = space.path("board.toml");
+    let err = space.path("err");
+    let mut child = space
+        .command(env!("CARGO_BIN_EXE_todone"))
+        .args(["run", board.to_str().expect("a name"), "-j4"])
+        .stderr(std::fs::File::create(&err).expect("a file"))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("todone starts");
+    let begun = std::time::Instant::now();
+    let said = || std::fs::read_to_string(&err).expect("what it said");
+    // The first wave is merged before its neighbour in the second is through.
+    let wanted = [
+        "foreseen  done meets a in far\n",
+        "foreseen  meets meets a in text, as far as they are\n",
+    ];
+    while !wanted.iter().all(|text| said().contains(text)) {
+        assert!(begun.elapsed().as_secs() < 60, "{}", said());
+        std::thread::yield_now();
+    }
+    std::fs::write(space.path("go"), "").expect("written");
+    assert_eq!(child.wait().expect("it ends").code(), Some(4));
+    // What a task builds on it does not meet.
+    assert!(!said().contains("foreseen  builds"), "{}", said());
+    assert!(!said().contains(" in own"), "{}", said());
+    assert_eq!(space.status_of("builds"), "merged");
+    for (task, path) in [("done", "far"), ("meets", "text")] {
+        assert_eq!(space.task(task)["conflicts"][0]["path"], path);
+    }
+}
+
+/// Whoever wants nothing foreseen gets the same end; who is asked to merge on trial tells the difference.
+#[test]
+fn nothing_is_foreseen_where_that_is_not_wanted() {
+    let space = Space::new(&[("text", "1\ntwo\n3\n"), (".gitattributes", "text merge=told\n")]);
+    let asked = space.path("asked");
+    let driver = format!("touch '{}'; exit 1", asked.display());
+    space.git(&["config", "merge.told.driver", &driver]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = 'sed -i s/two/A/ text'\n\
+         [[task]]\nid = \"b\"\nrun = 'sed -i s/two/B/ text'\n\
+         [[task]]\nid = \"c\"\nrun = '''\nasked=\"$TODONE_BOARD_DIR/asked\"; n=0\n\
+         until test -e \"$asked\" || test $n = $TIMES; do n=$((n+1)); sleep 0.05; done\n\
+         if test -e \"$asked\"; then echo asked > c; else echo not > c; fi\n'''\n",
+    );
+    let board = space.path("board.toml");
+    let run = ["run", board.to_str().expect("a name"), "-j1", "--new"];
+    let made = |env: &[(&str, &str)]| {
+        let _ = space.todone_env(&run, env, Some("main")).code(4);
+        let head = space.report()["head"].as_str().expect("a commit").to_owned();
+        space.git(&["show", &format!("{head}:c")])
+    };
+    assert_eq!(made(&[("TIMES", "1200")]), "asked");
+    std::fs::remove_file(&asked).expect("removed");
+    assert_eq!(made(&[("TIMES", "20"), ("TODONE_FORESEE", "off")]), "not");
+    assert!(asked.exists(), "it is asked when the wave is merged");
+}

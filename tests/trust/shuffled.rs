@@ -216,6 +216,7 @@ fn driven(
         now: virtual_now,
         jobs: None,
         both_ways: false,
+        foresee: true,
         lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+"), Arc::default()),
         walls: Default::default(),
         prices: Arc::default(),

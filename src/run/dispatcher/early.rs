@@ -1,13 +1,14 @@
-//! Has conflicts looked for while a wave runs, and tells what is found.
+//! Has conflicts looked for while tasks run, and tells what is found.
 //!
 //! Knows when it is worth it: after each finished patch that shares a path with another, and at intervals that
-//! grow with what a look takes.
+//! grow with what a look takes. A wave that is merged leaves nothing to meet; where tasks start as soon as their
+//! own needs are there, those of later waves go on beside it and meet what is merged as well.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::event::{Progress, UnitStatus};
-use crate::model::{Schedule, TaskId};
+use crate::model::{Outcome, Schedule, TaskId};
 use crate::run::Error;
 use crate::run::drivers::runner;
 use crate::run::probe::{Clash, Done, What, Work, look};
@@ -51,9 +52,13 @@ impl Default for Early {
 impl Dispatcher {
     /// A patch is done, or its unit runs again.
     pub(super) fn early_ended(&mut self, unit: &TaskId) {
+        if !self.world.foresee {
+            return;
+        }
         let Some(work) = self.early_work(unit) else { return self.early.done.remove(unit) };
-        let pairs = self.early.done.add(work).into_iter().take(OTHERS);
-        self.early.waiting.extend(pairs);
+        let pairs = self.early.done.add(work);
+        let pairs: Vec<_> = pairs.into_iter().filter(|(one, _)| self.early_stands(one)).collect();
+        self.early.waiting.extend(pairs.into_iter().take(OTHERS));
         self.early.waiting.truncate(WAITING);
         self.early_done();
     }
@@ -73,8 +78,18 @@ impl Dispatcher {
         self.early_look(pairs);
     }
 
-    /// The wave is merged.
+    /// A wave is merged.
     pub(super) fn early_merged(&mut self) {
+        if self.board.schedule == Schedule::Eager {
+            // What nobody is held against any more is kept no longer than there is room for it.
+            if self.early.done.len() > 2 * MOST {
+                let waits = |work: &&Work| !self.early_waits(&work.task);
+                let old: Vec<TaskId> =
+                    self.early.done.all().filter(waits).map(|work| work.task.clone()).collect();
+                old.iter().for_each(|task| self.early.done.remove(task));
+            }
+            return;
+        }
         let Early { looking, pace, next, .. } = self.early;
         self.early = Early { looking, pace, next, ..Early::default() };
     }
@@ -88,12 +103,26 @@ impl Dispatcher {
         }
         let running: Vec<Work> =
             self.busy.live.iter().filter_map(|unit| self.early_work(unit)).collect();
-        let done: Vec<&Work> = early.done.all().take(MOST).collect();
+        let done: Vec<&Work> =
+            early.done.all().filter(|one| self.early_stands(one)).take(MOST).collect();
         let pairs: Vec<(Work, Work)> = running
             .iter()
             .flat_map(|runs| done.iter().map(|done| ((*done).clone(), runs.clone())))
             .collect();
         self.early_look(pairs);
+    }
+
+    /// Whether its patch waits to be merged.
+    fn early_waits(&self, unit: &TaskId) -> bool {
+        let units = &self.journal.state().units;
+        units.get(unit).is_some_and(|unit| unit.status == UnitStatus::Patched)
+    }
+
+    /// Whether others can still meet it: it waits to be merged, or is.
+    fn early_stands(&self, work: &Work) -> bool {
+        let unit = self.journal.state().units.get(&work.task);
+        let merged = |outcome: &Outcome| matches!(outcome, Outcome::Merged { .. });
+        self.early_waits(&work.task) || unit.and_then(|unit| unit.outcome()).is_some_and(merged)
     }
 
     fn early_look(&mut self, pairs: Vec<(Work, Work)>) {
@@ -125,11 +154,8 @@ impl Dispatcher {
         }
     }
 
-    /// What a unit of a wave does or did, if that can be held against others.
+    /// What a unit does or did, if that can be held against others.
     fn early_work(&self, unit: &TaskId) -> Option<Work> {
-        if self.board.schedule != Schedule::Waves {
-            return None;
-        }
         let state = self.journal.state();
         let known = state.units.get(unit)?;
         let attempt = known.attempts.last()?;
@@ -138,7 +164,7 @@ impl Dispatcher {
             UnitStatus::Running => What::Running(attempt.worktree.clone(), attempt.started),
             _ => return None,
         };
-        let place = *self.places.get(&known.unit.task)?;
+        let place = (known.wave, *self.places.get(&known.unit.task)?);
         let base = match &what {
             What::Patch(patch) => patch.base,
             What::Running(worktree, _) if worktree.as_os_str().is_empty() => return None,
