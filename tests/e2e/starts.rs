@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::space::Space;
 
-/// What a run asks of git, with one question more since nobody here has a name, and besides what only the
-/// first run in a repository does.
-const MOST: usize = 9;
+/// What a run asks of git (one question is where the user's hooks are), with one question more since nobody
+/// here has a name, and besides what only the first run in a repository does.
+const MOST: usize = 10;
 
 /// The starts of git by a run of so many tasks, one a line.
 fn starts(space: &Space, tasks: usize) -> Vec<String> {
