@@ -473,7 +473,7 @@ fn turns_are_bounded_by_the_program_s_flag_or_by_counting_them() {
         space.run(&["--new"]).code(0);
         let lines = turn.iter().map(|line| format!("echo '{line}'\n")).collect::<String>();
         let agent = format!(
-            "command = [\"sh\", \"-c\", '''\n{}echo half > half-{kind}\nexec sleep 1000''', \"agent\"]\n\
+            "command = [\"sh\", \"-c\", '''\necho half > half-{kind}\n{}exec sleep 1000''', \"agent\"]\n\
              max_turns = 2\nretry = 3",
             lines.repeat(3)
         );
