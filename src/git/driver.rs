@@ -248,6 +248,31 @@ fn value(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::{corpus, mangled, replay};
+
+    #[test]
+    fn drivers_are_read_however_the_list_breaks_off() {
+        replay(&corpus("git-config-drivers"), |listed| {
+            let drivers = parse(&String::from_utf8_lossy(listed));
+            assert!(drivers.iter().all(|driver| !driver.command.trim().is_empty()));
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn odd_settings_hide_no_driver_before_them(bent in mangled(corpus("git-config-drivers"))) {
+            let listed = [&b"merge.the one.driver\ngood %A\0"[..], &bent].concat();
+            let drivers = parse(&String::from_utf8_lossy(&listed));
+            prop_assert!(drivers.iter().any(|driver| driver.name == "the one"));
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

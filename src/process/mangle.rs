@@ -2,6 +2,8 @@
 //!
 //! Knows no format: it bends samples of one.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 /// A sample with bytes written over, pieces taken out or doubled, and its end cut off.
@@ -28,4 +30,21 @@ pub fn mangled(samples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
             bytes
         },
     )
+}
+
+/// The samples in a folder of `fixtures/mangled`: what a reader once met, or might.
+pub fn corpus(folder: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mangled").join(folder);
+    let entries = std::fs::read_dir(&dir).expect("the folder");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{folder} holds nothing");
+    paths.iter().map(|path| std::fs::read(path).expect("a sample")).collect()
+}
+
+/// Gives a reader every sample, and every beginning of it.
+pub fn replay(samples: &[Vec<u8>], read: impl Fn(&[u8])) {
+    for sample in samples {
+        (0..=sample.len()).for_each(|end| read(&sample[..end]));
+    }
 }

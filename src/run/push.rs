@@ -250,6 +250,38 @@ fn said(exit: &Exit, out: &str) -> String {
 }
 
 #[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::{corpus, mangled, replay};
+
+    fn read(out: &[u8]) -> Vec<(String, String)> {
+        let out = String::from_utf8_lossy(out);
+        let found = rejected(&out);
+        // No more is told than was said, and nothing of it twice.
+        let told: usize = found.iter().map(|(name, why)| name.len() + why.len()).sum();
+        assert!(told <= out.len(), "{found:?}");
+        found
+    }
+
+    #[test]
+    fn what_a_push_said_is_read_however_it_breaks_off() {
+        replay(&corpus("push-porcelain"), |out| _ = read(out));
+    }
+
+    proptest! {
+        #[test]
+        fn odd_lines_hide_none_before_them(bent in mangled(corpus("push-porcelain"))) {
+            let good = b"!\ta:refs/heads/a\t[rejected] (fetch first)\n".to_vec();
+            let all = read(&[good.clone(), bent].concat());
+            let first = ("refs/heads/a".to_owned(), "fetch first".to_owned());
+            prop_assert_eq!(all.first(), Some(&first));
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

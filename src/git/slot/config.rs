@@ -69,6 +69,10 @@ const TASK_KEYS: [&str; 14] = [
 impl Settings {
     pub fn read(repo: &Repo) -> Result<Self, Error> {
         let listed = guard::output(repo.git().args(["config", "--list", "-z", "--show-scope"]))?;
+        Ok(Self::of(&listed))
+    }
+
+    fn of(listed: &[u8]) -> Self {
         let mut words = listed.split(|byte| *byte == 0);
         let (mut all, mut own_from) = (Vec::new(), None);
         while let (Some(scope), Some(entry)) = (words.next(), words.next()) {
@@ -82,7 +86,7 @@ impl Settings {
             });
         }
         let own_from = own_from.unwrap_or(all.len());
-        Ok(Self { all, own_from })
+        Self { all, own_from }
     }
 
     /// The last value of a key, if it is text.
@@ -253,6 +257,38 @@ fn quote(text: &mut Vec<u8>, value: &[u8]) {
         }
     }
     text.push(b'"');
+}
+
+#[cfg(test)]
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::process::mangle::{corpus, mangled, replay};
+
+    /// What a configuration file of these settings says is what git reads from it.
+    fn read(listed: &[u8]) -> Settings {
+        let settings = Settings::of(listed);
+        assert!(settings.own_from <= settings.all.len());
+        let text = settings.to_config("sha1", Path::new("/a"));
+        assert!(text.len() <= 400 + 4 * listed.len(), "{} of {}", text.len(), listed.len());
+        settings
+    }
+
+    #[test]
+    fn settings_are_read_however_the_list_breaks_off() {
+        replay(&corpus("git-config-list"), |listed| _ = read(listed));
+    }
+
+    proptest! {
+        #[test]
+        fn odd_settings_hide_none_before_them(bent in mangled(corpus("git-config-list"))) {
+            let good = b"local\0good.key\nvalue\0".to_vec();
+            let settings = read(&[good, bent].concat());
+            let first = (b"good.key".to_vec(), b"value".to_vec());
+            prop_assert_eq!(settings.all.first(), Some(&first));
+        }
+    }
 }
 
 #[cfg(test)]
