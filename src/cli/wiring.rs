@@ -349,6 +349,9 @@ pub fn secrets(board: Option<&Board>) -> Secrets {
 /// What a run works with.
 pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<World, Failure> {
     let program = program()?;
+    // What a killed process left of its work in memory: nobody reads it again. It is in nobody's way, so who
+    // can't remove it goes on.
+    let _ = repo.sweep_quarantines();
     let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
     let (claims, seats) = shared()?;
     let walls = walls(board)?;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::model::{Oid, Shift, Thing};
@@ -319,6 +319,7 @@ impl Repo {
         let mut file = fs::File::options()
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(&path)
             .map_err(io("opening", &path))?;
         // In one piece: others may write at the same time.

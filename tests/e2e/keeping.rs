@@ -39,6 +39,7 @@ fn slots_logs_and_store_are_for_their_user_alone() {
     let state = space.repo().join(".git/todone");
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&state.join("store.sqlite3")), 0o600);
+    assert_eq!(mode(&state.join("moves")), 0o600, "it landed");
     let mut logs = 0;
     walk(&state.join("runs"), &mut |path| {
         let most = if path.is_dir() { 0o700 } else { 0o600 };
@@ -46,6 +47,36 @@ fn slots_logs_and_store_are_for_their_user_alone() {
         logs += usize::from(path.extension().is_some_and(|end| end == "log"));
     });
     assert!(logs > 0);
+}
+
+/// What nobody reads again, and what somebody works with.
+#[test]
+fn what_a_killed_process_had_in_the_store_goes_with_the_next_run() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = 'echo $TODONE_RUN > a'\n");
+    space.run(&[]).code(0);
+    let state = space.repo().join(".git/todone");
+    let leave = |name: &str| {
+        let dir = state.join(name);
+        fs::create_dir_all(dir.join("objects/pack")).expect("made");
+        let alive = fs::File::create(dir.join("alive")).expect("made");
+        (dir, alive)
+    };
+    let (live, held) = leave("quarantine-live");
+    held.lock().expect("locked");
+    let (dead, _) = leave("quarantine-dead");
+    space.run(&["--new"]).code(0);
+    assert!(!dead.exists() && live.exists());
+    let (dead, _) = leave("quarantine-dead");
+    space.board("[[task]]\nid = \"a\"\nrun = 'false'\n");
+    space.run(&["--new"]).code(1);
+    assert!(!dead.exists());
+    let (dead, _) = leave("quarantine-dead");
+    space.todone(&["resume"]).code(1);
+    assert!(!dead.exists() && live.exists(), "resume takes it away as well");
+    drop(held);
+    space.todone(&["doctor", "--fix"]).code(0);
+    assert!(!live.exists());
 }
 
 #[test]
