@@ -2,6 +2,51 @@
 
 use crate::space::Space;
 
+/// The profile decides for its tasks, unless a task says otherwise itself; the board for all the others.
+#[test]
+fn a_profile_says_how_its_tasks_are_kept_apart() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+isolation = "worktree"
+
+[agent.apart]
+command = ["sh", "-c", "test -d .git && git branch mine && echo clone > $TODONE_TASK"]
+isolation = "clone"
+
+[agent.near]
+command = ["sh", "-c", "test -f .git && echo worktree > $TODONE_TASK"]
+
+[[task]]
+id = "far"
+agent = "apart"
+
+[[task]]
+id = "close"
+agent = "near"
+
+[[task]]
+id = "own"
+agent = "near"
+isolation = "clone"
+prompt = "its own"
+
+[[task]]
+id = "plain"
+run = "test -f .git; echo worktree > plain"
+"#,
+    );
+    let ran = space.run(&[]);
+    // The agent of the third finds a directory where it wants a file.
+    ran.code(1);
+    for (id, wanted) in
+        [("far", "merged"), ("close", "merged"), ("own", "failed"), ("plain", "merged")]
+    {
+        assert_eq!(space.status_of(id), wanted, "{id}");
+    }
+    assert_eq!(space.git(&["branch", "--list", "mine"]), "", "it was a branch of the clone");
+}
+
 #[test]
 fn in_clones_tasks_do_to_their_repository_what_they_like() {
     let space = Space::new(&[("a", "1\n"), ("b", "1\n")]);

@@ -1,5 +1,7 @@
 //! Runs that ended badly are taken up again and end as if nothing had happened.
 
+use std::time::{Duration, SystemTime};
+
 use crate::space::Space;
 use crate::stopping::wait_for;
 
@@ -55,14 +57,59 @@ fn after_kill_9_resume_ends_at_the_same_tree_and_keeps_what_was_half_done() {
     assert_eq!(space.task("b")["attempts"], 2);
 }
 
+/// Between the two the user cleans up by hand: worktrees, their entries, and what no ref names.
+#[test]
+fn resume_ends_at_the_same_tree_after_worktrees_and_objects_were_cleaned_away() {
+    let space = Space::new(&[("x", "")]);
+    space.board(BOARD);
+    let board = space.path("board.toml");
+    for round in 0..2 {
+        if round > 0 {
+            std::fs::remove_file(space.path("again")).expect("removed");
+            std::fs::remove_file(space.path("reached")).expect("removed");
+            space.git(&["reset", "-q", "--hard", "HEAD~5"]);
+        }
+        let mut child = space.spawn(&["run", "--new", board.to_str().expect("a name")]);
+        wait_for(&space.path("reached"));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        crate::stopping::all_have_ended(&space);
+        let cache = space.path("cache/todone");
+        if round == 0 {
+            std::fs::remove_dir_all(&cache).expect("removed");
+        } else {
+            // The worktrees alone, and what is beside them stays.
+            let trees = space.git(&["worktree", "list", "--porcelain"]);
+            let trees = trees.lines().filter_map(|line| line.strip_prefix("worktree "));
+            for tree in trees.filter(|tree| tree.contains("/cache/")) {
+                std::fs::remove_dir_all(tree).expect("removed");
+            }
+        }
+        space.git(&["worktree", "prune"]);
+        space.git(&["gc", "-q", "--prune=now"]);
+        std::fs::write(space.path("again"), "").expect("written");
+        space.todone_landing(&["resume"], "main").code(0);
+        assert_eq!(space.git(&["rev-parse", "main^{tree}"]), undisturbed());
+        assert_eq!(space.git(&["log", "--format=%s", "main"]), "c\nb\na.2\na.1\na.0\nstart");
+        space.git(&["fsck", "--connectivity-only"]);
+    }
+}
+
 #[test]
 fn two_todones_can_not_drive_one_run() {
     let space = Space::new(&[("x", "")]);
     space.board(BOARD);
     let board = space.path("board.toml");
+    let begun = SystemTime::now();
     let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
     wait_for(&space.path("reached"));
-    space.todone_quiet(&["resume"]).code(2).says(&child.id().to_string());
+    let refused = space.todone_quiet(&["resume"]).code(2);
+    let owner = format!("is in the hands of process {}, started ", child.id());
+    let (_, since) = refused.err.split_once(&owner).unwrap_or_else(|| panic!("{}", refused.err));
+    let since = since.lines().next().expect("a time");
+    let since = humantime::parse_rfc3339(since).expect("a time");
+    // It is told in whole seconds.
+    assert!(begun <= since + Duration::from_secs(1) && since <= SystemTime::now(), "{since:?}");
     let args = ["run", board.to_str().expect("a name")];
     space.todone_quiet(&args).code(2).says("going on");
     child.kill().expect("killed");

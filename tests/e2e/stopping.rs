@@ -36,6 +36,15 @@ pub fn wait_for(path: &std::path::Path) {
     }
 }
 
+/// Waits until no process of the space is left, at most a minute.
+pub fn all_have_ended(space: &Space) {
+    let begun = std::time::Instant::now();
+    while !space.processes().is_empty() {
+        assert!(begun.elapsed().as_secs() < 60, "{:?} do not end", space.processes());
+        std::thread::yield_now();
+    }
+}
+
 pub fn signal(child: &Child, name: &str) {
     let status = std::process::Command::new("kill")
         .args([format!("-{name}"), child.id().to_string()])
