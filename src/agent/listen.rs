@@ -2,6 +2,8 @@
 //!
 //! Knows no agent's language: an [`Adapter`] reads the lines, this keeps what they add up to.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Failure, Trouble, Usage};
 
 use super::{Adapter, trouble};
@@ -115,6 +117,10 @@ pub struct Transcript {
     pub(super) not_started: Option<String>,
     /// Whether it said that it is through, and well.
     pub(super) done: bool,
+    /// The files that its answer edits and that it did not tell as edited yet, where it does so.
+    pub(super) owed: BTreeSet<String>,
+    /// The line that may have named the next of them.
+    pub(super) named: String,
     /// What it was refused.
     pub(super) refused: Vec<String>,
 }
@@ -251,6 +257,11 @@ impl Listener {
         let parts = [input, output, cache_read, cache_write];
         let tokens = parts.into_iter().flatten().reduce(u64::saturating_add);
         Spent { usd, tokens, turns: asks }
+    }
+
+    /// The name of its conversation, once it told one.
+    pub fn session(&self) -> Option<&str> {
+        self.so_far.session.as_deref().filter(|session| is_session(session))
     }
 
     /// The end. `tail` is the last of all that it printed, also to standard error. `asked` is the

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::event::{Life, LifeState, RunState, lives};
-use crate::model::{AttemptEnd, RunId};
+use crate::model::RunId;
 use crate::report::{self, shown, time};
 use crate::run::requests::{Request, request};
 use crate::store::Sqlite;
@@ -183,7 +183,7 @@ impl Seen {
         serde_json::json!({
             "name": life.name, "profile": life.profile, "kind": self.kind(life), "model": life.model,
             "task": life.unit, "attempt": life.attempt, "state": life.state(), "since": life.since(),
-            "session": session(attempt.and_then(|attempt| attempt.session.clone()), end),
+            "session": attempt.and_then(|attempt| attempt.conversation()),
             "worktree": attempt.map(|attempt| shown(&attempt.worktree)),
             "log": attempt.map(|attempt| shown(&self.dir.join(&attempt.log))),
             "failure": end.and_then(|end| end.failure.as_ref()).map(ToString::to_string),
@@ -195,10 +195,6 @@ impl Seen {
         let profile = self.state.board.agents.get(&life.profile);
         profile.map_or("unknown".to_owned(), |profile| profile.kind.word().to_owned())
     }
-}
-
-fn session(begun: Option<String>, end: Option<&AttemptEnd>) -> Option<String> {
-    end.and_then(|end| end.usage.as_ref()?.session.clone()).or(begun)
 }
 
 fn list(global: &Global, args: &List) -> Result<u8, Failure> {

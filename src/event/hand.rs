@@ -47,6 +47,7 @@ impl UnitState {
             model: None,
             from: None,
             session: None,
+            told: None,
             heard: Vec::new(),
             trace: None,
             started: at.saturating_sub(end.millis),

@@ -149,6 +149,15 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<Share>,
     },
+    /// An agent told the name of its conversation, while it works.
+    SessionTold {
+        /// The unit.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// The agent's own name of it.
+        session: String,
+    },
     /// An agent was asked to end its attempt (`todone agent interrupt`); the end of that follows.
     AgentInterrupted {
         /// The unit.

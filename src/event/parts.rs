@@ -150,6 +150,8 @@ pub struct AttemptState {
     pub from: Option<Oid>,
     /// The conversation of an earlier attempt that this one went on with.
     pub session: Option<String>,
+    /// Its own conversation, as it told while it worked; what it told at its end counts more.
+    pub told: Option<String>,
     /// The units and attempts that it heard on its topics.
     pub heard: Vec<(TaskId, u32)>,
     /// Its place in the trace of the run.
@@ -237,6 +239,13 @@ impl AttemptState {
         let told = end.and_then(|end| end.usage.as_deref()).map(|usage| usage.profile.as_str());
         let held = || self.share.as_ref().map(|share| share.profile.as_str());
         told.or(self.profile.as_deref()).or_else(held)
+    }
+
+    /// Its conversation by the agent's own name, as far as that is known.
+    pub fn conversation(&self) -> Option<&str> {
+        let end = self.ended.as_ref().and_then(|(_, end)| end.usage.as_deref());
+        let last = end.and_then(|usage| usage.session.as_deref());
+        last.or(self.told.as_deref()).or(self.session.as_deref())
     }
 
     /// The log of its command, relative to the run's folder; if it failed before that, of what was to

@@ -305,6 +305,7 @@ impl RunState {
                     built_on: built_on.clone(),
                     from: *from,
                     session: session.clone(),
+                    told: None,
                     heard: heard.clone(),
                     trace: trace.clone(),
                     profile: profile.clone(),
@@ -317,6 +318,12 @@ impl RunState {
                     declined: None,
                     resolves: unit.resolve,
                 });
+            }
+            EventKind::SessionTold { task, attempt, session } => {
+                let unit = self.unit(task)?;
+                let found = unit.attempts.iter_mut().find(|a| a.number == *attempt);
+                found.ok_or_else(|| format!("`{task}` has no attempt {attempt}"))?.told =
+                    Some(session.clone());
             }
             EventKind::NotStarted { task } => {
                 let last = self.unit(task)?.attempts.last_mut();

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::event::{EventKind, RunState, RunStatus, UnitStatus};
+use crate::event::{EventKind, RunState, RunStatus};
 use crate::model::{
-    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Remade, Schedule, Share, SkipReason, Task,
-    TaskId,
+    AttemptEnd, Board, GateRun, Oid, Outcome, Profile, Remade, Share, SkipReason, Task, TaskId,
 };
 
 use crate::policy::{Health, Ledger, Spread};
@@ -31,10 +30,11 @@ use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
 use super::trace::{self, Trace};
 use super::waiting::Waiting;
-use super::{Error, Journal, Names, base, money};
+use super::{Error, Journal, Names, base};
 
 mod ask;
 mod early;
+mod ended;
 mod halts;
 mod meet;
 mod pace;
@@ -309,6 +309,9 @@ impl Dispatcher {
             Message::Worker(Tell::Trespass(found)) => {
                 self.journal.record(EventKind::Trespassed(found))?;
             }
+            Message::Worker(Tell::Session(task, attempt, session)) => {
+                self.journal.record(EventKind::SessionTold { task, attempt, session })?;
+            }
             Message::Worker(Tell::Handed(unit)) => {
                 let own = self.asked.get(&unit).map(|profile| &profile.name);
                 let before = self.mediating.get(&unit).map(|profile| &profile.name);
@@ -363,35 +366,7 @@ impl Dispatcher {
                 // A worker that is gone has told its end already.
                 let _ = go.send(());
             }
-            Message::Ended(unit, ended) => {
-                if let Ok(Some(end)) = &ended {
-                    // Before it is let go, which forgets that it was tried behind an open breaker.
-                    self.note_health(&unit, end);
-                }
-                self.release(&unit);
-                match ended {
-                    Ok(Some(mut end)) => {
-                        money::settle(&self.world.prices, self.journal.state(), &mut end);
-                        let attempts = &self.journal.state().units[&unit].attempts;
-                        let attempt = attempts.last().map_or(0, |attempt| attempt.number);
-                        self.note_pace(&end)?;
-                        self.pay(&unit, Some(&end))?;
-                        ask::learn(&mut self.spread, &end);
-                        let again = self.again(&unit, &end);
-                        let (task, end) = (unit.clone(), Box::new(end));
-                        let ended = EventKind::AttemptEnded { task, attempt, end, again };
-                        self.journal.record(ended)?;
-                        self.early_ended(&unit);
-                        self.after_attempt(&unit);
-                    }
-                    Ok(None) => {
-                        self.pay(&unit, None)?;
-                        self.not_started(&unit)?;
-                        self.stale = true;
-                    }
-                    Err(fault) => self.fail(fault),
-                }
-            }
+            Message::Ended(unit, ended) => self.ended(unit, ended)?,
             Message::NoBase(unit, reason) => {
                 self.release(&unit);
                 self.pay(&unit, None)?;
@@ -463,14 +438,6 @@ impl Dispatcher {
         if let Some(profile) = self.mediating.remove(unit) {
             self.health.let_go(&profile);
         }
-    }
-
-    /// Whether the end of an attempt changes what can be done beyond the queue.
-    fn after_attempt(&mut self, unit: &TaskId) {
-        let eager = self.board.schedule == Schedule::Eager;
-        let patched = self.journal.state().units[unit].status == UnitStatus::Patched;
-        let last = self.busy.live.is_empty() && self.queue.units.is_empty();
-        self.stale |= eager || !patched || last;
     }
 
     /// What was found in a slot belongs to an attempt of this run whose end nobody saw.

@@ -35,6 +35,8 @@ pub struct Ear {
     root: String,
     /// The last steps, in words.
     steps: VecDeque<String>,
+    /// Whether the name of its conversation was told.
+    told: bool,
 }
 
 impl Ear {
@@ -50,7 +52,7 @@ impl Ear {
         command.stdout_cap = MOST;
         let root = format!("{}/", root.display());
         let (path, steps) = (path.to_owned(), VecDeque::new());
-        Some(Self { listener, path, file: None, root, steps })
+        Some(Self { listener, path, file: None, root, steps, told: false })
     }
 
     /// Something was printed: the last step that it tells, in words.
@@ -64,6 +66,13 @@ impl Ear {
     /// What it told so far that it used.
     pub fn spent(&self) -> Spent {
         self.listener.spent()
+    }
+
+    /// The name of its conversation, the first time that it is known.
+    pub fn session(&mut self) -> Option<String> {
+        let told = self.listener.session().filter(|_| !self.told)?.to_owned();
+        self.told = true;
+        Some(told)
     }
 
     fn read(&mut self) -> Option<String> {

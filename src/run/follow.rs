@@ -39,6 +39,9 @@ pub struct Before {
 
 /// What is known for this profile's attempt at a unit that was tried before.
 pub fn before(state: &RunState, unit: &UnitState, profile: &Profile) -> Option<Before> {
+    if let Some(before) = cut_off(unit, profile) {
+        return Some(before);
+    }
     let ends =
         unit.attempts.iter().filter_map(|attempt| Some((attempt, &attempt.ended.as_ref()?.1)));
     let lost = |end: &AttemptEnd| {
@@ -67,6 +70,26 @@ pub fn before(state: &RunState, unit: &UnitState, profile: &Profile) -> Option<B
         log: last.log(),
         why: why(state, unit, end),
         ended: end.failure.as_ref().map_or("it succeeded".to_owned(), ToString::to_string),
+    })
+}
+
+/// The same after an attempt that todone did not see the end of, if its conversation goes on.
+fn cut_off(unit: &UnitState, profile: &Profile) -> Option<Before> {
+    let last = unit.attempts.last().filter(|last| last.ended.is_none())?;
+    let failure = Failure::Interrupted;
+    let goes_on = agent::follows(&profile.kind)
+        && last.agent() == Some(&profile.name)
+        && policy::goes_on(Some(&failure), unit.note.is_some(), unit.from.is_some());
+    let session = last.conversation().filter(|session| goes_on && agent::is_session(session))?;
+    Some(Before {
+        session: Some(session.to_owned()),
+        worktree: last.worktree.clone(),
+        base: last.base,
+        commit: unit.from,
+        diff: None,
+        log: last.log(),
+        why: None,
+        ended: failure.to_string(),
     })
 }
 

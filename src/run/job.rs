@@ -84,6 +84,8 @@ pub struct Job {
     pub epoch: i64,
     /// The files of the locks that are held for it.
     pub locks: Vec<PathBuf>,
+    /// Whether it only prepares the handoff of its unit.
+    pub mediates: bool,
     /// The agent that prepares its handoff, and the same files for that.
     pub before_it: Option<(Vec<PathBuf>, Profile)>,
 }
@@ -120,6 +122,8 @@ pub enum Tell {
         /// Answered when the start is recorded.
         go: oneshot::Sender<()>,
     },
+    /// The agent of this unit told the name of its conversation.
+    Session(TaskId, u32, String),
     /// What the unit gets is prepared, or need not be.
     Handed(TaskId),
     /// Something of the user's changed while tasks ran.

@@ -162,7 +162,7 @@ fn own(job: &Job, transform: &Transform) -> Job {
     let trace = own.around.trace.take();
     own.around = Around { trace, ..Around::default() };
     (own.before, own.note, own.returned, own.asked) = (None, None, None, None);
-    own.output = Output::Text;
+    (own.output, own.mediates) = (Output::Text, true);
     own.task.verify = None;
     own.task.expect = None;
     own.task.context = Vec::new();

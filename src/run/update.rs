@@ -177,6 +177,8 @@ pub fn keep(world: &World, journal: &mut Journal) -> Result<Vec<TaskId>, Error> 
         // Another run may have found it in a slot, and knows no more than the ref's name.
         let found = world.repo.ref_at(&world.names().attempt(id, last.number))?;
         let left = last.salvaged.or(patch).or(found).or(last.from);
+        // A conversation is worth going on with even if nothing was changed yet.
+        let left = left.or_else(|| last.conversation().map(|_| last.base));
         units.extend(left.map(|commit| (id.clone(), commit)));
     }
     let names = units.iter().map(|(id, _)| id.clone()).collect();

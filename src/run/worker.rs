@@ -410,6 +410,10 @@ pub(super) async fn run_command(
             if let Some(words) = ear.hear(&line) {
                 send_line(tell, &job.unit.id, words);
             }
+            if let Some(session) = ear.session().filter(|_| !job.mediates) {
+                // As for a line.
+                let _ = tell.send(Tell::Session(job.unit.id.clone(), job.attempt, session));
+            }
             over = share::over(profile, ear.spent(), &job.share);
             over.is_some()
         }

@@ -243,3 +243,82 @@ fn in_another_worktree_a_conversation_does_not_go_on() {
     assert!(second.contains("+made by t"), "{second}");
     assert_eq!(found(&space, 2), "x\n");
 }
+
+/// Whether todone knows the conversation of the agent that works now.
+fn known(space: &Space) -> Option<String> {
+    let page = space.todone_quiet(&["agent", "list", "--json"]);
+    // There may be no run yet.
+    let page: serde_json::Value = serde_json::from_str(&page.out).ok()?;
+    page["agents"][0]["session"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn a_todone_that_is_killed_in_the_middle_knows_the_conversation_and_goes_on_with_it() {
+    let kinds = [
+        ("claude", 1, SESSION, "--resume"),
+        ("codex", 1, "01a212df-f629-7c83-9f83-ba82727a2759", "resume"),
+        ("gemini", 1, "043ea7e0-9064-4572-9098-bac73557b1fe", "--resume"),
+        ("opencode", 1, "ses_ded1f66fbffeFA7PpTiehkKcNT", "--session"),
+        ("qwen", 1, "ef5dc829-3db8-4a32-99c6-0cd0f2331528", "--resume"),
+    ];
+    for (number, (kind, lines, session, flag)) in kinds.into_iter().enumerate() {
+        let space = Space::new(&[("x", "")]);
+        let cases = format!("{}/fixtures/transcripts/{kind}-say", env!("CARGO_MANIFEST_DIR"));
+        let seen = space.path("seen");
+        // One in two had changed something by then.
+        let half = if number % 2 == 0 { "echo half > half" } else { ":" };
+        space.board(&format!(
+            "[agent.a]\nkind = {kind:?}\ncommand = [\"sh\", \"-c\", '''\n\
+             {{ printf '%s\\n' \"$@\"; cat; }} > {seen:?}.$TODONE_ATTEMPT\n\
+             if test $TODONE_ATTEMPT = 1; then {half}; head -n {lines} {cases}/stdout\n\
+             while :; do sleep 0.05; done; fi\n\
+             ls > {seen:?}.files; echo made > made; cat {cases}-resumed/stdout''', \"agent\"]\n\
+             [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n"
+        ));
+        let board = space.path("board.toml");
+        let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+        let begun = std::time::Instant::now();
+        let told = loop {
+            match known(&space) {
+                Some(told) => break told,
+                None => assert!(begun.elapsed().as_secs() < 60, "{kind}: it is never known"),
+            }
+        };
+        assert_eq!(told, session, "{kind}");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        space.todone_landing(&["resume", "--keep"], "main").code(0);
+        let second = std::fs::read_to_string(space.path("seen.2")).expect("what it saw");
+        assert!(second.contains(&format!("{flag}\n{session}\n")), "{kind}: {second}");
+        assert!(second.contains("Your last attempt was cut off"), "{kind}: {second}");
+        assert!(!second.contains("Do it."), "{kind}: {second}");
+        let files = std::fs::read_to_string(space.path("seen.files")).expect("a list");
+        assert_eq!(files.contains("half"), number % 2 == 0, "{kind}: {files}");
+    }
+}
+
+#[test]
+fn without_keep_an_attempt_whose_todone_was_killed_begins_anew() {
+    let space = Space::new(&[("x", "")]);
+    let seen = space.path("seen");
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\ncommand = [\"sh\", \"-c\", '''\n\
+         printf '%s\\n' \"$@\" > {seen:?}.$TODONE_ATTEMPT; cat >> {seen:?}.$TODONE_ATTEMPT\n\
+         if test $TODONE_ATTEMPT = 1; then head -n 1 {dir}/claude-say/stdout\n\
+         while :; do sleep 0.05; done; fi\n\
+         echo made > made; cat {dir}/claude-say/stdout''', \"agent\"]\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n",
+        dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/transcripts")
+    ));
+    let board = space.path("board.toml");
+    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let begun = std::time::Instant::now();
+    while known(&space).is_none() {
+        assert!(begun.elapsed().as_secs() < 60, "it is never known");
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    space.todone_landing(&["resume"], "main").code(0);
+    let second = std::fs::read_to_string(space.path("seen.2")).expect("what it saw");
+    assert!(!second.contains("--resume") && second.contains("Do it."), "{second}");
+}

@@ -73,7 +73,8 @@ pub fn number(kind: &EventKind) -> usize {
         EventKind::Met { .. } => 37,
         EventKind::LandPushed { .. } => 38,
         EventKind::LandNotPushed { .. } => 39,
-        EventKind::Unknown => 40,
+        EventKind::SessionTold { .. } => 40,
+        EventKind::Unknown => 41,
     }
 }
 
@@ -139,6 +140,7 @@ pub fn every_kind() -> Vec<EventKind> {
             model: Some("m".to_owned()),
         },
         EventKind::AgentInterrupted { task: id("api.0"), attempt: 1 },
+        EventKind::SessionTold { task: id("api.0"), attempt: 1, session: "s-1".to_owned() },
         EventKind::Paced { from: 4, to: 2, why: Pressure::Load },
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {

@@ -149,6 +149,7 @@ impl Dispatcher {
             returned: unit.returned.clone(),
             epoch: state.epoch,
             locks: self.locks.files(&id, profile.as_ref()),
+            mediates: false,
             before_it: mediator.map(|mediator| (self.locks.files(&id, Some(&mediator)), mediator)),
             profile,
             share: share.unwrap_or_default(),

@@ -98,6 +98,7 @@ pub(super) async fn verify(
         returned: None,
         epoch: state.epoch,
         locks: Vec::new(),
+        mediates: false,
         before_it: None,
         task,
     };
