@@ -4,7 +4,8 @@
 //! `say TEXT` · `own PATH TEXT` (writes by itself) · `fs PATH TEXT` (through the client) · `ask KIND PATH`
 //! and `run COMMAND` (for permission, then by itself) · `cost DOLLARS` · `garbage` · `child` · `die` ·
 //! `servers PATH` (writes the MCP servers of its session) ·
-//! `hang` (until it is cancelled) · `deaf` (also then) · `fail TEXT` · `stop REASON`
+//! `mcp SERVER TOOL` (a tool of one of these, for permission) · `mode PATH` (writes whether it asks or not) ·
+//! `hang` (until it is cancelled) · `deaf` (also then) · `fail TEXT` · `fault WORD TEXT` · `stop REASON`
 //!
 //! Of a program that stays: `err TEXT` (on standard error) · `hold FIFO` (as long as it lives) · `vars PATH`
 //! (writes what it was told of variables) · `env PATH` (its own) · `late PATH TEXT` (asks the client to write
@@ -47,6 +48,8 @@ static STUBBORN: AtomicBool = AtomicBool::new(false);
 /// The MCP servers of the last session.
 static SERVERS: Mutex<String> = Mutex::new(String::new());
 static FULL: AtomicBool = AtomicBool::new(false);
+/// Whether it was told to ask before it acts.
+static ASKS: AtomicBool = AtomicBool::new(false);
 
 fn dirs() -> std::sync::MutexGuard<'static, BTreeMap<String, PathBuf>> {
     DIRS.lock().expect("nobody panicked")
@@ -105,6 +108,10 @@ async fn speak() -> Result<()> {
                 responder.respond(of::<NewSessionResponse>(json!({
                     "sessionId": id,
                     "configOptions": [{
+                        "id": "how", "name": "Mode", "category": "mode", "type": "select",
+                        "currentValue": "auto",
+                        "options": [{ "value": "auto", "name": "A" }, { "value": "default", "name": "D" }],
+                    }, {
                         "id": "m", "name": "Model", "category": "model", "type": "select",
                         "currentValue": "small",
                         "options": [{ "value": "small", "name": "S" }, { "value": "big", "name": "B" }],
@@ -128,7 +135,10 @@ async fn speak() -> Result<()> {
         .on_receive_request(
             async move |asked: SetSessionConfigOptionRequest, responder, _| {
                 let asked = serde_json::to_value(&asked).map_err(Error::into_internal_error)?;
-                if asked["value"] == "big" {
+                if asked["configId"] == "how" {
+                    ASKS.store(asked["value"] == "default", Ordering::SeqCst);
+                }
+                if asked["value"] == "big" || asked["configId"] == "how" {
                     return responder
                         .respond(of::<SetSessionConfigOptionResponse>(json!({ "configOptions": [] }))?);
                 }
@@ -240,6 +250,28 @@ async fn work(
                     let _ = shell.args(["-c", rest]).current_dir(&dir).status();
                 }
             }
+            // A tool of a server: only its announcement says which.
+            "mcp" => {
+                let called = json!({
+                    "sessionUpdate": "tool_call", "toolCallId": "2", "title": format!("Tool: {path}/{content}"),
+                });
+                update(called)?;
+                let asked: RequestPermissionRequest = of(json!({
+                    "sessionId": session,
+                    "toolCall": { "toolCallId": "2", "title": "Approve MCP tool call" },
+                    "options": [
+                        { "optionId": "n", "name": "No", "kind": "reject_once" },
+                        { "optionId": "y", "name": "Yes", "kind": "allow_once" },
+                    ],
+                }))?;
+                let answer = cx.send_request(asked).block_task().await?;
+                if let RequestPermissionOutcome::Selected(chosen) = answer.outcome
+                    && chosen.option_id.to_string() == "y"
+                {
+                    in_dir(content, "called")?;
+                }
+            }
+            "mode" => in_dir(rest, if ASKS.load(Ordering::SeqCst) { "asks" } else { "auto" })?,
             "garbage" => {
                 println!("a warning that went astray");
                 println!("{{ no json");
@@ -312,6 +344,10 @@ async fn work(
                 return Ok("cancelled".to_owned());
             }
             "deaf" => std::future::pending::<()>().await,
+            "fault" => {
+                let data = json!({ "message": content, "codex_error_info": path });
+                return Err(Error::internal_error().data(data));
+            }
             "fail" => return Err(Error::internal_error().data(json!(rest))),
             "stop" => return Ok(rest.to_owned()),
             _ => {}

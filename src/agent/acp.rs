@@ -1,7 +1,8 @@
 //! Agents that speak the Agent Client Protocol, such as `gemini --acp` or `opencode acp`.
 //!
 //! Knows what is told of a conversation and what is asked for; who speaks the protocol is the `bridge`
-//! room. Seen with claude-agent-acp 0.100.0, codex-acp 0.16.0 and opencode 1.18.33.
+//! room. Seen with claude-agent-acp 0.101.0, codex-acp 0.16.0,
+//! opencode 1.18.33, Gemini CLI 0.61.0 and Qwen Code 0.24.4.
 //!
 //! The bridge reads an [`Order`] and prints a JSON object a line, of the protocol's own words:
 //!
@@ -109,8 +110,7 @@ impl Adapter for Acp {
                 so_far.session = text(value, &["sessionId"]).map(str::to_owned);
                 let of_model = |option: &&Value| text(option, &["category"]) == Some("model");
                 let model = list(value, &["configOptions"]).iter().find(of_model);
-                so_far.model =
-                    model.and_then(|model| text(model, &["currentValue"])).map(str::to_owned);
+                so_far.model = model.and_then(|model| text(model, &["currentValue"])).map(plain);
                 None
             }
             "model" => {
@@ -128,10 +128,14 @@ impl Adapter for Acp {
             }
             "prompt_error" => {
                 let message = text(value, &["message"]).unwrap_or_default();
-                let details = text(value, &["data", "details"]).unwrap_or_default();
+                let details = text(value, &["data", "details"]);
+                let details = details.or_else(|| text(value, &["data", "message"]));
+                let details = details.unwrap_or_default();
+                // Codex's own word for it.
+                let word = text(value, &["data", "codex_error_info"]).unwrap_or_default();
                 let kind = match value.get("code").and_then(Value::as_i64) {
                     Some(-32000) => Trouble::Auth,
-                    _ => trouble::of(None, &format!("{message} {details}")),
+                    _ => trouble::of(None, &format!("{message} {details} {word}")),
                 };
                 let said = if details.is_empty() {
                     message.to_owned()
@@ -160,9 +164,18 @@ impl Adapter for Acp {
     }
 }
 
+/// A model without what Qwen Code puts around it: `$runtime|openai|qwen-max(openai)`.
+fn plain(model: &str) -> String {
+    let model = model.rsplit('|').next().unwrap_or(model);
+    model.split('(').next().filter(|name| !name.is_empty()).unwrap_or(model).to_owned()
+}
+
 fn update(so_far: &mut Transcript, update: &Value) -> Option<Step> {
     match text(update, &["sessionUpdate"])? {
         "agent_message_chunk" => {
+            if let Some(usage) = at(update, &["_meta", "usage"]) {
+                answered(so_far, usage);
+            }
             let piece = text(update, &["content", "text"])?;
             // Pieces of one answer; a tool between them begins another.
             let anew = std::mem::take(&mut so_far.anew);
@@ -204,6 +217,16 @@ fn ended(so_far: &mut Transcript, answer: &Value) {
     }
 }
 
+/// Qwen Code tells what each answer of its model took; what came out of a cache is counted among the rest.
+fn answered(so_far: &mut Transcript, usage: &Value) {
+    let of = |name: &str| count(usage, &[name]);
+    let cached = of("cachedReadTokens");
+    let input = of("inputTokens").map(|all| all.saturating_sub(cached.unwrap_or(0)));
+    so_far.input = plus(so_far.input, input);
+    so_far.output = plus(so_far.output, of("outputTokens"));
+    so_far.cache_read = plus(so_far.cache_read, cached);
+}
+
 /// Tokens stand in the answer, or in an extension that several agents share: by model, else in all.
 fn used(so_far: &mut Transcript, answer: &Value) {
     let quota = at(answer, &["_meta", "quota"]);
@@ -216,6 +239,11 @@ fn used(so_far: &mut Transcript, answer: &Value) {
     // What is called `default` where it is chosen has a name here.
     if let Some(named) = models.first().and_then(|model| text(model, &["model"])) {
         so_far.model = Some(named.to_owned());
+    }
+    if !counts.is_empty() {
+        // These are of the whole turn.
+        (so_far.input, so_far.output) = (None, None);
+        (so_far.cache_read, so_far.cache_write) = (None, None);
     }
     for tokens in counts {
         let of = |names: &[&str]| names.iter().find_map(|name| count(tokens, &[name]));

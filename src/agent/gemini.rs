@@ -8,9 +8,8 @@ use crate::model::{Permissions, Profile, Trouble};
 
 use super::json::{at, count, subject, text};
 use super::listen::{Step, Transcript};
-use super::mcp::Way;
 use super::{
-    Adapter, Asked, Assignment, Start, allowed, argument, mcp, parsed, parts, program, trouble,
+    Adapter, Asked, Assignment, Start, allowed, argument, parsed, parts, program, trouble,
     with_system,
 };
 
@@ -37,10 +36,6 @@ impl Adapter for Gemini {
         }
         if let Some(session) = &prompt.session {
             argv.extend(["--resume".into(), session.into()]);
-        }
-        if let Some(file) = mcp::file(profile, Way::Gemini, assignment, &mut start) {
-            // Settings below those of the user, who keeps all of them.
-            start.env.push(("GEMINI_CLI_SYSTEM_DEFAULTS_PATH".into(), file.into()));
         }
         let (word, input) = argument(with_system(profile, prompt));
         argv.extend(["-p".into(), word]);

@@ -40,8 +40,7 @@ fn headers(server: &Server, assignment: &Assignment<'_>) -> BTreeMap<String, Str
 pub(super) enum Way {
     Claude,
     Copilot,
-    /// Gemini CLI and Qwen Code.
-    Gemini,
+    Qwen,
 }
 
 fn written(server: &Server, way: Way, assignment: &Assignment<'_>) -> Value {
@@ -49,7 +48,7 @@ fn written(server: &Server, way: Way, assignment: &Assignment<'_>) -> Value {
         Some(url) => {
             let headers = headers(server, assignment);
             match way {
-                Way::Gemini => json!({ "httpUrl": url, "headers": headers }),
+                Way::Qwen => json!({ "httpUrl": url, "headers": headers }),
                 _ => json!({ "type": "http", "url": url, "headers": headers }),
             }
         }
@@ -60,7 +59,7 @@ fn written(server: &Server, way: Way, assignment: &Assignment<'_>) -> Value {
             match way {
                 Way::Claude => entry["type"] = json!("stdio"),
                 Way::Copilot => entry["type"] = json!("local"),
-                Way::Gemini => {}
+                Way::Qwen => {}
             }
             entry
         }
@@ -69,7 +68,7 @@ fn written(server: &Server, way: Way, assignment: &Assignment<'_>) -> Value {
         Way::Claude => {}
         Way::Copilot => entry["tools"] = json!(["*"]),
         // Nobody is there to be asked.
-        Way::Gemini => entry["trust"] = json!(true),
+        Way::Qwen => entry["trust"] = json!(true),
     }
     entry
 }

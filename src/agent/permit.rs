@@ -100,11 +100,13 @@ impl Limits {
     }
 }
 
-/// Whether a tool of this title is one of this server: agents put the server's name before it.
+/// Whether a tool of this title is one of this server: most put the server's name before it.
 fn is_of(title: &str, server: &str) -> bool {
     let title = title.strip_prefix("Tool: ").unwrap_or(title);
     let rest = title.strip_prefix("mcp__").unwrap_or(title).strip_prefix(server);
-    rest.is_some_and(|rest| rest.starts_with(['_', '/', '.', ':']))
+    let before = rest.is_some_and(|rest| rest.starts_with(['_', '/', '.', ':']));
+    // Gemini CLI puts it behind.
+    before || title.ends_with(&format!(" ({server} MCP Server)"))
 }
 
 fn outside(path: &Path) -> String {
@@ -168,6 +170,8 @@ mod tests {
             ("fetch", "issues_list", true),
             ("other", "mcp__other__list", false),
             ("other", "issues", false),
+            ("other", "list (issues MCP Server)", true),
+            ("other", "list (other MCP Server)", false),
             ("execute", "mcp__issues__list", false),
         ] {
             let limits = Limits {

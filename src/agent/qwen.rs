@@ -4,6 +4,7 @@
 
 use crate::model::{Permissions, Profile, Trouble};
 
+use super::json::text;
 use super::listen::{Step, Transcript};
 use super::mcp::Way;
 use super::{
@@ -46,7 +47,7 @@ impl Adapter for Qwen {
             argv.extend(["--resume".into(), session.into()]);
         }
         let mut start = Start::default();
-        if let Some(file) = mcp::file(profile, Way::Gemini, assignment, &mut start) {
+        if let Some(file) = mcp::file(profile, Way::Qwen, assignment, &mut start) {
             argv.extend(["--mcp-config".into(), file.into()]);
         }
         let (word, input) = argument(prompt.text.clone());
@@ -67,7 +68,14 @@ impl Adapter for Qwen {
     }
 
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
-        claude::read(so_far, &parsed(line)?)
+        let line = parsed(line)?;
+        let step = claude::read(so_far, &line);
+        if text(&line, &["type"]) == Some("result") {
+            // Unlike there, what came out of a cache is counted among what was read, too.
+            let cached = so_far.cache_read.unwrap_or(0);
+            so_far.input = so_far.input.map(|all| all.saturating_sub(cached));
+        }
+        step
     }
 
     fn exit(&self, code: i32) -> Option<Trouble> {

@@ -148,8 +148,18 @@ fn lacking(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
         refuse("allow", why, "leave it out, or use `permissions = \"all\"`");
     }
     if !kind.takes_servers() {
-        let why = format!("{} knows no servers", kind.word());
-        refuse("mcp", &why, "leave it out, or use another kind");
+        match kind {
+            ProfileKind::Gemini => refuse(
+                "mcp",
+                "gemini takes servers only from settings of yours, or from files of root",
+                "say `kind = \"acp\"` and `command = [\"gemini\", \"--acp\", \"--skip-trust\"]`, which takes \
+                 them with its session",
+            ),
+            _ => {
+                let why = format!("{} knows no servers", kind.word());
+                refuse("mcp", &why, "leave it out, or use another kind");
+            }
+        }
     }
     if let (ProfileKind::Codex, Some(name)) = (kind, super::servers::clash(&profile.mcp)) {
         let why = format!(
@@ -237,6 +247,23 @@ fn of_a_worktree(view: &View<'_, '_>, profile: &Profile, c: &mut Checker<'_>) {
     );
     let hint = "name it by its whole path, or so that PATH finds it".to_owned();
     c.sink.hinted(pool.key.clone(), message, hint);
+}
+
+/// Complains of commands of agent files that fall back to nobody; of those that are used alone. The profiles
+/// that there are show only in the end.
+pub(super) fn of_files_fall_back(board: &Board, known: &BTreeSet<String>, c: &mut Checker<'_>) {
+    for profile in board.agents.values().filter(|profile| !profile.kind.is_llm()) {
+        let Some(origin) = &profile.origin else { continue };
+        let nobody = |word: &&String| **word == profile.name || !known.contains(*word);
+        for word in profile.fallback.iter().filter(nobody) {
+            let others = known.iter().map(String::as_str).filter(|name| *name != profile.name);
+            let hint = c.near.ask(word, others);
+            let hint = hint.unwrap_or("a command has no models: name another profile".to_owned());
+            let (name, word) = (quote(&profile.name), quote(word));
+            c.sink
+                .whole(format!("agent {name} of {} can't fall back to {word}", origin.name), hint);
+        }
+    }
 }
 
 /// Profiles that nobody declared stay only if a task or a fallback names them.

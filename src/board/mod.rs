@@ -224,7 +224,9 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
     agents::kept_apart(board, table("agent"), c);
     let declared = table("agent").into_iter().flatten();
     let declared = declared.map(|(name, _)| name.get_ref().to_string()).collect();
+    let known: BTreeSet<String> = board.agents.keys().cloned().collect();
     agents::keep_used(board, &declared);
+    agents::of_files_fall_back(board, &known, c);
 }
 
 /// Complains of values that were set for no var.

@@ -15,15 +15,23 @@ use crate::agent::{Limits, Question};
 
 use super::{files, tell};
 
-/// The answer to a request for permission, and the word of it.
+/// The answer to a request for permission, and the word of it. `called` is the title under which the
+/// call was announced.
 pub(super) fn permission(
     limits: &Limits,
     dir: &Path,
     asked: &RequestPermissionRequest,
+    called: Option<String>,
 ) -> RequestPermissionResponse {
     let call = value(&asked.tool_call);
     let title = call["title"].as_str().unwrap_or("a tool").to_owned();
-    let verdict = question(&call, dir).and_then(|question| limits.permit(&question));
+    let verdict = question(&call, dir).and_then(|question| {
+        // Which server's tool it is Codex says only where it announces the call, Qwen Code only beside.
+        let beside = call["_meta"]["toolName"].as_str().map(str::to_owned);
+        let others = called.into_iter().chain(beside);
+        let others = others.map(|title| limits.permit(&Question { title, ..question.clone() }));
+        others.fold(limits.permit(&question), Result::or)
+    });
     let wanted = match &verdict {
         // Once: what it asks for later is looked at later.
         Ok(()) => [PermissionOptionKind::AllowOnce, PermissionOptionKind::AllowAlways],

@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent_client_protocol::v1::ConnectionTo;
 use agent_client_protocol::v1::schema::{
     ReadTextFileRequest, ReadTextFileResponse, RequestPermissionRequest, SessionNotification,
-    WriteTextFileRequest, WriteTextFileResponse,
+    SessionUpdate, WriteTextFileRequest, WriteTextFileResponse,
 };
 use agent_client_protocol::{Agent, Client, Error, Lines};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -97,6 +97,9 @@ async fn serve(order: Order, here: &PathBuf, more: &mut More, stops: &mut Stops)
         .on_receive_notification(
             async move |news: SessionNotification, _| {
                 if hears.hears(&news.session_id.to_string()) {
+                    if let SessionUpdate::ToolCall(call) = &news.update {
+                        hears.calls(&call.tool_call_id.to_string(), &call.title);
+                    }
                     tell("update", value(&news.update));
                 }
                 Ok(())
@@ -107,7 +110,10 @@ async fn serve(order: Order, here: &PathBuf, more: &mut More, stops: &mut Stops)
             async move |asked: RequestPermissionRequest, responder, _| match asks
                 .of(&asked.session_id.to_string())
             {
-                Some(now) => responder.respond(permission(&now.limits, &now.dir, &asked)),
+                Some(now) => {
+                    let called = asks.called(&asked.tool_call.tool_call_id.to_string());
+                    responder.respond(permission(&now.limits, &now.dir, &asked, called))
+                }
                 None => responder.respond_with_error(refused(OVER)),
             },
             agent_client_protocol::on_receive_request!(),

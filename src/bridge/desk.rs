@@ -2,7 +2,7 @@
 //!
 //! Knows no protocol but the names of sessions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,8 @@ pub(super) struct Desk {
     now: Mutex<Option<(Option<String>, Arc<Now>)>>,
     over: Mutex<BTreeSet<String>>,
     stage: Mutex<Stage>,
+    /// The titles of the calls of tools that it announced.
+    calls: Mutex<BTreeMap<String, String>>,
     /// A conversation that is loaded is told again from its beginning.
     pub(super) quiet: AtomicBool,
     /// Whether a file that is not there is to be taken for one that is empty.
@@ -63,6 +65,7 @@ impl Desk {
 
     /// The session is over: nothing is done for it any more.
     pub(super) fn end(&self) {
+        open(&self.calls).clear();
         if let Some((Some(name), _)) = open(&self.now).take() {
             open(&self.over).insert(name);
         }
@@ -80,6 +83,16 @@ impl Desk {
     /// Whether what this session tells is to be passed on.
     pub(super) fn hears(&self, session: &str) -> bool {
         !self.quiet.load(Ordering::SeqCst) && self.of(session).is_some()
+    }
+
+    /// A call of a tool is announced under this title.
+    pub(super) fn calls(&self, call: &str, title: &str) {
+        open(&self.calls).insert(call.to_owned(), title.to_owned());
+    }
+
+    /// The title of a call that was announced.
+    pub(super) fn called(&self, call: &str) -> Option<String> {
+        open(&self.calls).get(call).cloned()
     }
 
     pub(super) fn stage(&self) -> Stage {

@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::agent::{Order, Stay};
+use crate::model::Permissions;
 
 use super::answer::{failure, is_dead, said, value};
 use super::desk::{Desk, Stage};
@@ -26,6 +27,8 @@ use super::{error, tell};
 
 /// How long a turn has to end after it was cancelled.
 const CANCELLED: Duration = Duration::from_secs(2);
+/// The mode of a session in which an agent asks before it acts.
+const ASKS: &str = "default";
 /// The longest value that is told in words; a longer one stands in a file, whose name is told.
 const MOST_TOLD: usize = 512;
 
@@ -220,16 +223,31 @@ async fn open(
     desk.named(&id.to_string());
     let options = opened.get("configOptions").cloned().unwrap_or_default();
     tell("session", json!({ "sessionId": id, "configOptions": options }));
-    let Some(model) = &order.model else { return Ok(Ok(id)) };
-    let known = options.as_array().into_iter().flatten();
-    let mut selects = known.filter(|option| option["category"] == "model");
-    let set = match selects.next().and_then(|option| option["id"].as_str()) {
-        Some(option) => {
-            let asked =
-                SetSessionConfigOptionRequest::new(id.clone(), option.to_owned(), model.as_str());
-            cx.send_request(asked).block_task().await.map(|_| ()).map_err(|fault| said(&fault))
+    // Claude Code's decides by itself what it may do, unless it is told to ask.
+    if order.limits.permissions != Permissions::All
+        && let Some((option, current, values)) = select(&options, "mode")
+        && current != ASKS
+        && values.contains(&ASKS)
+    {
+        match choose(cx, &id, option, ASKS).await {
+            Ok(()) => tell("mode", ASKS),
+            Err(why) => {
+                let message = format!("it can't be told to ask before it acts: {why}");
+                return Ok(Err(("error", json!({ "message": message }))));
+            }
         }
-        None => Err("it can't be told a model".to_owned()),
+    }
+    let Some(model) = &order.model else { return Ok(Ok(id)) };
+    let set = match select(&options, "model") {
+        Some((option, _, values)) => choose(cx, &id, option, model).await.map_err(|why| {
+            let known = if values.is_empty() { "none" } else { &values.join(", ") };
+            format!("{why}; it names {known}")
+        }),
+        None => {
+            Err("it can't be told one over the protocol: name it in `command`, if its program has \
+                     a flag, and not as `model`"
+                .to_owned())
+        }
     };
     match set {
         Ok(()) => {
@@ -241,4 +259,23 @@ async fn open(
             Ok(Err(("error", json!({ "kind": "model", "message": message }))))
         }
     }
+}
+
+/// The first setting of this category: its name, what it is, and what it can be.
+fn select<'o>(options: &'o Value, category: &str) -> Option<(&'o str, &'o str, Vec<&'o str>)> {
+    let mut all = options.as_array().into_iter().flatten();
+    let option = all.find(|option| option["category"] == category)?;
+    let values = option["options"].as_array().into_iter().flatten();
+    let values = values.filter_map(|value| value["value"].as_str()).collect();
+    Some((option["id"].as_str()?, option["currentValue"].as_str().unwrap_or_default(), values))
+}
+
+async fn choose(
+    cx: &ConnectionTo<Agent>,
+    id: &SessionId,
+    option: &str,
+    value: &str,
+) -> Result<(), String> {
+    let asked = SetSessionConfigOptionRequest::new(id.clone(), option.to_owned(), value);
+    cx.send_request(asked).block_task().await.map(|_| ()).map_err(|fault| said(&fault))
 }

@@ -84,7 +84,7 @@ impl ProfileKind {
 
     /// Whether it can be given servers of the Model Context Protocol (`mcp`).
     pub fn takes_servers(&self) -> bool {
-        self.is_llm() && *self != Self::Aider
+        self.is_llm() && !matches!(self, Self::Aider | Self::Gemini)
     }
 
     /// Whether it can be kept from writing (`permissions = "read"`).

@@ -95,6 +95,19 @@ fn what_it_asks_for_is_answered_by_permissions_and_nothing_is_written_outside() 
 }
 
 #[test]
+fn it_is_told_to_ask_and_may_use_the_tools_of_its_servers() {
+    let space = Space::new(&[("x", "")]);
+    let prompt = "mode how\nmcp notes keep\nmcp others take";
+    board(&space, "[agent.a.mcp.notes]\ncommand = [\"true\"]", "", prompt);
+    space.run(&[]).code(0);
+    assert_eq!((space.read("how"), space.read("keep")), ("asks".into(), "called".into()));
+    assert!(!space.repo().join("take").exists());
+    board(&space, "permissions = \"all\"", "", "mode how\nmcp others take");
+    space.run(&["--new"]).code(0);
+    assert_eq!((space.read("how"), space.read("take")), ("auto".into(), "called".into()));
+}
+
+#[test]
 fn what_goes_wrong_is_told_and_never_taken_for_success() {
     for (agent, prompt, wanted, kind) in [
         ("", "own made x\ndie", "the agent ended before it answered: exit status: 3", "other"),
@@ -102,13 +115,18 @@ fn what_goes_wrong_is_told_and_never_taken_for_success() {
         ("", "own made x\nstop refusal", "it refuses to do this", "other"),
         ("", "own made x\nstop max_tokens", "a bound was reached", "bound"),
         ("", "own made x\nstop cancelled", "it was stopped", "stopped"),
-        ("model = \"none\"", "own made x", "model `none`", "model"),
+        ("", "own made x\nfault other unexpected status 401 Unauthorized", "not signed in", "auth"),
+        ("model = \"none\"", "own made x", "it names small, big", "model"),
     ] {
         let space = Space::new(&[("x", "")]);
         board(&space, agent, "", prompt);
         space.run(&[]).code(1).says(wanted);
         assert_eq!(space.task("t")["failure_kind"], kind, "{prompt}");
     }
+    // Codex's word for it stands beside its message.
+    let space = Space::new(&[("x", "")]);
+    board(&space, "", "", "own made x\nfault server_overloaded Try another one.");
+    space.run(&[]).code(0).says("a overloaded, then a");
     // One that ends its turn when its time is over was not stopped by anybody else.
     let space = Space::new(&[("x", "")]);
     board(&space, "", "timeout = \"1s\"", "own made x\nhang");

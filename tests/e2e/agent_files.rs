@@ -172,6 +172,31 @@ fn faults_of_a_used_agent_file_are_those_of_the_board() {
 }
 
 #[test]
+fn a_command_of_a_file_falls_back_to_profiles_that_there_are() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"t\"\nagent = \"builder\"\nprompt = \"x\"\n");
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    let file = |fallback: &str| {
+        let own = "kind: command\n  command: [\"true\"]";
+        let text = format!("---\nname: builder\ntodone:\n  {own}\n  fallback: [{fallback}]\n---\n");
+        space.write(FILE, &text);
+    };
+    space.write(".claude/agents/other.md", "---\nname: other\n---\nText.\n");
+    let said = "agent `builder` of .claude/agents/builder.md can't fall back to";
+    for (fallback, wanted) in [("nobody", "`nobody`"), ("builder", "`builder`"), ("othr", "`othr`")]
+    {
+        file(fallback);
+        space.todone(&["check", board]).code(2).says(&format!("{said} {wanted}"));
+    }
+    space.todone(&["check", board]).code(2).says("did you mean `other`?");
+    for fallback in ["other", "claude"] {
+        file(fallback);
+        space.todone(&["check", board]).code(0);
+    }
+}
+
+#[test]
 fn an_edited_agent_file_changes_no_run_that_has_begun() {
     let space = space("");
     let text = space.read(FILE);

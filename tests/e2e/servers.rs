@@ -22,7 +22,7 @@ fn told(space: &Space, kind: &str, more: &str, servers: &str) -> (String, impl F
     std::fs::create_dir(&seen).expect("made");
     let script = format!(
         "cd \"$TODONE_WORKTREE\"\nprintf '%s\\n' \"$@\" > {0}/args\n\
-         for word in \"$@\" \"$GEMINI_CLI_SYSTEM_DEFAULTS_PATH\"; do case $word in \
+         for word in \"$@\"; do case $word in \
          *mcp.json) cp \"${{word#@}}\" {0}/file;; esac; done\n\
          printf %s \"$OPENCODE_CONFIG_CONTENT\" > {0}/config\n\
          printf '%s %s' \"$ISSUES_TOKEN\" \"$MCP_HEADER_0_0\" > {0}/env\n\
@@ -77,11 +77,9 @@ fn every_program_is_told_of_its_servers_by_what_it_has_for_that() {
         "docs": { "httpUrl": url, "headers": headers, "trust": true },
         "issues": { "command": "issue-server", "args": args, "env": env, "trust": true },
     });
-    for (kind, flag) in [("qwen", true), ("gemini", false)] {
-        let (said, read) = told(&space, kind, "", SERVERS);
-        assert_eq!(said.contains("--mcp-config\n"), flag, "{said}");
-        assert_eq!(json_of(&read("file"))["mcpServers"], family, "{kind}");
-    }
+    let (said, read) = told(&space, "qwen", "", SERVERS);
+    assert!(said.contains("--mcp-config\n"), "{said}");
+    assert_eq!(json_of(&read("file"))["mcpServers"], family);
 
     let (said, read) = told(&space, "copilot", "", SERVERS);
     assert!(said.contains("--allow-tool=docs\n--allow-tool=issues\n"), "{said}");
@@ -136,6 +134,10 @@ fn servers_are_told_of_and_what_can_not_be_is_refused() {
     space.todone_env(&["run", &path], &[], None).code(2).says("MY_TOKEN, which is not set");
     let path = board("aider", SERVERS);
     space.todone(&["check", &path]).code(2).says("`mcp` of agent `a`: aider knows no servers");
+    // Gemini CLI passes over files with servers that are not root's.
+    let path = board("gemini", SERVERS);
+    let said = space.todone(&["check", &path]).code(2);
+    said.says("`mcp` of agent `a`: gemini takes servers only from").says("\"--skip-trust\"]");
 }
 
 #[test]
