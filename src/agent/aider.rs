@@ -1,7 +1,8 @@
 //! aider, which speaks no stream but text.
 //!
 //! Knows flags and lines of this program alone. Seen with 0.86.2. It ends with status 0 whatever
-//! happened, so its lines decide.
+//! happened, so its lines decide: it is through when its answer is whole (`Tokens: …`) and every file that
+//! the answer edits is told as edited (`Applied edit to …`).
 
 use crate::model::{Profile, Trouble};
 
@@ -78,13 +79,24 @@ impl Adapter for Aider {
             // It answered: what it tried again for is past.
             if so_far.output.is_some_and(|tokens| tokens > 0) {
                 (so_far.fault, so_far.retrying) = (None, None);
-                so_far.done = true;
+                so_far.done = so_far.owed.is_empty();
             }
             return None;
         }
         if let Some(file) = line.strip_prefix("Applied edit to ") {
-            so_far.done = true;
+            // It may name it otherwise than its answer does.
+            if !so_far.owed.remove(file) {
+                so_far.owed.pop_first();
+            }
+            so_far.done = so_far.owed.is_empty();
             return Some(Step::Tool("edits".into(), file.to_owned()));
+        }
+        if line == "<<<<<<< SEARCH" {
+            // The file stands before the block, or before the fence around it.
+            so_far.owed.insert(so_far.named.clone());
+            so_far.done = false;
+        } else if names_file(line) {
+            line.clone_into(&mut so_far.named);
         }
         if so_far.anew {
             let whole = format!("{}{line}\n", so_far.text);
@@ -92,6 +104,13 @@ impl Adapter for Aider {
         }
         Some(Step::Text(line.to_owned()))
     }
+}
+
+/// Whether a line of an answer may name the file of the block that follows.
+fn names_file(line: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || "{}[]\"'`<>=".contains(c) || c.is_control();
+    let first = line.chars().next().is_some_and(char::is_uppercase);
+    !line.contains(odd) && (first || line.contains(['.', '/']))
 }
 
 /// `2.6k sent, 1.2k cache hit, 27 received. Cost: $0.0067 message, $0.0067 session.`; each message has
