@@ -27,6 +27,9 @@ pub struct BudgetReport {
     pub left: f64,
     /// Attempts that were charged all that they held, since nobody knows what they used.
     pub unknown: usize,
+    /// Attempts of commands that told nothing, of which nobody knows either: nothing is charged for them.
+    #[serde(default)]
+    pub silent: usize,
     /// The same for people.
     pub text: String,
 }
@@ -47,7 +50,7 @@ impl BudgetReport {
 }
 
 fn of(state: &RunState, pot: Pot, measure: Measure, most: u64) -> BudgetReport {
-    let (mut spent, mut held, mut unknown) = (0u64, 0u64, 0usize);
+    let (mut spent, mut held, mut unknown, mut silent) = (0u64, 0u64, 0usize, 0usize);
     for (unit, attempt) in state.attempts() {
         for charge in attempt.charges() {
             if !Pot::all_of(&unit.unit.task, &charge.profile).contains(&pot) {
@@ -60,6 +63,7 @@ fn of(state: &RunState, pot: Pot, measure: Measure, most: u64) -> BudgetReport {
             }
             spent = spent.saturating_add(amount);
             let open = attempt.ended.is_none();
+            silent += usize::from(!charge.told && measure != Measure::Time);
             unknown += usize::from(match measure {
                 Measure::Usd => charge.unknown_usd,
                 Measure::Tokens => charge.unknown_tokens,
@@ -81,12 +85,16 @@ fn of(state: &RunState, pot: Pot, measure: Measure, most: u64) -> BudgetReport {
         let all = words::count(unknown, "attempt");
         text.extend([format!("; of {all} nobody knows, and all that was held is charged")]);
     }
+    if silent > 0 {
+        let all = words::count(silent, "attempt");
+        text.extend([format!("; what {all} of commands used is unknown, and not in it")]);
+    }
     let number = |amount: u64| match measure {
         Measure::Usd => usd(amount),
         Measure::Tokens | Measure::Time => amount as f64,
     };
     let [most, spent, held, left] = [most, spent, held, left].map(number);
-    BudgetReport { pot, measure, most, spent, held, left, unknown, text }
+    BudgetReport { pot, measure, most, spent, held, left, unknown, silent, text }
 }
 
 fn is_running(state: &RunState, unit: &UnitState, attempt: &AttemptState) -> bool {

@@ -157,3 +157,28 @@ fn who_told_nothing_is_named_and_who_never_began_used_nothing() {
     let cost = space.todone(&["cost", "--json"]).code(0).json();
     assert_eq!(cost["silent"], serde_json::json!([{"name": "quiet", "attempts": 1}]));
 }
+
+#[test]
+fn what_a_silent_command_used_is_unknown_to_a_budget_too() {
+    let space = Space::new(&[("x", "")]);
+    let task = |id: &str, agent: &str| {
+        format!(
+            "[[task]]\nid = {id:?}\nagent = {agent:?}\nprompt = '{{\"usage\": {{\"usd\": 1}}}}'\n"
+        )
+    };
+    space.board(&format!(
+        "budget = {{ usd = 5, time = \"1h\" }}\n[agent.quiet]\ncommand = [\"true\"]\n{PAYS}{}{}{}",
+        task("a", "quiet"),
+        task("b", "quiet"),
+        task("c", "pays")
+    ));
+    space.run(&[]).code(0);
+    let left = "$1.00 of $5.00 spent, $4.00 left";
+    let unknown = "; what 2 attempts of commands used is unknown, and not in it";
+    space.todone(&["cost"]).code(0).says(&format!("{left}{unknown}"));
+    let budgets = space.todone(&["cost", "--json"]).code(0).json()["budgets"].clone();
+    assert_eq!((budgets[0]["silent"].as_u64(), budgets[0]["unknown"].as_u64()), (Some(2), Some(0)));
+    // How long it worked is known of everybody.
+    assert_eq!(budgets[1]["measure"], "time");
+    assert_eq!((budgets[1]["silent"].as_u64(), budgets[1]["unknown"].as_u64()), (Some(0), Some(0)));
+}

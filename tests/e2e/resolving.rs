@@ -200,3 +200,30 @@ fn a_death_in_the_middle_changes_nothing_of_the_end() {
     }
     assert_eq!(tips[0], tips[1]);
 }
+
+#[test]
+fn a_resolver_is_charged_to_the_budgets_and_held_to_them() {
+    let told = "printf '{\"usage\": {\"usd\": 0.5}}' > \"$TODONE_RESULT_FILE\"";
+    let script = format!("{BOTH}; {told}");
+    let cost = |space: &Space| space.todone(&["cost", "--json"]).code(0).json();
+    let own = space(&script, "budget = { usd = 2 }");
+    own.run(&[]).code(0);
+    let page = cost(&own);
+    assert_eq!(
+        (page["budgets"][0]["spent"].as_f64(), page["budgets"][0]["left"].as_f64()),
+        (Some(0.5), Some(1.5))
+    );
+    assert_eq!(page["tasks"][0]["name"], "second", "{page:#}");
+    // What another has spent leaves it none: the conflict stays.
+    let text = board(&script, "budget = { usd = 1 }");
+    let spent = Space::new(&[("text", "1\ntwo\n3\n")]);
+    spent.board(&format!(
+        "{text}\n[agent.pays]\ncommand = [\"sh\", \"-c\", '''{}''']\n\
+         [[task]]\nid = \"zero\"\nagent = \"pays\"\nprompt = \"p\"\n",
+        told.replace("0.5", "1")
+    ));
+    spent.run(&["-j1"]).code(4);
+    assert_eq!(spent.status_of("second"), "conflicted");
+    assert_eq!(spent.task("second")["attempts"], 1);
+    assert_eq!(cost(&spent)["budgets"][0]["spent"], 1.0);
+}
