@@ -15,6 +15,7 @@ use super::budget;
 use super::error::Failure;
 use super::predict::predict;
 use super::run::lacks;
+use super::telemetry;
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,9 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut out = anstream::stdout();
     let lacking = lacking(global, &board)?;
     let missing = agent_files::missing(&board)?;
-    let complete = board.unbuilt.is_empty() && lacking.is_empty() && missing.is_empty();
+    let unsent = telemetry::unfit();
+    let complete =
+        unsent.is_none() && board.unbuilt.is_empty() && lacking.is_empty() && missing.is_empty();
     if global.quiet && complete && board.deaf(&plan).is_empty() {
         return Ok(0);
     }
@@ -81,6 +84,9 @@ pub(super) fn check(global: &Global, args: Args) -> Result<u8, Failure> {
         writeln!(out, "{line}")?;
     }
     agent_files::tell(&mut out, &missing)?;
+    if let Some(unsent) = unsent {
+        writeln!(out, "{unsent}")?;
+    }
     Ok(0)
 }
 
@@ -132,6 +138,7 @@ fn as_json(global: &Global, name: &str, read: Result<Board, Faults>) -> Result<u
     let unapproved: Vec<&str> = missing.iter().map(|one| one.origin.name.as_str()).collect();
     let page = serde_json::json!({
         "faults": faults, "unbuilt": unbuilt, "lacking": lacking, "unapproved": unapproved,
+        "telemetry": telemetry::unfit(),
     });
     writeln!(std::io::stdout(), "{page:#}")?;
     Ok(if good { 0 } else { super::error::USAGE })

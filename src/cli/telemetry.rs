@@ -38,15 +38,29 @@ fn address() -> Option<String> {
     })
 }
 
-fn post(address: &str, body: String) -> Result<(), String> {
+/// Why spans can't go where the environment wants them, in words; none: they can, or go nowhere.
+pub(super) fn unfit() -> Option<String> {
+    let address = address()?;
+    let why = unfit_at(&address).err()?;
+    Some(format!("the spans of its runs will not be sent to {address}: {why}"))
+}
+
+fn unfit_at(address: &str) -> Result<(), String> {
     if !address.starts_with("http://") {
-        return Err("todone speaks OTLP over plain http alone: name a collector near by".to_owned());
+        return Err("todone speaks OTLP over plain http alone: name a collector near by, such as \
+                    http://localhost:4318, which may pass them on"
+            .to_owned());
     }
     let protocol = variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
         .or_else(|| variable("OTEL_EXPORTER_OTLP_PROTOCOL"));
     if protocol.as_deref() == Some("grpc") {
         return Err("todone speaks http/json, and OTEL_EXPORTER_OTLP_PROTOCOL is grpc".to_owned());
     }
+    Ok(())
+}
+
+fn post(address: &str, body: String) -> Result<(), String> {
+    unfit_at(address)?;
     let headers = variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS")
         .or_else(|| variable("OTEL_EXPORTER_OTLP_HEADERS"));
     let mut request = minreq::post(address)

@@ -151,3 +151,59 @@ agent = "own"
     space.run(&[]).code(0).says("rate limit: slow down").says("for own's rate limit");
     assert_eq!(space.read("made"), "3\n");
 }
+
+#[test]
+fn a_quota_that_the_stream_tells_holds_the_account_until_the_moment_that_it_names() {
+    let space = Space::new(&[("x", "")]);
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/transcripts");
+    let at = space.path("at").display().to_string();
+    let script = format!(
+        "cat > /dev/null\nif test $TODONE_TASK.$TODONE_ATTEMPT = first.1; then\n\
+         reset=$(($(date +%s) + 3)); echo $reset > {at}.reset\nhead -n 1 {cases}/claude-rate-limit/stdout\n\
+         printf '{{\"type\":\"rate_limit_event\",\"rate_limit_info\":{{\"status\":\"rejected\",\
+         \"rateLimitType\":\"five_hour\",\"resetsAt\":%s}}}}\\n' $reset\n\
+         tail -n 1 {cases}/claude-rate-limit/stdout; exit 1; fi\n\
+         date +%s > {at}.$TODONE_TASK; echo made > $TODONE_TASK; cat {cases}/claude-success/stdout"
+    );
+    let agent = |name: &str| {
+        format!(
+            "[agent.{name}]\nkind = \"claude\"\ncommand = [\"sh\", \"-c\", '''{script}''', \"x\"]\n"
+        )
+    };
+    space.board(&format!(
+        "jobs = 1\n{}{}[[task]]\nid = \"first\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"second\"\nagent = \"b\"\nprompt = \"p\"\n",
+        agent("a"),
+        agent("b")
+    ));
+    let ran = space.run(&[]).code(0).says(" UTC for a's rate limit");
+    assert!(ran.err.contains("second: until ") && ran.err.contains("first: until "), "{}", ran.err);
+    let time = |name: &str| -> u64 {
+        let text = std::fs::read_to_string(space.path(name)).expect("a time");
+        text.trim().parse().expect("a number")
+    };
+    let reset = time("at.reset");
+    assert!(time("at.first") >= reset && time("at.second") >= reset);
+    assert_eq!((attempts(&space, "first"), attempts(&space, "second")), (2, 1));
+    space.todone(&["show", "first"]).code(0).says("rate limit");
+}
+
+#[test]
+fn a_quota_that_is_used_up_stops_the_account_and_says_what_to_do() {
+    let space = Space::new(&[("x", "")]);
+    let said = "{\"type\":\"turn.failed\",\"error\":{\"message\":\"You exceeded your current quota, \
+                please check your plan and billing details.\"}}";
+    space.board(&format!(
+        "jobs = 1\n[agent.a]\nkind = \"codex\"\ncommand = [\"sh\", \"-c\", '''echo '{said}'; exit 1''', \"a\"]\n\
+         [[task]]\nid = \"first\"\nagent = \"a\"\nprompt = \"p\"\nretry = 3\n\
+         [[task]]\nid = \"second\"\nagent = \"a\"\nprompt = \"p\"\n\
+         [[task]]\nid = \"apart\"\nrun = \"echo x > apart\"\n"
+    ));
+    space.run(&[]).code(1).says("quota");
+    assert_eq!(space.task("first")["failure_kind"], "quota");
+    assert_eq!((attempts(&space, "first"), attempts(&space, "second")), (1, 0));
+    assert_eq!(
+        (space.status_of("second"), space.status_of("apart")),
+        ("skipped".into(), "merged".into())
+    );
+}

@@ -170,4 +170,17 @@ fn a_receiver_that_takes_nothing_is_warned_of_and_changes_nothing() {
     // Nobody listens there any more.
     with(&endpoint, ("A", "b")).says("warning: the spans of this run were not sent to");
     with("https://localhost:1/", ("A", "b")).says("plain http alone");
+    // `check` says so before anything is run.
+    let check = |endpoint: &str, more: (&str, &str), json: &[&str]| {
+        let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), more];
+        let args = [&["check", board.to_str().expect("a name")], json].concat();
+        space.todone_env(&args, &env, None).code(0)
+    };
+    check("https://localhost:1", ("A", "b"), &[]).says(
+        "will not be sent to https://localhost:1/v1/traces: todone speaks OTLP over plain http",
+    );
+    check("http://localhost:1", ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), &[]).says("is grpc");
+    check("http://localhost:1", ("A", "b"), &[]).says_not("spans");
+    let page = check("https://localhost:1", ("A", "b"), &["--json"]).json();
+    assert!(page["telemetry"].as_str().is_some_and(|why| why.contains("plain http")), "{page:#}");
 }
