@@ -2,11 +2,13 @@
 //!
 //! Knows no target: it prints figures, and stops if todone and the script end at different trees.
 //!
-//! `cargo bench --bench run -- [--files N,N] [--tasks T,T] [--rounds R] [--small]`; with `--files` or
+//! `cargo bench --bench run -- [--files N,N] [--tasks T,T] [--rounds R] [--small] [--foreseen]`; with `--files` or
 //! `--tasks` only that part runs, with `--small` only what has no
-//! script beside it: memory, plans, commands that do nothing, slots by themselves. Linux only: processor time and
+//! script beside it: memory, plans, commands that do nothing, slots by themselves, conflicts foreseen; with
+//! `--foreseen` only the last. Linux only: processor time and
 //! memory are read from `/proc`.
 
+mod foreseen;
 mod measure;
 mod sides;
 mod slots;
@@ -33,6 +35,9 @@ struct Round {
 fn main() {
     let asked = Asked::read(std::env::args().skip(1));
     measure::machine();
+    if asked.foreseen {
+        return foreseen::foreseen(asked.rounds.unwrap_or(5));
+    }
     if !asked.small {
         for (files, tasks, rounds) in asked.plan() {
             compare(files, tasks, asked.rounds.unwrap_or(rounds));
@@ -46,6 +51,7 @@ fn main() {
             slots::fresh(files);
             slots::turn(files);
         }
+        foreseen::foreseen(asked.rounds.unwrap_or(5));
     }
 }
 
@@ -55,6 +61,7 @@ struct Asked {
     tasks: Option<Vec<usize>>,
     rounds: Option<usize>,
     small: bool,
+    foreseen: bool,
 }
 
 impl Asked {
@@ -70,9 +77,12 @@ impl Asked {
                 "--tasks" => asked.tasks = Some(numbers(args.next())),
                 "--rounds" => asked.rounds = numbers(args.next()).pop(),
                 "--small" => asked.small = true,
+                "--foreseen" => asked.foreseen = true,
                 // cargo itself says this.
                 "--bench" => {}
-                other => panic!("unknown: {other} (--files N,N --tasks T,T --rounds R --small)"),
+                other => panic!(
+                    "unknown: {other} (--files N,N --tasks T,T --rounds R --small --foreseen)"
+                ),
             }
         }
         asked
