@@ -111,3 +111,24 @@ fn an_attempt_in_a_clone_that_was_cut_off_is_captured_and_run_again() {
     assert_eq!(space.read("a"), "2\nx\n");
     space.todone(&["show", "t"]).code(0).says("attempt 1 (in a clone): interrupted; what it left");
 }
+
+/// A task that takes away the whole folder in which its worktree is has lost its own work, and nobody else's.
+#[test]
+fn a_task_that_removes_its_whole_slot_fails_alone() {
+    for isolation in ["worktree", "clone"] {
+        let space = Space::new(&[("a", "1\n")]);
+        space.board(&format!(
+            "isolation = \"{isolation}\"\njobs = 1\n\
+             [[task]]\nid = \"early\"\nrun = 'echo 1 > early'\n\
+             [[task]]\nid = \"gone\"\nrun = 'echo 1 > gone; cd /; rm -rf \"${{OLDPWD%/tree}}\"'\n\
+             [[task]]\nid = \"late\"\nrun = 'cat a > late'\n"
+        ));
+        space.run(&[]).code(1).says("gone");
+        let statuses = ["early", "gone", "late"].map(|id| space.status_of(id));
+        assert_eq!(statuses, ["merged", "failed", "merged"], "{isolation}");
+        assert_eq!(space.task("gone")["failure_kind"], "incomplete", "{isolation}");
+        space.run(&["--new"]).code(1);
+        space.todone(&["clean", "--all", "--force"]).code(0);
+        assert_eq!(space.git(&["worktree", "list"]).lines().count(), 1);
+    }
+}

@@ -78,7 +78,7 @@ pub struct Lease {
     pub(super) mark: Option<Mark>,
     pub(super) salvaged: bool,
     pub(super) settled: bool,
-    lock: File,
+    pub(super) lock: File,
 }
 
 impl Pool {
