@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AttemptEnd, Board, Budget, Conflict, GateRun, Isolation, LockWait, Oid, Outcome, Plan, Pot,
-    Pressure, Published, Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Unit,
+    Pressure, Published, Remade, Sandbox, Settled, Share, SkipReason, TaskId, Trespass, Turned,
+    Unit,
 };
 
 /// One fact with its place and time. The JSON form is what `todone run --json` prints, a line each:
@@ -158,6 +159,8 @@ pub enum EventKind {
         /// The agent's own name of it.
         session: String,
     },
+    /// The breaker of an agent opened, lets one through, or closed.
+    BreakerTurned(Turned),
     /// An agent was asked to end its attempt (`todone agent interrupt`); the end of that follows.
     AgentInterrupted {
         /// The unit.

@@ -4,6 +4,7 @@
 //! alike: [`RunState::apply`] is the one transition function.
 
 mod again;
+mod breaker;
 mod hand;
 mod kind;
 mod landing;
@@ -15,6 +16,7 @@ mod state;
 mod verified;
 
 pub use again::Rebuild;
+pub use breaker::BreakerState;
 pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
 pub use life::{Life, LifeState, lives};

@@ -44,6 +44,19 @@ impl Pacing {
 }
 
 impl RunState {
+    pub(super) fn session_told(
+        &mut self,
+        task: &TaskId,
+        attempt: u32,
+        session: &str,
+    ) -> Result<(), String> {
+        let mut attempts = self.units.get_mut(task).into_iter().flat_map(|of| &mut of.attempts);
+        let found = attempts.find(|of| of.number == attempt);
+        found.ok_or_else(|| format!("`{task}` has no attempt {attempt}"))?.told =
+            Some(session.to_owned());
+        Ok(())
+    }
+
     /// How many tasks at once, as it stands now.
     pub fn jobs_now(&self) -> u32 {
         self.paced.now.filter(|_| self.adapts).unwrap_or(self.jobs)

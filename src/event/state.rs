@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 use super::again::Rebuild;
+use super::breaker::BreakerState;
 use super::parts::{
     AttemptState, FixState, LandState, Pacing, PlannedMerge, PushState, UnitState, UnitStatus,
     WaveState,
@@ -56,6 +57,8 @@ pub struct RunState {
     pub adapts: bool,
     /// How it did so far.
     pub paced: Pacing,
+    /// The breakers that turned, by the profiles whose failures opened them.
+    pub breakers: BTreeMap<String, BreakerState>,
     /// Changed files of the checkout that no task sees.
     pub unseen: u64,
     /// Seconds since 1970 that commit dates count from.
@@ -165,6 +168,7 @@ impl RunState {
             only: only.clone(),
             jobs: *jobs,
             adapts: *adapts,
+            breakers: BTreeMap::new(),
             paced: Pacing::default(),
             unseen: *unseen,
             epoch: *epoch,
@@ -241,6 +245,7 @@ impl RunState {
                 }
                 self.owner = Some(*pid);
                 self.interrupted = false;
+                self.close_breakers(event.at);
                 self.halted = false;
                 self.base_red = None;
                 self.ended = None;
@@ -320,11 +325,9 @@ impl RunState {
                 });
             }
             EventKind::SessionTold { task, attempt, session } => {
-                let unit = self.unit(task)?;
-                let found = unit.attempts.iter_mut().find(|a| a.number == *attempt);
-                found.ok_or_else(|| format!("`{task}` has no attempt {attempt}"))?.told =
-                    Some(session.clone());
+                self.session_told(task, *attempt, session)?;
             }
+            EventKind::BreakerTurned(turned) => self.breaker_turned(turned, event.at),
             EventKind::NotStarted { task } => {
                 let last = self.unit(task)?.attempts.last_mut();
                 let last = last.filter(|attempt| attempt.ended.is_none());

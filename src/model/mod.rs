@@ -61,7 +61,7 @@ pub use plan::{Overlap, Plan, PlannedTask};
 pub use price::{Price, PriceSource, Prices};
 pub use profile::Profile;
 pub use publish::{Published, PushBranches, Pushing};
-pub use recovery::Recovery;
+pub use recovery::{Breaker, Recovery, Turned};
 pub use sandbox::{Isolation, Sandbox, Sandboxing};
 pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,

@@ -3,7 +3,7 @@
 //!
 //! Decides nothing; who decides goes by these numbers and these questions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Board, Profile, Trouble};
 
@@ -35,6 +35,50 @@ pub struct Recovery {
     pub breaker_open_ms: u64,
     /// So often one task is let through behind an open breaker before nobody is.
     pub breaker_probes: u32,
+}
+
+/// How the breaker of an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Breaker {
+    /// Whoever is free is asked.
+    Closed,
+    /// Nobody is, for a time.
+    Open,
+    /// One is tried; the others wait for what comes of it.
+    HalfOpen,
+    /// What a newer todone knows.
+    #[serde(other)]
+    Other,
+}
+
+impl Breaker {
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::Other => "unknown",
+        }
+    }
+}
+
+/// A breaker turned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turned {
+    /// The profile whose failure opened it; others of its account share it.
+    pub profile: String,
+    /// How it stands now.
+    pub breaker: Breaker,
+    /// Failures in a row.
+    pub failed: u32,
+    /// Until when it is open, in milliseconds since 1970; none: until somebody takes the run up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// How the last of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl Recovery {

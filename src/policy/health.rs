@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Failure, Profile, ProfileKind, Recovery, Trouble};
+use crate::model::{Breaker, Failure, Profile, ProfileKind, Recovery, Trouble, Turned};
 
 /// So many failures in a row, without a success, open the breaker.
 const IN_A_ROW: u32 = Recovery::IN_A_ROW;
@@ -52,6 +52,8 @@ struct Account {
     failed: u32,
     /// How often the breaker opened in a row.
     opened: u32,
+    /// The profile whose failure opened it.
+    opened_by: String,
     open_until: u64,
     /// Whether one is being tried behind an open breaker.
     probing: bool,
@@ -65,6 +67,8 @@ pub struct Health {
     accounts: BTreeMap<String, Account>,
     /// The profiles whose program could not be started the last time.
     lacking: BTreeSet<String>,
+    /// How breakers turned since that was asked for last.
+    turns: Vec<Turned>,
 }
 
 /// Whether a variable may say who asks, or whom: a credential, an address, where a program finds its own.
@@ -153,14 +157,14 @@ impl Health {
                     }
                     *model = (model.0.max(now + wait(*after, model.1, false, now)), model.1, *kind);
                     if *kind != Trouble::Overloaded {
-                        account.fails(name, &kind.to_string(), probed, now);
+                        self.turns.extend(account.fails(name, &kind.to_string(), probed, now));
                     }
                 }
                 Trouble::Auth | Trouble::Quota => {
                     account.stopped = Some(format!("{kind}: {message}"));
                 }
-                Trouble::NoResult | Trouble::Other if llm => {
-                    account.fails(name, &kind.to_string(), probed, now);
+                Trouble::NoResult | Trouble::Other => {
+                    self.turns.extend(account.fails(name, &kind.to_string(), probed, now));
                 }
                 _ => {}
             },
@@ -170,10 +174,17 @@ impl Health {
             Some(failure @ (Failure::Exit { .. } | Failure::Signal { .. } | Failure::Lost))
                 if llm =>
             {
-                account.fails(name, &failure.to_string(), probed, now);
+                self.turns.extend(account.fails(name, &failure.to_string(), probed, now));
+            }
+            // It ended badly by itself, which a test or a rewriter may do for its task's sake: that is no dead
+            // agent, but one that can't be started, or is killed, is.
+            Some(Failure::Exit { .. }) => {}
+            Some(failure @ (Failure::Start { .. } | Failure::Signal { .. } | Failure::Lost)) => {
+                self.turns.extend(account.fails(name, &failure.to_string(), probed, now));
             }
             // Whatever else went wrong, it worked.
             _ => {
+                self.turns.extend(account.turned(Breaker::Closed, None, None));
                 let stopped = account.stopped.take();
                 *account = Account { stopped, ..Account::default() };
             }
@@ -182,8 +193,11 @@ impl Health {
 
     /// An attempt that was let through did not come to its beginning.
     pub fn let_go(&mut self, profile: &Profile) {
-        if let Some(account) = self.accounts.get_mut(&account(profile)) {
-            account.probing = false;
+        if let Some(account) = self.accounts.get_mut(&account(profile))
+            && std::mem::take(&mut account.probing)
+        {
+            let until = Some(account.open_until);
+            self.turns.extend(account.turned(Breaker::Open, until, None));
         }
     }
 
@@ -191,7 +205,15 @@ impl Health {
     pub fn begins(&mut self, profile: &Profile) {
         if let Some(account) = self.accounts.get_mut(&account(profile)) {
             account.probing = account.failed >= IN_A_ROW;
+            if account.probing {
+                self.turns.extend(account.turned(Breaker::HalfOpen, None, None));
+            }
         }
+    }
+
+    /// How breakers turned since this was asked last.
+    pub fn turned(&mut self) -> Vec<Turned> {
+        std::mem::take(&mut self.turns)
     }
 
     /// Whether this profile, with its model, may be asked now.
@@ -237,6 +259,7 @@ impl Health {
     /// Whoever takes a run up again has mended what stopped it; limits hold on.
     pub fn lift(&mut self) {
         self.lacking.clear();
+        self.turns.clear();
         for account in self.accounts.values_mut() {
             account.stopped = None;
             account.probing = false;
@@ -247,18 +270,30 @@ impl Health {
 
 impl Account {
     /// A failure that would open the breaker if it came often.
-    fn fails(&mut self, name: &str, how: &str, probed: bool, now: u64) {
+    fn fails(&mut self, name: &str, how: &str, probed: bool, now: u64) -> Option<Turned> {
         self.failed += 1;
         // Those that were under way when it opened say nothing new.
         if self.failed < IN_A_ROW || (self.opened > 0 && !probed) {
-            return;
+            return None;
         }
-        if self.opened == PROBES {
+        let last = self.opened == PROBES;
+        if last {
             let text = format!("`{name}` failed {} times in a row, at last: {how}", self.failed);
             self.stopped = Some(text);
         }
         self.open_until = now + (OPEN << self.opened.min(10));
         self.opened += 1;
+        if self.opened == 1 {
+            name.clone_into(&mut self.opened_by);
+        }
+        let until = (!last).then_some(self.open_until);
+        self.turned(Breaker::Open, until, Some(how.to_owned()))
+    }
+
+    /// The word that its breaker turned; none: it never opened.
+    fn turned(&self, breaker: Breaker, until: Option<u64>, why: Option<String>) -> Option<Turned> {
+        let (profile, failed) = (self.opened_by.clone(), self.failed);
+        (self.opened > 0).then_some(Turned { profile, breaker, failed, until, why })
     }
 }
 
@@ -446,11 +481,75 @@ mod tests {
         health.begins(&one);
         health.heard(&one, None, NOW + OPEN);
         assert_eq!(health.gate(&one, NOW + OPEN), Gate::Open);
-        // A command that fails is no dead service.
-        let own = Profile::new("own", ProfileKind::Command);
-        for _ in 0..20 {
-            health.heard(&own, Some(&crash()), NOW);
+    }
+
+    #[test]
+    fn a_breaker_tells_how_it_turns() {
+        let (one, two) = (claude("one", None), claude("two", None));
+        let crash = Failure::Exit { code: 1 };
+        let mut health = Health::default();
+        let told = |health: &mut Health| -> Vec<(String, Breaker, u32, Option<u64>)> {
+            let turns = health.turned().into_iter();
+            turns.map(|it| (it.profile, it.breaker, it.failed, it.until)).collect()
+        };
+        for _ in 0..IN_A_ROW {
+            assert!(told(&mut health).is_empty());
+            health.heard(&one, Some(&crash), NOW);
         }
-        assert_eq!(health.gate(&own, NOW), Gate::Open);
+        let name = || "one".to_owned();
+        let until = Some(NOW + OPEN);
+        assert_eq!(told(&mut health), [(name(), Breaker::Open, IN_A_ROW, until)]);
+        // Another of its account is let through, and is not started after all.
+        health.begins(&two);
+        health.let_go(&two);
+        assert_eq!(
+            told(&mut health),
+            [(name(), Breaker::HalfOpen, IN_A_ROW, None), (name(), Breaker::Open, IN_A_ROW, until)]
+        );
+        health.begins(&two);
+        health.heard(&two, None, NOW + OPEN);
+        health.let_go(&two);
+        assert_eq!(
+            told(&mut health),
+            [
+                (name(), Breaker::HalfOpen, IN_A_ROW, None),
+                (name(), Breaker::Closed, IN_A_ROW, None)
+            ]
+        );
+        // Open for good.
+        let mut now = NOW;
+        for round in 0..=PROBES {
+            for _ in 0..if round == 0 { IN_A_ROW } else { 1 } {
+                health.begins(&one);
+                health.heard(&one, Some(&crash), now);
+            }
+            now += OPEN << round;
+        }
+        assert_eq!(told(&mut health).last().map(|it| (it.1, it.3)), Some((Breaker::Open, None)));
+        health.lift();
+        assert!(told(&mut health).is_empty());
+    }
+
+    #[test]
+    fn a_command_has_a_breaker_for_what_is_not_its_tasks() {
+        let own = Profile::new("own", ProfileKind::Command);
+        let gate = |failure: Option<Failure>| {
+            let mut health = Health::default();
+            for _ in 0..IN_A_ROW {
+                health.heard(&own, failure.as_ref(), NOW);
+            }
+            health.gate(&own, NOW)
+        };
+        // A test that fails, or a rewriter, is no dead agent.
+        assert_eq!(gate(Some(Failure::Exit { code: 1 })), Gate::Open);
+        for failure in [
+            agent(Trouble::Other, None, None),
+            agent(Trouble::NoResult, None, None),
+            Some(Failure::Signal { signal: 9 }),
+            Some(Failure::Lost),
+            Some(Failure::Start { reason: "it is not there".into() }),
+        ] {
+            assert!(matches!(gate(failure.clone()), Gate::Until { .. }), "{failure:?}");
+        }
     }
 }

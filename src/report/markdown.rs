@@ -251,6 +251,9 @@ fn costs(report: &Report, page: &mut Page) {
     for budget in &report.budgets {
         page.add(&format!("{}\n\n", inline(&budget.text)));
     }
+    for breaker in &report.breakers {
+        page.add(&format!("{}\n\n", inline(&breaker.text)));
+    }
     let (Some(usage), Some(costs)) = (&report.usage, &report.costs) else { return };
     page.add(&format!("agents used {}\n\n", inline(&usage.words())));
     page.add("| cost by | | attempts | time | |\n|---|---|---|---|---|\n");

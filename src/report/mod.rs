@@ -24,6 +24,7 @@
 
 mod alike;
 mod annotations;
+mod breaker;
 mod budget;
 mod conflict;
 mod cost;
@@ -56,6 +57,7 @@ mod words;
 pub use crate::event::Reporter;
 
 pub use annotations::annotations;
+pub use breaker::BreakerReport;
 pub use budget::BudgetReport;
 pub use conflict::{conflicting, explain};
 pub use cost::{CostReport, CostRow, SilentRow, UsageReport, usage};

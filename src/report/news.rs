@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitState, UnitStatus};
 use crate::model::{
-    AttemptEnd, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Pressure, Shift, TaskId,
-    Trial, Verdict,
+    AttemptEnd, Breaker, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Pressure, Shift,
+    TaskId, Trial, Verdict,
 };
 
 use super::look::Ink;
@@ -183,6 +183,15 @@ impl News {
                 let weight = if *why == Pressure::Room { Weight::Start } else { Weight::Step };
                 let text = format!("  jobs      {from} → {to}: {}", why.words());
                 vec![item(weight, Ink::Faint, text)]
+            }
+            EventKind::BreakerTurned(turned) => {
+                let (profile, now) = (&turned.profile, super::breaker::now(turned));
+                let text = format!("  breaker   {profile}: {now}");
+                let text = escape::line(text.as_bytes());
+                match turned.breaker {
+                    Breaker::Open => vec![item(Weight::Bad, Ink::Odd, text)],
+                    _ => vec![item(Weight::Step, Ink::Faint, text)],
+                }
             }
             EventKind::AgentInterrupted { task, attempt } => {
                 let text =

@@ -401,6 +401,9 @@ impl Page<'_> {
         for budget in &report.budgets {
             self.put(format!("  {}", budget.text));
         }
+        for breaker in &report.breakers {
+            self.put(format!("  {}", escape::line(breaker.text.as_bytes())));
+        }
         let branch = words::branch(&report.branch);
         if let Some(gate) = &report.base_red {
             let gate = escape::line(gate.as_bytes());

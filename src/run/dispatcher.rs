@@ -371,6 +371,7 @@ impl Dispatcher {
                 self.release(&unit);
                 self.pay(&unit, None)?;
                 self.journal.record(EventKind::Skipped { task: unit, reason })?;
+                self.note_breakers()?;
                 self.stale = true;
             }
             Message::Based(key, built) => {

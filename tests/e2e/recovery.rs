@@ -207,3 +207,46 @@ fn a_quota_that_is_used_up_stops_the_account_and_says_what_to_do() {
         ("skipped".into(), "merged".into())
     );
 }
+
+#[test]
+fn a_breaker_is_on_the_log_and_in_every_report_and_commands_have_one() {
+    let space = Space::new(&[("x", "")]);
+    let well = space.path("well").display().to_string();
+    let tasks: String = (1..=6)
+        .map(|n| format!("[[task]]\nid = \"t{n}\"\nagent = \"own\"\nprompt = \"p\"\n"))
+        .collect();
+    space.board(&format!(
+        "jobs = 1\nland = \"never\"\n[agent.own]\ncommand = [\"sh\", \"-c\", '''\n\
+         if test -e {well}; then echo made > $TODONE_TASK; exit 0; fi\n\
+         echo '{{\"failure\": {{\"kind\": \"other\", \"message\": \"out of order\"}}}}' > \"$TODONE_RESULT_FILE\"\n\
+         exit 1''']\n{tasks}"
+    ));
+    let child = space.spawn(&["run", "--json", space.path("board.toml").to_str().expect("a name")]);
+    let begun = std::time::Instant::now();
+    let report = loop {
+        let page = space.todone_quiet(&["report", "--format", "json"]);
+        let page: serde_json::Value = serde_json::from_str(&page.out).unwrap_or_default();
+        if page["breakers"][0]["state"] == "open" {
+            break page;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "it never opens: {page:#}");
+    };
+    let breaker = &report["breakers"][0];
+    assert_eq!((&breaker["profile"], &breaker["failed"]), (&"own".into(), &5.into()));
+    assert!(breaker["until"].is_string(), "{breaker:#}");
+    let run = report["run"].as_str().expect("a name");
+    let open = "breaker of own: open until ";
+    space.todone_quiet(&["status", run]).code(0).says(open).says("after 5 failures in a row");
+    crate::stopping::signal(&child, "INT");
+    let ran = crate::stopping::end(child).code(130);
+    assert!(
+        ran.out.contains("\"event\":\"breaker-turned\",\"profile\":\"own\",\"breaker\":\"open\"")
+    );
+    // Whoever takes the run up again has mended it.
+    std::fs::write(&well, "").expect("written");
+    space.todone(&["resume"]).code(1);
+    assert_eq!(space.status_of("t6"), "merged");
+    let breaker = space.report()["breakers"][0].clone();
+    assert_eq!((&breaker["state"], &breaker["opened"]), (&"closed".into(), &1.into()));
+    space.todone(&["report"]).code(0).says("breaker of own: closed; it opened once");
+}

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use todone::event::{EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, Bounds, Budget, Conflict, ConflictKind, Failure, GateRun, GateScope, LockWait,
-    Note, Outcome, Plan, Pot, Pressure, Published, Remade, RepoPath, Sandbox, Settled, Share,
-    Shift, SkipReason, Strategy, Thing, Trespass, Trial, Unit, Verdict,
+    AttemptEnd, Bounds, Breaker, Budget, Conflict, ConflictKind, Failure, GateRun, GateScope,
+    LockWait, Note, Outcome, Plan, Pot, Pressure, Published, Remade, RepoPath, Sandbox, Settled,
+    Share, Shift, SkipReason, Strategy, Thing, Trespass, Trial, Turned, Unit, Verdict,
 };
 
 use crate::created;
@@ -74,7 +74,8 @@ pub fn number(kind: &EventKind) -> usize {
         EventKind::LandPushed { .. } => 38,
         EventKind::LandNotPushed { .. } => 39,
         EventKind::SessionTold { .. } => 40,
-        EventKind::Unknown => 41,
+        EventKind::BreakerTurned(_) => 41,
+        EventKind::Unknown => 42,
     }
 }
 
@@ -142,6 +143,13 @@ pub fn every_kind() -> Vec<EventKind> {
         EventKind::AgentInterrupted { task: id("api.0"), attempt: 1 },
         EventKind::SessionTold { task: id("api.0"), attempt: 1, session: "s-1".to_owned() },
         EventKind::Paced { from: 4, to: 2, why: Pressure::Load },
+        EventKind::BreakerTurned(Turned {
+            profile: "claude".to_owned(),
+            breaker: Breaker::Open,
+            failed: 5,
+            until: Some(9),
+            why: Some("exit status 1".to_owned()),
+        }),
         EventKind::AttemptEnded { task: id("api.0"), attempt: 1, end: end(None), again: false },
         EventKind::AttemptEnded {
             task: id("api.0"),

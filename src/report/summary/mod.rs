@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{LandState, RunState, RunStatus, UnitState};
 use crate::model::{Oid, Outcome, RunId, TaskId};
 
+use super::breaker::BreakerReport;
 use super::budget::BudgetReport;
 use super::cost::{CostReport, UsageReport};
 use super::exit::{LEFT, exit_code, stopped};
@@ -101,6 +102,9 @@ pub struct Report {
     /// How its budgets stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetReport>,
+    /// The breakers of its agents that turned, by profile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<BreakerReport>,
     /// What results of earlier runs saved (`cache`); null: none was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedReport>,
@@ -169,6 +173,7 @@ impl Report {
             usage: UsageReport::of_run(state),
             costs: CostReport::of(state),
             budgets: BudgetReport::all_of(state),
+            breakers: BreakerReport::all_of(state),
             saved: SavedReport::of(state),
             pace: PaceReport::of(state),
             trespasses: of_trespasses(state),

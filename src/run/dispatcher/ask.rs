@@ -2,11 +2,12 @@
 //!
 //! Knows the policy's decisions and the log that they rest on; starts nothing.
 
-use crate::event::{AttemptState, RunState, UnitState};
+use crate::event::{AttemptState, EventKind, RunState, UnitState};
 use crate::model::{
     AttemptEnd, Bounds, Failure, Profile, Retry, SkipReason, Task, TaskId, Trouble, Work,
 };
 use crate::policy::{self, Decision, Gate, Health, Spread, Tried};
+use crate::run::Error;
 use crate::run::locks::Missing;
 use crate::run::resolve;
 
@@ -280,6 +281,12 @@ impl Dispatcher {
         for (profile, failure) in told(state, unit, last, end) {
             self.health.heard(&profile, failure, (self.world.now)());
         }
+    }
+
+    /// Records how breakers turned.
+    pub(super) fn note_breakers(&mut self) -> Result<(), Error> {
+        let turns = self.health.turned().into_iter();
+        self.journal.record_all(turns.map(EventKind::BreakerTurned).collect())
     }
 
     /// Whether an attempt of this unit was too much for its agent.

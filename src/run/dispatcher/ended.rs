@@ -33,12 +33,14 @@ impl Dispatcher {
                 let (task, end) = (unit.clone(), Box::new(end));
                 let ended = EventKind::AttemptEnded { task, attempt, end, again };
                 self.journal.record(ended)?;
+                self.note_breakers()?;
                 self.early_ended(&unit);
                 self.after_attempt(&unit);
             }
             Ok(None) => {
                 self.pay(&unit, None)?;
                 self.not_started(&unit)?;
+                self.note_breakers()?;
                 self.stale = true;
             }
             Err(fault) => self.fail(fault),

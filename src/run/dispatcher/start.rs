@@ -59,6 +59,7 @@ impl Dispatcher {
                             self.waiting.forget(&unit);
                             self.patience.forget(&unit);
                             self.start_unit(unit, *asked);
+                            self.note_breakers()?;
                             continue;
                         }
                         Ok(Err(missing)) => missing,
