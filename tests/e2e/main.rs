@@ -5,6 +5,7 @@ mod again;
 mod agent_files;
 mod agents;
 mod at_once;
+mod befalls;
 mod beside;
 mod boards;
 mod budgets;
