@@ -154,7 +154,7 @@ pub enum How {
     /// It could not be started.
     NotStarted(String),
     /// It was not started, and it is not its fault: the machine had no room for a supervisor, a process or a
-    /// pipe.
+    /// pipe, or refused a file of todone's own.
     NoRoom(String),
     /// It took too long.
     Timeout,

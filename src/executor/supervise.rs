@@ -74,9 +74,7 @@ pub fn supervise() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         let ready = match (next, same) {
-            (Ok(Some(command)), Some(watch)) => {
-                watch.again(command, &control, group.as_mut()).map_err(How::NotStarted)
-            }
+            (Ok(Some(command)), Some(watch)) => watch.again(command, &control, group.as_mut()),
             (Ok(Some(command)), None) => {
                 group = group.and_then(Group::enter);
                 Watch::start(command, &control)
@@ -102,11 +100,12 @@ pub fn supervise() -> ExitCode {
     }
 }
 
-/// Why a command is not started: its own fault, or that there is no room for it.
+/// Why a command is not started: its own fault, which is what its argv and environment are, or the machine's,
+/// for its launcher is todone.
 fn trouble(text: String, fault: &io::Error) -> How {
     match Errno::from_io_error(fault) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => How::NoRoom(text),
-        _ => How::NotStarted(text),
+        None | Some(Errno::TOOBIG) => How::NotStarted(text),
+        Some(_) => How::NoRoom(text),
     }
 }
 
@@ -160,18 +159,18 @@ impl Watch {
         let Some((program, args)) = command.argv.split_first() else {
             return Err(How::NotStarted("the command is empty".to_owned()));
         };
-        let locks = locks(&command).map_err(How::NotStarted)?;
+        let locks = locks(&command)?;
         let keep = command.keep.as_ref();
         let stay = keep.map(|keep| held(&keep.locks, PATIENCE)).transpose();
-        let stay = stay.map_err(How::NotStarted)?.unwrap_or_default();
+        let stay = stay?.unwrap_or_default();
         let marker = keep.map(|keep| Marker::new(&keep.mark));
         if !locks.is_empty() && control.is_closed() {
             // What todone held for this command it holds no more, and the next one may be at work.
             return Err(How::NotStarted("todone is gone".to_owned()));
         }
         let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let capture = capture(&command, &nonce).map_err(How::NotStarted)?;
-        Tree::adopt().map_err(How::NotStarted)?;
+        let capture = capture(&command, &nonce)?;
+        Tree::adopt().map_err(How::NoRoom)?;
         // Here and not in the child: so a fault of it can be told from one of the program.
         std::env::set_current_dir(&command.dir)
             .map_err(|fault| format!("the directory `{}`: {fault}", command.dir.display()))
@@ -477,14 +476,14 @@ impl Watch {
 }
 
 /// Everything that is held as long as the command lives.
-fn locks(command: &CommandSpec) -> Result<Vec<FileLock>, String> {
+fn locks(command: &CommandSpec) -> Result<Vec<FileLock>, How> {
     let mut all = held(command.lock.as_slice(), Duration::ZERO)?;
     all.extend(held(&command.locks, PATIENCE)?);
     Ok(all)
 }
 
 /// These locks, each waited for for so long.
-fn held(paths: &[PathBuf], patience: Duration) -> Result<Vec<FileLock>, String> {
+fn held(paths: &[PathBuf], patience: Duration) -> Result<Vec<FileLock>, How> {
     paths
         .iter()
         .map(|path| {
@@ -494,10 +493,18 @@ fn held(paths: &[PathBuf], patience: Duration) -> Result<Vec<FileLock>, String> 
                     Ok(Some(lock)) => return Ok(lock),
                     Ok(None) if Instant::now() < until => std::thread::sleep(TICK),
                     Ok(None) => {
-                        return Err(format!("`{}` is locked by another process", path.display()));
+                        let why = format!("`{}` is locked by another process", path.display());
+                        return Err(How::NotStarted(why));
                     }
                     Err(fault) => {
-                        return Err(format!("`{}` can't be locked: {fault}", path.display()));
+                        let why = format!("`{}` can't be locked: {fault}", path.display());
+                        // A slot that is gone was taken away by what worked in it.
+                        return Err(match fault.kind() {
+                            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                                How::NotStarted(why)
+                            }
+                            _ => How::NoRoom(why),
+                        });
                     }
                 }
             }
@@ -505,10 +512,12 @@ fn held(paths: &[PathBuf], patience: Duration) -> Result<Vec<FileLock>, String> 
         .collect()
 }
 
-/// Where what a command prints goes.
-fn capture(command: &CommandSpec, nonce: &str) -> Result<Capture, String> {
+/// Where what a command prints goes. These files are todone's own: that they can't be made is no fault of the
+/// command.
+fn capture(command: &CommandSpec, nonce: &str) -> Result<Capture, How> {
     let stdout = command.stdout.as_deref().map(|path| (path, command.stdout_cap));
     Capture::new((&command.log, command.log_cap), stdout, nonce, &command.secrets)
+        .map_err(How::NoRoom)
 }
 
 /// This program, also if its file was replaced since it was started.

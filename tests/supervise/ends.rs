@@ -45,12 +45,12 @@ async fn not_started() {
         (bench.command(&["./lost"]), "interpreter"),
         (bench.command(&["a\0b"]), "launcher"),
     ];
+    let mut gone = bench.script("exit 0");
+    gone.lock = Some(bench.path("no/such/lock"));
+    cases.push((gone, "can't be locked"));
     let mut nowhere = bench.script("exit 0");
     nowhere.dir = bench.path("nowhere");
     cases.push((nowhere, "the directory"));
-    let mut unlogged = bench.script("exit 0");
-    unlogged.log = bench.path("no/such/log");
-    cases.push((unlogged, "no/such/log"));
     for (command, wanted) in cases {
         let argv = command.argv.clone();
         let (exit, lines) = run(command).await;
@@ -61,8 +61,17 @@ async fn not_started() {
 
     let nobody = Local::new(bench.path("nobody")).start(bench.script("exit 0"));
     let exit = nobody.exit.await.expect("it says how it ended");
-    // That is no fault of the command.
+    // That is no fault of the command, and neither is what happens to todone's own files.
     assert!(matches!(&exit.how, How::NoRoom(why) if why.contains("nobody")), "{exit:?}");
+    let mut unlogged = bench.script("exit 0");
+    unlogged.log = bench.path("no/such/log");
+    let (exit, _) = run(unlogged).await;
+    assert!(matches!(&exit.how, How::NoRoom(why) if why.contains("no/such/log")), "{exit:?}");
+    let mut unlocked = bench.script("exit 0");
+    // A directory.
+    unlocked.lock = Some(bench.path("."));
+    let (exit, _) = run(unlocked).await;
+    assert!(matches!(&exit.how, How::NoRoom(why) if why.contains("can't be locked")), "{exit:?}");
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ impl Watch {
         command: CommandSpec,
         control: &Control,
         group: Option<&mut Group>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, How> {
         match self.begin(command, control) {
             Ok(()) => Ok(self),
             Err(why) => {
@@ -81,10 +81,10 @@ impl Watch {
         }
     }
 
-    fn begin(&mut self, command: CommandSpec, control: &Control) -> Result<(), String> {
+    fn begin(&mut self, command: CommandSpec, control: &Control) -> Result<(), How> {
         self.locks = locks(&command)?;
         if control.is_closed() {
-            return Err("todone is gone".to_owned());
+            return Err(How::NotStarted("todone is gone".to_owned()));
         }
         // No launcher speaks: nobody knows this word.
         self.capture = capture(&command, "")?;
