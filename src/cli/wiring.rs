@@ -17,6 +17,7 @@ use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, Prices, RunId};
 use crate::plan::Touched;
+use crate::process::brink;
 use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, Warm, World};
 use crate::store::{Sqlite, Store};
 
@@ -382,9 +383,9 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
     })
 }
 
-/// The program of todone itself.
+/// The program of todone itself, which its supervisors are.
 pub fn program() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|fault| {
+    brink::stand_in().map_or_else(std::env::current_exe, Ok).map_err(|fault| {
         Failure::environment(format!("can't find the program of todone itself: {fault}"))
     })
 }

@@ -3,7 +3,10 @@
 //! Knows not what happens before or after them. In a release build there is nothing of it.
 //!
 //! `TODONE_CRASH=NAME:N` kills at the Nth passage of the point NAME; `TODONE_CRASH=log:FILE` writes
-//! the name of each point that is passed into a file.
+//! the name of each point that is passed into a file. `TODONE_SUPERVISOR=FILE` names a program that is
+//! started where todone starts itself as a supervisor, which has no environment and so no points.
+
+use std::path::PathBuf;
 
 /// Passes the point of this name.
 #[cfg(not(debug_assertions))]
@@ -13,6 +16,18 @@ pub fn reach(_: &'static str) {}
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     armed::reach(name);
+}
+
+/// What a test has started in the place of supervisors.
+#[cfg(not(debug_assertions))]
+pub fn stand_in() -> Option<PathBuf> {
+    None
+}
+
+/// What a test has started in the place of supervisors.
+#[cfg(debug_assertions)]
+pub fn stand_in() -> Option<PathBuf> {
+    std::env::var_os("TODONE_SUPERVISOR").map(PathBuf::from)
 }
 
 #[cfg(debug_assertions)]

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use crate::space::Space;
-use crate::world::{Kind, real_git};
+use crate::world::{Kind, found, real_git};
 
 /// What is killed, and when.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub enum Blow {
     Own { call: String, nth: u64, fault: String },
     /// The nth git, at its own nth call of this kind, in the same way.
     Inside { git: u64, call: String, nth: u64, fault: String },
+    /// The nth supervisor, at its own nth call of this kind, in the same way.
+    Serving { which: u64, call: String, nth: u64, fault: String },
     /// By a task, in the middle of its work.
     Task { unit: String, whom: String },
 }
@@ -43,6 +45,9 @@ impl fmt::Display for Blow {
             Self::Inside { git, call, nth, fault } => {
                 write!(f, "inside {git} {call} {nth} {fault}")
             }
+            Self::Serving { which, call, nth, fault } => {
+                write!(f, "serving {which} {call} {nth} {fault}")
+            }
             Self::Task { unit, whom } => write!(f, "task {unit} {whom}"),
         }
     }
@@ -62,6 +67,12 @@ impl FromStr for Blow {
             }
             ["inside", git, call, nth, fault] => Self::Inside {
                 git: number(git)?,
+                call: call.to_owned(),
+                nth: number(nth)?,
+                fault: fault.to_owned(),
+            },
+            ["serving", which, call, nth, fault] => Self::Serving {
+                which: number(which)?,
                 call: call.to_owned(),
                 nth: number(nth)?,
                 fault: fault.to_owned(),
@@ -113,6 +124,10 @@ impl Blow {
                 command.env("BLOW_AT", nth.to_string());
                 command
             }
+            Self::Serving { which, call, nth, fault } => {
+                let words = format!("-e inject={call}:{}:when={nth}", injected(fault));
+                served(space, command, Some(*which), call, &words)
+            }
             Self::Task { unit, whom } => {
                 std::fs::write(space.path(&format!("strike.{unit}")), whom).expect("written");
                 command
@@ -142,6 +157,53 @@ pub fn shimmed(space: &Space, mut command: Command) -> Command {
     command.env("PATH", std::env::join_paths(all).expect("a PATH"));
     command.env("BLOW_DIR", count).env("REAL_GIT", real_git());
     command
+}
+
+/// Stands before supervisors, counts them, and has strace look at one of them, or at each. It lets go of
+/// whatever they start. What it saw stands in a file for each. (`-D`: todone watches its own child, not
+/// strace. A supervisor gets no environment, so that the script says all.)
+const STAND_IN: &str = r#"#!/bin/sh
+set -C
+n=1
+until true > "DIR/$n"; do n=$((n + 1)); done 2>/dev/null
+case WHICH in
+  each|"$n") exec STRACE -D -f -qq -b execve -o "DIR/$n.calls" -e trace=CALL WORDS TODONE "$@" ;;
+esac
+exec TODONE "$@"
+"#;
+
+/// The command with this before its supervisors.
+pub fn served(
+    space: &Space,
+    mut command: Command,
+    which: Option<u64>,
+    calls: &str,
+    words: &str,
+) -> Command {
+    let (dir, script) = (space.path("supervisors"), space.path("supervisor"));
+    // A second blow in one space counts anew.
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir(&dir).expect("made");
+    let which = which.map_or("each".to_owned(), |which| which.to_string());
+    let strace = found("strace").expect("it was tried");
+    let text = STAND_IN.replace("DIR", &dir.display().to_string()).replace("WHICH", &which);
+    let text = text.replace("STRACE", &strace.display().to_string()).replace("CALL", calls);
+    let text = text.replace("WORDS", words).replace("TODONE", env!("CARGO_BIN_EXE_todone"));
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("set");
+    command.env("TODONE_SUPERVISOR", script);
+    command
+}
+
+/// What strace saw of supervisors, and whether it struck.
+pub fn seen(space: &Space) -> (Vec<String>, bool) {
+    let entries = std::fs::read_dir(space.path("supervisors")).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let files = files.filter(|path| path.extension().is_some_and(|end| end == "calls"));
+    let texts: Vec<String> =
+        files.map(|path| std::fs::read_to_string(path).expect("what it saw")).collect();
+    let struck = texts.iter().any(|text| text.contains("(INJECTED)") || text.contains("SIGKILL"));
+    (texts, struck)
 }
 
 /// The same command under strace, which meddles with todone's own calls of this kind and lets go of

@@ -215,11 +215,13 @@ fn repository() -> Space {
 /// The git that is installed.
 pub fn real_git() -> &'static Path {
     static GIT: OnceLock<PathBuf> = OnceLock::new();
-    GIT.get_or_init(|| {
-        let path = std::env::var_os("PATH").expect("there is a PATH");
-        let all = std::env::split_paths(&path).map(|dir| dir.join("git"));
-        all.into_iter().find(|git| git.is_file()).expect("git is installed")
-    })
+    GIT.get_or_init(|| found("git").expect("git is installed"))
+}
+
+/// The program of this name that is found first.
+pub fn found(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// How one call of todone ended.
