@@ -150,9 +150,14 @@ fn obstacle(
     if let Some(what) = repo.unfinished() {
         return Ok(Some(LandBlock::Unfinished { what: what.to_owned() }));
     }
-    let mut paths = obstacles::local_changes(repo, &intent.changes)?;
-    if paths.is_empty() {
-        paths = obstacles::rehearse(index, lock, intent)?;
+    let look = || -> Result<Vec<RepoPath>, Error> {
+        let paths = obstacles::local_changes(repo, &intent.changes)?;
+        if paths.is_empty() { obstacles::rehearse(index, lock, intent) } else { Ok(paths) }
+    };
+    let mut paths = look()?;
+    if !paths.is_empty() {
+        // git takes a file that it can't read at the moment for a changed one.
+        paths = look()?;
     }
     let count = paths.len();
     paths.truncate(20);

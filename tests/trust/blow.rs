@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what comes after it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -88,6 +89,9 @@ const SHIM: &str = r#"#!/bin/sh
 set -C
 n=1
 until true > "$BLOW_DIR/$n"; do n=$((n + 1)); done 2>/dev/null
+if [ "$BLOW_HOW" = each ]; then
+  exec strace -f -qq -o "$BLOW_DIR/$n.calls" -e "trace=$BLOW_CALL" "$REAL_GIT" "$@"
+fi
 if [ "$n" != "$BLOW_NTH" ]; then exec "$REAL_GIT" "$@"; fi
 case $BLOW_HOW in
   before) kill -9 "$PPID" ;;
@@ -96,7 +100,7 @@ case $BLOW_HOW in
   group) kill -s KILL -- "-$PPID"; exec "$REAL_GIT" "$@" ;;
   child) kill -9 $$ ;;
   done) "$REAL_GIT" "$@"; kill -9 $$ ;;
-  inside) exec strace -f -qq -o /dev/null -e "trace=$BLOW_CALL" -e "inject=$BLOW_CALL:$BLOW_FAULT:when=$BLOW_AT" "$REAL_GIT" "$@" ;;
+  inside) exec strace -f -qq -o "$BLOW_DIR/$n.calls" -e "trace=$BLOW_CALL" -e "inject=$BLOW_CALL:$BLOW_FAULT:when=$BLOW_AT" "$REAL_GIT" "$@" ;;
 esac
 "#;
 
@@ -195,15 +199,20 @@ pub fn served(
     command
 }
 
-/// What strace saw of supervisors, and whether it struck.
-pub fn seen(space: &Space) -> (Vec<String>, bool) {
-    let entries = std::fs::read_dir(space.path("supervisors")).into_iter().flatten().flatten();
-    let files = entries.map(|entry| entry.path());
-    let files = files.filter(|path| path.extension().is_some_and(|end| end == "calls"));
-    let texts: Vec<String> =
-        files.map(|path| std::fs::read_to_string(path).expect("what it saw")).collect();
-    let struck = texts.iter().any(|text| text.contains("(INJECTED)") || text.contains("SIGKILL"));
-    (texts, struck)
+/// What strace saw of each program that was counted in this folder, by its number.
+pub fn seen(space: &Space, folder: &str) -> BTreeMap<u64, String> {
+    let entries = std::fs::read_dir(space.path(folder)).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path()).filter_map(|path| {
+        let number = path.file_name()?.to_str()?.strip_suffix(".calls")?.parse().ok()?;
+        Some((number, std::fs::read_to_string(&path).expect("what it saw")))
+    });
+    files.collect()
+}
+
+/// Whether strace struck one of them.
+pub fn struck(space: &Space, folder: &str) -> bool {
+    let mut texts = seen(space, folder).into_values();
+    texts.any(|text| text.contains("(INJECTED)") || text.contains("SIGKILL"))
 }
 
 /// The same command under strace, which meddles with todone's own calls of this kind and lets go of
@@ -291,7 +300,7 @@ pub const FAULTS: [(&str, &str); 20] = [
 /// Every point of a run of this board at which a blow of the kinds can be dealt.
 pub fn steps(kind: Kind, told: &Path) -> Vec<Blow> {
     let text = std::fs::read_to_string(told).expect("the points that were passed");
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     let mut all = Vec::new();
     for name in text.lines() {
         let nth = seen.entry(name).or_insert(0);
