@@ -45,6 +45,9 @@ fn looks_like_one(dir: &Path) -> Option<PathBuf> {
     if below.exists() { Some(below) } else { bare().then(|| dir.to_owned()) }
 }
 
+/// The index of a checkout of about 20,000 files, in bytes.
+const SMALL_INDEX: u64 = 2 << 20;
+
 /// The oldest git that has all that is asked of it here.
 pub const FLOOR: (u32, u32) = (2, 39);
 
@@ -206,7 +209,13 @@ impl Repo {
             return Ok(Unseen::default());
         }
         // Not `diff`: that writes the index anew, and whoever kills it leaves its lock to the user.
-        let call = self.git().args(["status", "--porcelain=v2", "-z"]);
+        let mut call = self.git();
+        // git starts a thread for each 500 files, which take longer to start than so few take to look at.
+        let size = std::fs::metadata(self.git_dir.join("index")).map_or(0, |index| index.len());
+        if size < SMALL_INDEX {
+            call = call.args(["-c", "core.preloadIndex=false"]);
+        }
+        let call = call.args(["status", "--porcelain=v2", "-z"]);
         let said = output(call.args(["--untracked-files=all", "--no-renames"]))?;
         let (mut changed, mut untracked) = (BTreeSet::new(), 0);
         for entry in said.split(|byte| *byte == 0) {
