@@ -35,11 +35,15 @@ pub fn now() -> u64 {
 
 /// The directory that the user works in.
 pub fn dir(global: &Global) -> Result<PathBuf, Failure> {
-    let here = std::env::current_dir()
-        .map_err(|fault| Failure::environment(format!("the current directory is gone: {fault}")))?;
+    let here = std::env::current_dir();
     match &global.dir {
-        None => Ok(here),
+        None => here.map_err(|fault| {
+            Failure::environment(format!("the current directory can't be used: {fault}"))
+                .hint("`cd` to the repository, or name it: `todone -C DIR …`")
+        }),
+        // A whole path needs no place to begin at.
         Some(dir) => here
+            .unwrap_or_default()
             .join(dir)
             .canonicalize()
             .map_err(|fault| Failure::usage(format!("can't work in {}: {fault}", dir.display()))),

@@ -1,6 +1,6 @@
 //! Wrong input: told whole, and nothing is created.
 
-use crate::space::Space;
+use crate::space::{Space, ran};
 
 fn untouched(space: &Space) {
     assert!(!space.repo().join(".git/todone").exists(), "a store was made");
@@ -109,4 +109,12 @@ fn without_a_board_or_repository_the_way_out_is_told() {
     let nowhere = Space::empty();
     nowhere.board("[[task]]\nid = \"a\"\nrun = \"true\"\n");
     nowhere.run(&[]).code(2).says("no git repository");
+    let from_nowhere = |args: &str| {
+        let script = format!("mkdir gone; cd gone; rmdir ../gone; exec \"$1\" {args}");
+        let mut shell = space.command("sh");
+        shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_todone")]).arg(space.repo());
+        ran(shell.output().expect("it runs"))
+    };
+    from_nowhere("status").code(3).says("help:").says("todone -C DIR");
+    from_nowhere("-C \"$2\" status").code(0);
 }
