@@ -88,10 +88,17 @@ pub enum Error {
     /// The run has no events.
     #[error("there is no run {0}")]
     NoRun(RunId),
-    /// A slot could not be prepared for a gate or a `foreach` command.
-    #[error("setup failed in a fresh slot:\n{tail}")]
+    /// A slot could not be prepared for a gate, or for the script of a merge rule.
+    #[error("`setup` failed in a worktree for gates{}", printed(tail))]
     Setup {
         /// The last lines of its output.
         tail: String,
     },
+}
+
+fn printed(tail: &str) -> String {
+    match tail.trim_end() {
+        "" => " and printed nothing".to_owned(),
+        tail => format!(", and printed at its end:\n{tail}"),
+    }
 }

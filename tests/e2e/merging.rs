@@ -65,7 +65,9 @@ fn setup_prepares_the_worktree_of_the_gate() {
     merge(&space, &["a", "--gate", &gate]).code(1).says("red on the base");
     merge(&space, &["a", "--setup", &setup]).code(2).says("--gate");
     let failing = ["a", "--new", "--gate", "true", "--setup", "echo no compiler here >&2; exit 3"];
-    merge(&space, &failing).code(3).says("no compiler here");
+    merge(&space, &failing).code(3).says(
+        "`setup` failed in a worktree for gates, and printed at its end:\nno compiler here\n",
+    );
     assert_eq!(space.read("text"), TEXT);
 
     let args = ["a", "b", "--new", "-j1", "--gate", &gate, "--setup", &setup];
