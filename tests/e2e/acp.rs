@@ -186,7 +186,7 @@ fn one_agent_alone_is_interrupted_by_its_protocol() {
     let reached = space.path("reached");
     let prompt = format!("own made x\nown {} x\nhang", reached.display());
     board(&space, "", "", &prompt);
-    let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
+    let child = space.start(&[]);
     wait_for(&reached);
     space.todone_quiet(&["agent", "interrupt", "a@t"]).code(0).says("todone retry t");
     end(child).code(5);
@@ -204,7 +204,7 @@ fn an_interrupt_cancels_the_turn_and_nothing_of_the_agent_is_left() {
         let reached = space.path("reached");
         let prompt = format!("child\nown made x\nown {} x\n{last}", reached.display());
         board(&space, "", "", &prompt);
-        let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
+        let child = space.start(&[]);
         wait_for(&reached);
         signal(&child, "INT");
         end(child).code(130);

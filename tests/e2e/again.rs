@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::space::Space;
-use crate::stopping::wait_for;
+use crate::stopping::kill_at;
 
 /// A line for every attempt that was ever made, in a file beside the board.
 const COUNT: &str = r#"echo "$TODONE_TASK" >> "$TODONE_BOARD_DIR/attempts""#;
@@ -107,7 +107,7 @@ fn tasks_that_are_gone_from_the_board_leave_the_branch_and_new_ones_run() {
     let here = branch(&space);
     assert_eq!(space.git(&["log", "--format=%s", &format!("main..{here}")]), "c\nb");
     // What was given up by its name is not lost, and its numbers go on if it comes back.
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.git(&["rev-parse", "--verify", &format!("refs/todone/{run}/attempt/a/1")]);
     let first = space.git(&["rev-parse", &format!("refs/todone/{run}/attempt/a/1")]);
     space.board(&format!("land = \"never\"\n{a}{b}{c}").replace("echo 1 > a", "echo 2 > a"));
@@ -143,7 +143,7 @@ fn a_share_is_its_items_and_not_its_number() {
     space.todone(&["resume", "--update"]).code(0);
     assert_eq!(attempts(&space), "3 4 5 1 g");
     // Every patch that ever counted is still there.
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let refs = space.git(&[
         "for-each-ref",
         "--format=%(refname)",
@@ -273,10 +273,7 @@ fn an_update_that_is_killed_at_any_step_is_finished_by_resume() {
     attempts(&space);
     let wait = "touch \"$TODONE_BOARD_DIR/reached\"\nwhile ! test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done";
     space.board(&board("2", wait));
-    let mut child = space.spawn(&["resume", "--update"]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.spawn(&["resume", "--update"]), &space.path("reached"));
     std::fs::write(space.path("go"), "").expect("written");
     space.todone(&["resume"]).code(0);
     assert_eq!(attempts(&space), "a a c");

@@ -1,7 +1,7 @@
 //! Whoever met a patch that is merged before it runs again before the wave is over.
 
 use crate::space::Space;
-use crate::stopping::wait_for;
+use crate::stopping::kill_at;
 
 /// `b` loses to `a`, `e` only to `d`, which loses itself and stays out; `c` and `f` lose to `b` and `a`.
 const MANY: &str = r#"
@@ -132,11 +132,7 @@ id = "third"
 run = "sed -i s/5/five/ x"
 "#,
     );
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name"), "-j3"]);
-    wait_for(&space.path("again"));
-    child.kill().expect("killed");
-    child.wait().expect("gone");
+    kill_at(space.start(&["-j3"]), &space.path("again"));
     std::fs::write(space.path("go"), "").expect("written");
     space.todone_landing(&["resume"], "main").code(0);
     assert_eq!(space.read("x"), "one two\n2\n3\n4\nfive\n");

@@ -2,7 +2,7 @@
 
 use crate::coding::replay;
 use crate::space::Space;
-use crate::stopping::wait_for;
+use crate::stopping::kill_at;
 
 /// An agent that says that it used this much: its prompt is its result file.
 const PAYS: &str = r#"
@@ -32,7 +32,7 @@ fn a_budget_that_runs_out_skips_the_rest_and_more_of_it_goes_on() {
         .says("budget of the run: $1.00")
         .says("overshot by one attempt")
         .says("skipped   b: budget: of the $1.00 of the run $0.2000 are left, and an attempt may need $0.4000");
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space
         .todone(&["report"])
         .code(0)
@@ -253,11 +253,7 @@ agent = "hangs"
 prompt = "x"
 "#,
     );
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("reached"));
     std::fs::write(space.path("again"), "").expect("written");
     // Nobody knows what it used by then, so all that it held counts.
     space.todone_landing(&["resume"], "main").code(1).says("the $3.00 of the run are spent");
@@ -360,7 +356,7 @@ fn an_edited_board_keeps_what_the_command_line_allowed() {
     space.run(&["--jobs", "1"]).code(1).says("skipped   b: budget");
     space.todone_landing(&["resume", "--budget", "usd=+0.5"], "main").code(0);
     space.todone_landing(&["land", "--undo"], "main").code(0);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let budget = |place: usize| space.report()["budgets"][place]["most"].as_f64();
     // What was edited elsewhere changes no budget.
     board("usd = 0.5, time = \"1h\"", &more("c"));
@@ -455,7 +451,7 @@ run = "echo > made"
     failed(space.todone(&["resume", "--update"]));
     std::fs::write(space.path("again"), "").expect("written");
     space.todone(&["resume", "--budget", "usd=+5"]).code(0);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.todone(&["report"]).code(0).says(&format!("todone land {run}  "));
     space.todone_landing(&["land", &run], "main").code(0);
 }

@@ -43,7 +43,7 @@ fn a_result_is_used_again_by_another_run_and_what_that_saved_is_told() {
     space.run(&[]).code(0);
     assert_eq!(counts(&space), [1, 1, 1]);
     let tree = space.git(&["rev-parse", "main^{tree}"]);
-    let first = space.report()["run"].as_str().expect("a run").to_owned();
+    let first = space.last_run();
     // The run and its refs may go: the result stays.
     space.todone(&["clean"]).code(0);
     space.git(&["reset", "-q", "--hard", &start]);

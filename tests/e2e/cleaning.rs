@@ -44,7 +44,7 @@ fn traces(space: &Space) -> String {
 #[test]
 fn a_rehearsal_explains_each_item_and_changes_nothing() {
     let space = whole();
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let told = space.todone(&["clean", "--dry-run", "--slots"]).code(0);
     let told = told.says(&format!("{run}: would be removed, all of it landed on main; logs "));
     told.says("task-0: would be removed, idle, ").says("KiB");

@@ -220,7 +220,7 @@ fn every_file_of_a_conflict_is_shown_or_counted_with_the_way_to_see_it() {
         edit("two")
     ));
     space.run(&[]).code(4);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space
         .todone(&["report"])
         .code(0)
@@ -231,43 +231,48 @@ fn every_file_of_a_conflict_is_shown_or_counted_with_the_way_to_see_it() {
     }
 }
 
+/// A script that waits for a file beside the board, a minute at most.
+fn until(file: &str) -> String {
+    format!(
+        "n=0; until test -e \"$TODONE_BOARD_DIR/{file}\"; do n=$((n+1)); test $n -lt 1200; \
+         sleep 0.05; done"
+    )
+}
+
 /// Before the wave ends: of two that are done, and of one that still writes.
 #[test]
 fn conflicts_are_foreseen_while_the_wave_runs() {
-    let space =
-        Space::new(&[("text", "1\ntwo\n3\n"), ("far", "1\n2\n3\n4\n5\n6\n"), ("log", "0\n")]);
-    let wait = "n=0; until test -e \"$TODONE_BOARD_DIR/go\"; do n=$((n+1)); test $n -lt 1200; sleep 0.05; done";
+    let (two, lines) = ("1\ntwo\n3\n", "1\n2\n3\n4\n5\n6\n");
+    let files = [("text", two), ("own", two), ("far", lines), ("late", lines), ("log", "0\n")];
+    let space = Space::new(&files);
+    let (go, more, wrote) = (until("go"), until("more"), until("wrote"));
     space.board(&format!(
         "[[merge_rule]]\npaths = [\"log\"]\nstrategy = \"union\"\n\
-         [[task]]\nid = \"a\"\nrun = 'sed -i s/two/A/ text; sed -i s/1/A/ far; echo a >> log'\n\
+         [[task]]\nid = \"a\"\nrun = '''sed -i s/two/A/ text own; sed -i s/1/A/ far late; echo a >> log'''\n\
          [[task]]\nid = \"b\"\nrun = 'sed -i s/two/B/ text; echo b >> log'\n\
-         [[task]]\nid = \"c\"\nrun = '''sed -i s/6/C/ far; echo c >> log; {wait}'''\n\
-         [[task]]\nid = \"d\"\nrun = '''sed -i s/two/D/ text; {wait}'''\n"
+         [[task]]\nid = \"c\"\nrun = '''sed -i s/6/C/ far; echo c >> log; {go}'''\n\
+         [[task]]\nid = \"d\"\nrun = '''{wrote}; sed -i s/two/D/ own; {go}'''\n\
+         [[task]]\nid = \"e\"\nrun = '''\n\
+         sed -i s/6/E/ late; touch \"$TODONE_BOARD_DIR/wrote\"; {more}; sed -i s/1/E/ late; {go}'''\n"
     ));
-    let board = space.path("board.toml");
-    let err = space.path("err");
-    let mut child = space
-        .command(env!("CARGO_BIN_EXE_todone"))
-        .args(["run", board.to_str().expect("a name"), "-j4"])
-        .stderr(std::fs::File::create(&err).expect("a file"))
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("todone starts");
-    let begun = std::time::Instant::now();
-    let said = || std::fs::read_to_string(&err).expect("what it said");
-    let wanted =
-        ["foreseen  b meets a in text\n", "foreseen  d meets a in text, as far as they are\n"];
-    while !wanted.iter().all(|text| said().contains(text)) {
-        assert!(begun.elapsed().as_secs() < 60, "{}", said());
-        std::thread::yield_now();
-    }
-    // Both wait still: the wave has not ended.
-    assert!(!said().contains("merged"), "{}", said());
+    let run = space.watch(&["-j5"]);
+    run.says(&[
+        "foreseen  b meets a in text\n",
+        "foreseen  d meets a in own, as far as they are\n",
+    ]);
+    // What went well when it was looked at is looked at again when it has changed.
+    assert!(!run.said().contains("foreseen  e"), "{}", run.said());
+    std::fs::write(space.path("more"), "").expect("written");
+    run.says(&["foreseen  e meets a in late, as far as they are\n"]);
+    // All of these wait still: the wave has not ended.
+    assert!(!run.said().contains("merged"), "{}", run.said());
     std::fs::write(space.path("go"), "").expect("written");
-    assert_eq!(child.wait().expect("it ends").code(), Some(4));
+    let said = run.code(4);
+    // Nothing is told again for being so still.
+    assert_eq!(said.matches("d meets a in own, as far as they are").count(), 1, "{said}");
     // What merges, and what a rule settles, is no conflict.
-    assert!(!said().contains("foreseen  c"), "{}", said());
-    assert!(!said().contains(" in log"), "{}", said());
+    assert!(!said.contains("foreseen  c"), "{said}");
+    assert!(!said.contains(" in log"), "{said}");
     assert_eq!(space.status_of("c"), "merged");
 }
 
@@ -275,12 +280,6 @@ fn conflicts_are_foreseen_while_the_wave_runs() {
 #[test]
 fn conflicts_are_foreseen_across_waves_where_tasks_start_early() {
     let space = Space::new(&[("text", "1\ntwo\n3\n"), ("own", "1\n"), ("far", "1\n")]);
-    let until = |file: &str| {
-        format!(
-            "n=0; until test -e \"$TODONE_BOARD_DIR/{file}\"; do n=$((n+1)); test $n -lt 1200; \
-             sleep 0.05; done"
-        )
-    };
     let (go, first) = (until("go"), until("first"));
     space.board(&format!(
         "schedule = \"eager\"\n\
@@ -291,31 +290,17 @@ fn conflicts_are_foreseen_across_waves_where_tasks_start_early() {
          echo more >> own; sed -i s/two/M/ text; touch \"$TODONE_BOARD_DIR/first\"; {go}'''\n\
          [[task]]\nid = \"done\"\nneeds = [\"b\"]\nrun = 'echo d > far'\n"
     ));
-    let board = space.path("board.toml");
-    let err = space.path("err");
-    let mut child = space
-        .command(env!("CARGO_BIN_EXE_todone"))
-        .args(["run", board.to_str().expect("a name"), "-j4"])
-        .stderr(std::fs::File::create(&err).expect("a file"))
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("todone starts");
-    let begun = std::time::Instant::now();
-    let said = || std::fs::read_to_string(&err).expect("what it said");
+    let run = space.watch(&["-j4"]);
     // The first wave is merged before its neighbour in the second is through.
-    let wanted = [
+    run.says(&[
         "foreseen  done meets a in far\n",
         "foreseen  meets meets a in text, as far as they are\n",
-    ];
-    while !wanted.iter().all(|text| said().contains(text)) {
-        assert!(begun.elapsed().as_secs() < 60, "{}", said());
-        std::thread::yield_now();
-    }
+    ]);
     std::fs::write(space.path("go"), "").expect("written");
-    assert_eq!(child.wait().expect("it ends").code(), Some(4));
+    let said = run.code(4);
     // What a task builds on it does not meet.
-    assert!(!said().contains("foreseen  builds"), "{}", said());
-    assert!(!said().contains(" in own"), "{}", said());
+    assert!(!said.contains("foreseen  builds"), "{said}");
+    assert!(!said.contains(" in own"), "{said}");
     assert_eq!(space.status_of("builds"), "merged");
     for (task, path) in [("done", "far"), ("meets", "text")] {
         assert_eq!(space.task(task)["conflicts"][0]["path"], path);

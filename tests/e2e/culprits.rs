@@ -1,7 +1,7 @@
 //! A gate is red on a wave: the culprits are found, the rest is kept.
 
 use crate::space::Space;
-use crate::stopping::wait_for;
+use crate::stopping::kill_at;
 
 /// Tasks that each make a file of their name.
 fn files(names: &[&str]) -> String {
@@ -151,7 +151,7 @@ fn what_is_kept_without_a_culprit_lands_when_it_is_asked_for() {
     let space = Space::new(&[("docs/y", "1\n")]);
     space.board(&format!("{DOCS}{}{BAD}", files(&["good"])));
     space.run(&[]).code(1).says("not landed");
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     space.todone_landing(&["land", &run, "--merged"], "main").code(0);
     assert_eq!(tree(&space, "main"), "docs good");
     landed_verified(&space, &[("docs", "not-needed")]);
@@ -171,7 +171,7 @@ fn a_store_without_a_gates_word_on_the_result_lands_after_all() {
     space.board(&format!("{DOCS}{}{BAD}", files(&["good"])));
     space.run(&[]).code(1);
     forget_not_needed(&space);
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     space.todone_landing(&["land", &run, "--merged"], "main").code(0).says("landed");
     assert_eq!(tree(&space, "main"), "docs good");
     landed_verified(&space, &[("docs", "not-needed")]);
@@ -285,11 +285,7 @@ fn after_kill_9_in_a_search_resume_ends_at_the_same_tree() {
 
     let space = Space::new(&[("x", "")]);
     space.board(&board);
-    let path = space.path("board.toml");
-    let mut child = space.spawn(&["run", path.to_str().expect("a name"), "-j2"]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&["-j2"]), &space.path("reached"));
     std::fs::write(space.path("go"), "").expect("written");
     space.todone_landing(&["resume"], "main").code(1);
     assert_eq!(tree(&space, "main"), "a b c e f x");

@@ -4,7 +4,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::space::Space;
-use crate::stopping::{end, signal, wait_for};
+use crate::stopping::{end, kill_at, signal, wait_for};
 
 /// Two tasks that change the same file, and one that changes another.
 fn meeting(file: &str) -> String {
@@ -289,8 +289,7 @@ fn at_work(space: &Space, driver: &str) -> Child {
     let command = format!("touch '{}'; {driver}", begun.display());
     space.git(&["config", "merge.slow.driver", &command]);
     space.board(&meeting("file"));
-    let board = space.path("board.toml");
-    let child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let child = space.start(&[]);
     wait_for(&begun);
     child
 }
@@ -398,10 +397,7 @@ fn a_driver_of_a_foretold_merge_leaves_nothing_behind() {
 #[test]
 fn a_driver_of_a_foretold_merge_ends_with_todone() {
     let (space, begun) = foretold("setsid sleep 1000 & sleep 1000");
-    let mut child = space.spawn(&FORETELL);
-    wait_for(&begun);
-    child.kill().expect("killed");
-    child.wait().expect("it ends");
+    kill_at(space.spawn(&FORETELL), &begun);
     let asked = Instant::now();
     while !space.processes().is_empty() {
         assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", space.processes());

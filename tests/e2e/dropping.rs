@@ -28,10 +28,6 @@ fn files(space: &Space) -> String {
     space.git(&["ls-tree", "--name-only", &branch(space)]).replace('\n', " ")
 }
 
-fn run_of(space: &Space) -> String {
-    space.report()["run"].as_str().expect("a run").to_owned()
-}
-
 #[test]
 fn a_dropped_task_leaves_the_branch_with_all_that_needs_it_and_the_rest_lands() {
     let space = Space::new(&[("x", "")]);
@@ -50,7 +46,7 @@ fn a_dropped_task_leaves_the_branch_with_all_that_needs_it_and_the_rest_lands() 
     let page = space.todone(&["report", "--format", "markdown"]).code(0).out;
     assert!(page.contains("| dropped |"), "{page}");
     assert_eq!(space.git(&["show", &format!("{kept}:c")]), "1");
-    space.git(&["rev-parse", "--verify", &format!("refs/todone/{}/attempt/c/1", run_of(&space))]);
+    space.git(&["rev-parse", "--verify", &format!("refs/todone/{}/attempt/c/1", space.last_run())]);
     space.todone(&["drop", "c"]).code(2).says("dropped already");
     space.todone(&["drop", "nothing"]).code(2).says("no task");
     space.todone(&["drop", "@failed"]).code(2).says("nothing to drop");
@@ -181,9 +177,9 @@ fn a_branch_that_was_moved_is_made_again_and_what_was_on_it_is_kept() {
     space.todone(&["resume", "--rebuild"]).code(0);
     assert_eq!(files(&space), "a b c d x");
     space.git(&["merge-base", "--is-ancestor", &tip, &here]);
-    let saved = format!("refs/todone/{}/saved/branch/{mine}", run_of(&space));
+    let saved = format!("refs/todone/{}/saved/branch/{mine}", space.last_run());
     assert_eq!(space.git(&["rev-parse", &saved]), mine);
-    let run = run_of(&space);
+    let run = space.last_run();
     space.todone(&["clean", &run]).code(0).says("kept");
 }
 
@@ -253,8 +249,7 @@ fn interrupted(how: &dyn Fn(&mut std::process::Child)) -> Space {
     let space =
         Space::new(&[("x", ""), ("gone", "1\n"), (".gitattributes", "*.crlf text eol=crlf\n")]);
     space.board(LONG);
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let mut child = space.start(&[]);
     wait_for(&space.path("reached"));
     how(&mut child);
     end(child);

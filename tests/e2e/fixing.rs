@@ -298,7 +298,7 @@ fn it_is_listed_and_survives_clean_and_other_runs() {
     let path = at.to_str().expect("a name").to_owned();
     write(&at, "src/api", "good\n");
     space.todone(&["status"]).code(0).says("being mended: api");
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.todone(&["status", &run]).code(0).says(&path);
     assert_eq!(space.task("api")["fix"], path.as_str());
     let ran = space.todone(&["show", "api", "--path"]).code(0);
@@ -330,7 +330,6 @@ fn wrong_use_is_told_with_a_way_on() {
 #[test]
 fn a_live_run_is_left_alone() {
     let space = Space::new(&[("x", "")]);
-    let board = space.path("board.toml");
     let fifo = space.path("fifo");
     space.git(&["--version"]);
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
@@ -340,7 +339,7 @@ fn a_live_run_is_left_alone() {
         fifo.display(),
         fifo.display()
     ));
-    let mut child = space.spawn(&["run", board.to_str().expect("a name"), "-j", "1", "-q"]);
+    let mut child = space.start(&["-j", "1", "-q"]);
     // It is up when it says so.
     std::fs::read_to_string(&fifo).expect("read");
     space.todone_quiet(&["fix", "bad"]).code(2).says("is going on").says("todone stop");
@@ -483,7 +482,7 @@ prompt = "{{ needs.plain.json }} {{ needs.scout.json }}"
     );
     space.run(&[]).code(1);
     let at = fix(&space, &["scout"]);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     // What the task said last does not do, and each fault is told with its place.
     space
         .todone(&["fix", "scout", "--done"])

@@ -1,6 +1,7 @@
 //! How tasks are kept apart from the user's repository.
 
 use crate::space::Space;
+use crate::stopping::kill_at;
 
 /// The profile decides for its tasks, unless a task says otherwise itself; the board for all the others.
 #[test]
@@ -101,11 +102,7 @@ fn an_attempt_in_a_clone_that_was_cut_off_is_captured_and_run_again() {
          until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done']\nisolation = \"clone\"\n\
          [[task]]\nid = \"t\"\nagent = \"x\"\nprompt = \"do\"\n",
     );
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
-    crate::stopping::wait_for(&space.path("runs"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("runs"));
     std::fs::write(space.path("go"), "").expect("written");
     space.todone_landing(&["resume"], "main").code(0);
     assert_eq!(space.read("a"), "2\nx\n");

@@ -89,7 +89,7 @@ fn copies_of_what_is_not_committed_go_when_the_run_ends() {
     );
     for _ in 0..2 {
         space.run(&["-j", "1", "--new"]).code(1);
-        let run = space.report()["run"].as_str().expect("a run").to_owned();
+        let run = space.last_run();
         let seen = space.git(&["show", &format!("refs/todone/{run}/attempt/b/1:seen")]);
         assert_eq!(seen, "TOKEN=1", "the task had it");
         let mut kept = 0;

@@ -246,7 +246,7 @@ fn what_landed_in_part_is_landed_again_as_such() {
         "[[task]]\nid = \"a\"\nrun = \"echo a > a\"\n[[task]]\nid = \"b\"\nrun = \"false\"\n",
     );
     space.run(&[]).code(1);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.todone_landing(&["land", "--merged"], "main").code(0);
     let again = format!("land it again with `todone land {run} --merged`");
     space.todone_landing(&["land", "--undo"], "main").code(0).says(&again);

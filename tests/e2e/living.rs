@@ -28,7 +28,7 @@ needs = ["a"]
 run = "echo 1 > after"
 "#,
     );
-    let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name"), "-j2"]);
+    let child = space.start(&["-j2"]);
     wait_for(&space.path("reached.a"));
     wait_for(&space.path("reached.b"));
     child

@@ -92,7 +92,7 @@ fn clean_removes_only_what_is_kept_elsewhere() {
     space.todone_landing(&["land", "--merged"], "main").code(0);
     // The failed task left a patch that is nowhere else.
     space.todone(&["clean"]).code(0).says("1 patch");
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.todone(&["clean", "--dry-run", "--force", &run]).code(0).says("would be removed");
     space.todone(&["clean", "--force", &run, "--slots"]).code(0).says("removed");
     assert_eq!(space.git(&["for-each-ref", "refs/todone", "refs/heads/todone"]), "");
@@ -142,7 +142,7 @@ fn clean_keeps_the_work_of_an_earlier_attempt() {
     );
     space.run(&[]).code(1);
     space.todone(&["clean"]).code(0).says("1 patch that was not merged");
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     space.git(&["show", &format!("refs/todone/{run}/attempt/a/1:precious")]);
 }
 

@@ -28,6 +28,7 @@ mod keeping;
 mod landing;
 mod living;
 mod looking;
+mod mediating;
 mod merging;
 mod money;
 mod order;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::space::{Ran, Space};
-use crate::stopping::wait_for;
+use crate::stopping::kill_at;
 
 /// Starts a branch at a revision with one change of `path` and goes back to `main`.
 fn branch(space: &Space, name: &str, from: &str, path: &str, text: &str) -> String {
@@ -299,10 +299,7 @@ fn a_death_before_the_push_is_made_good_by_resume() {
     std::fs::write(&hook, script).expect("written");
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&hook, mode).expect("allowed");
-    let mut child = space.spawn(&["merge", "a", "--push"]);
-    wait_for(&began);
-    child.kill().expect("killed");
-    child.wait().expect("it is gone");
+    kill_at(space.spawn(&["merge", "a", "--push"]), &began);
     std::fs::remove_file(&hook).expect("removed");
     space.todone_quiet(&["resume"]).code(0).says("pushed to upstream");
     let there = space.git_in(&space.path("remote.git"), &["rev-parse", "main"]);

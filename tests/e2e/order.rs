@@ -354,6 +354,6 @@ fn what_tasks_changed_in_an_earlier_run_keeps_them_apart() {
     assert_eq!(page["overlaps"][1]["touched"], serde_json::json!([true, false]), "{page:#}");
     space.board(&format!("overlap = \"serialise\"\n{tasks}"));
     space.run(&["--new", "--only", "one", "--only", "two"]).code(5).says("2 waves");
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     assert_eq!(space.git(&["show", &format!("todone/{run}:text")]), "1\n2onetwo\n3");
 }

@@ -283,7 +283,7 @@ fn an_interrupt_cancels_the_turn_and_ends_that_program_alone() {
         task("four", "", "own four x"),
     ];
     board(&space, "jobs = 1\nland = \"merged\"", "pool = 1", &all.concat());
-    let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
+    let child = space.start(&[]);
     wait_for(&reached);
     space.todone_quiet(&["agent", "interrupt", "a@two"]).code(0);
     end(child).code(5);
@@ -316,7 +316,7 @@ fn nothing_is_left_of_programs_at_work_and_of_those_that_wait_however_todone_end
             let one = format!("own one x\nhold {fifo}\nchild\nstubborn");
             let agent = "pool = 1\npermissions = \"all\"";
             board(&space, "", agent, &(task("one", "", &one) + &last));
-            let child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
+            let child = space.start(&[]);
             wait_for(&reached);
             assert!(!pipe.ends_within(Duration::ZERO), "{how}, {waits}: it is there");
             signal(&child, how);

@@ -2,11 +2,7 @@
 
 use crate::coding::replay;
 use crate::space::Space;
-use crate::stopping::wait_for;
-
-fn saved(space: &Space, name: &str) -> String {
-    std::fs::read_to_string(space.path(name)).expect("what was saved")
-}
+use crate::stopping::kill_at;
 
 /// A coding agent that keeps what it was given.
 fn keeps(space: &Space) -> String {
@@ -17,7 +13,7 @@ fn keeps(space: &Space) -> String {
 
 /// What the agent read.
 fn read(space: &Space, task: &str) -> String {
-    let seen = saved(space, &format!("seen.{task}.1"));
+    let seen = space.saved(&format!("seen.{task}.1"));
     seen.split_once("stdin:\n").expect("its input").1.to_owned()
 }
 
@@ -97,8 +93,8 @@ retry = 2
 "#,
     );
     space.run(&[]).code(0);
-    assert_eq!(saved(&space, "asked.1"), "# t for us\n\nDo t.\n\nBe brief. ${{ odd }}\n");
-    let again = saved(&space, "asked.2");
+    assert_eq!(space.saved("asked.1"), "# t for us\n\nDo t.\n\nBe brief. ${{ odd }}\n");
+    let again = space.saved("asked.2");
     assert!(
         again.starts_with(
             "# t for us\n\nDo t.\n\nBe brief. ${{ odd }}\n\nThe last attempt failed: exit status 1."
@@ -200,7 +196,7 @@ fn by_waves_a_task_hears_what_earlier_waves_published_whoever_was_done_first() {
     for jobs in ["1", "8"] {
         space.board(WAVES);
         space.run(&["-j", jobs, "--new"]).code(1);
-        let run = space.report()["run"].as_str().expect("a run").to_owned();
+        let run = space.last_run();
         let of = |task: &str, file: &str| {
             space.git(&["show", &format!("refs/todone/{run}/attempt/{task}/1:{file}")])
         };
@@ -266,14 +262,11 @@ test -e "$TODONE_BOARD_DIR/go" || while :; do sleep 0.05; done
 '''
 "#,
     );
-    let mut child = space.spawn(&["run", space.path("board.toml").to_str().expect("a name")]);
-    wait_for(&space.path("b.1"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("b.1"));
     std::fs::write(space.path("go"), "").expect("written");
     let other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
     space.todone_env(&["resume"], &[("TRACEPARENT", other)], Some("main")).code(0);
-    let places = ["a.1", "a.2", "b.1", "b.2"].map(|name| saved(&space, name).trim().to_owned());
+    let places = ["a.1", "a.2", "b.1", "b.2"].map(|name| space.saved(name).trim().to_owned());
     let parts = places.each_ref().map(|place| place.split('-').collect::<Vec<_>>());
     let spans: std::collections::BTreeSet<&str> = parts.iter().map(|place| place[2]).collect();
     assert_eq!(spans.len(), 4, "{places:?}");
@@ -284,7 +277,7 @@ test -e "$TODONE_BOARD_DIR/go" || while :; do sleep 0.05; done
         ["run", "--new", space.path("board.toml").to_str().expect("a name")].map(str::to_owned);
     let run = run.each_ref().map(String::as_str);
     space.todone_env(&run, &[("TRACEPARENT", other)], Some("main")).code(0);
-    let place = saved(&space, "b.1");
+    let place = space.saved("b.1");
     assert!(place.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{place}");
     assert!(!place.contains("b7ad6b7169203331") && place.trim().ends_with("-00"), "{place}");
 }

@@ -204,8 +204,7 @@ needs = ["long"]
 run = "echo 1 > after"
 "#,
     );
-    let board = space.path("board.toml");
-    let child = space.spawn(&["run", board.to_str().expect("a name"), "-j2"]);
+    let child = space.start(&["-j2"]);
     wait_for(&space.path("reached"));
     let (_, suite) = told(&space);
     assert_eq!(ended(&suite, "long"), Some(("skipped".to_owned(), String::new())));

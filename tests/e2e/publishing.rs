@@ -41,10 +41,6 @@ fn program(path: &std::path::Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("allowed");
 }
 
-fn name(space: &Space) -> String {
-    space.report()["run"].as_str().expect("a name").to_owned()
-}
-
 #[test]
 fn a_branch_is_kept_for_each_merged_task_and_main_stays() {
     let space = space();
@@ -52,7 +48,7 @@ fn a_branch_is_kept_for_each_merged_task_and_main_stays() {
     let board = space.path("board.toml");
     let before = space.git(&["rev-parse", "main"]);
     let ran = space.todone(&["run", board.to_str().expect("a name")]).code(4);
-    let run = name(&space);
+    let run = space.last_run();
     let of = |task: &str| format!("todone/{run}-tasks/{task}");
     let ran = ran.says(&format!("kept for review: `{}` at", of("api")));
     ran.says(&format!("git log -p main..{}", of("api"))).says_not("not landed");
@@ -95,7 +91,7 @@ fn the_integration_branch_is_pushed_and_clean_knows_it() {
     space.board(&format!("land = \"push\"\ngate = \"test -e text\"\n{TASKS}"));
     let before = space.git(&["rev-parse", "main"]);
     let ran = space.run(&[]).code(0);
-    let run = name(&space);
+    let run = space.last_run();
     ran.says(&format!("pushed to origin: `todone/{run}` at"));
     assert_eq!(space.git(&["rev-parse", "main"]), before);
     let there = space.git_in(&bare, &["rev-parse", &format!("todone/{run}")]);
@@ -114,7 +110,7 @@ fn a_remote_that_refuses_is_heard_and_nothing_is_lost() {
     program(&hook, "#!/bin/sh\necho 'no pushes on Fridays' >&2\nexit 1\n");
     space.board(&format!("land = \"push\"\n{TASKS}"));
     let ran = space.run(&[]).code(5);
-    let run = name(&space);
+    let run = space.last_run();
     ran.says("not pushed: origin did not take `todone/")
         .says("(pre-receive hook declined): no pushes on Fridays")
         .says(&format!("todone land {run}"))
@@ -144,7 +140,7 @@ fn branches_of_tasks_are_pushed_and_pushed_anew_after_a_retry() {
     let board = format!("land = \"push\"\npush_branches = \"tasks\"\n{TASKS}");
     space.board(&board);
     let ran = space.run(&[]).code(5);
-    let run = name(&space);
+    let run = space.last_run();
     ran.says(&format!(
         "origin did not take `todone/{run}-tasks/web` (hook declined): web is frozen"
     ));
@@ -188,7 +184,7 @@ fn gh_opens_a_pull_request_for_each_branch_where_that_is_asked_for() {
     let ran = space.todone_env(&["run", board.to_str().expect("a name")], &env, None).code(5);
     ran.says("is pushed to origin, but `gh` opened no pull request: not signed in");
     std::fs::write(space.path("told.ok"), "").expect("written");
-    let run = name(&space);
+    let run = space.last_run();
     let ran = space.todone_env(&["land", &run], &env, None).code(0);
     ran.says(&format!("https://forge.test/pull/todone/{run}-tasks/api"));
     let told = std::fs::read_to_string(told).expect("it was called");

@@ -117,7 +117,7 @@ fn a_script_that_deletes_the_file_is_a_conflict() {
     let ran = space.run(&[]).code(4);
     ran.says("not made anew").says("`rm lock` deleted `lock`, which both sides hold").says("log: ");
     assert_eq!(space.status_of("c"), "conflicted");
-    let lock = space.report()["run"].as_str().expect("a name").to_owned();
+    let lock = space.last_run();
     assert_eq!(space.git(&["show", &format!("todone/{lock}:lock")]), "a\nb\n2");
     // `b` changes the list and `c` deletes it.
     space.board(
@@ -136,7 +136,7 @@ fn parts_of_a_wave_are_made_anew_as_well() {
     space.run(&["-j", "3"]).code(1);
     assert_eq!(space.status_of("c"), "rejected");
     assert_eq!(space.status_of("d"), "merged");
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     let lock = space.git(&["show", &format!("todone/{run}:lock")]);
     assert_eq!(lock, "a\nb\nd\n3");
 }
@@ -150,7 +150,7 @@ fn bases_and_branches_that_are_made_again_are_made_anew_as_well() {
         format!("{}{last}", board("sh make-lock", "schedule = \"eager\"\nland = \"never\"\n"));
     space.board(&text);
     space.run(&[]).code(0);
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     let show = |path: &str| space.git(&["show", &format!("todone/{run}:{path}")]);
     assert_eq!(show("seen"), "a\nb\nc\n3");
     assert_eq!(show("lock"), "a\nb\nc\nd\n4");
@@ -170,8 +170,7 @@ fn what_was_made_is_used_again_after_a_death() {
                 echo > \"$TODONE_BOARD_DIR/dead\"; cp lock \"$TODONE_BOARD_DIR/first\"; \
                 kill -9 $(cat \"$TODONE_BOARD_DIR/pid\"); sleep 60; fi'''\n";
     space.board(&board(script, gate));
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let mut child = space.start(&[]);
     std::fs::write(space.path("pid"), child.id().to_string()).expect("written");
     let _ = child.wait();
     let first = std::fs::read_to_string(space.path("first")).expect("the gate saw it");

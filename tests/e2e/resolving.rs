@@ -180,13 +180,12 @@ fn a_death_in_the_middle_changes_nothing_of_the_end() {
     let mut tips = Vec::new();
     for killed in [false, true] {
         let space = space(&script, "");
-        let board = space.path("board.toml");
         if killed {
             // The resolver waits for the file that names its victim.
             let waits =
                 format!("while test ! -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done; {script}");
-            space.board(&self::board(&waits, ""));
-            let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+            space.board(&board(&waits, ""));
+            let mut child = space.start(&[]);
             std::fs::write(space.path("pid"), child.id().to_string()).expect("written");
             std::fs::write(space.path("go"), "").expect("written");
             let _ = child.wait();

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::space::Space;
-use crate::stopping::wait_for;
+use crate::stopping::{kill_at, wait_for};
 
 /// A board whose middle task kills todone itself the first time.
 const BOARD: &str = r#"
@@ -41,17 +41,14 @@ fn after_kill_9_resume_ends_at_the_same_tree_and_keeps_what_was_half_done() {
     let space = Space::new(&[("x", "")]);
     space.board(BOARD);
     let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("reached"));
     let args = ["run", board.to_str().expect("a name")];
     space.todone_quiet(&args).code(2).says("todone resume").says("--new");
     std::fs::write(space.path("again"), "").expect("written");
     space.todone_landing(&["resume"], "main").code(0);
     assert_eq!(space.git(&["rev-parse", "main^{tree}"]), undisturbed());
     assert_eq!(space.git(&["log", "--format=%s", "main"]), "c\nb\na.2\na.1\na.0\nstart");
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let kept = space.git(&["show", &format!("refs/todone/{run}/attempt/b/1:b")]);
     assert_eq!(kept, "half");
     assert_eq!(space.task("b")["attempts"], 2);
@@ -62,17 +59,13 @@ fn after_kill_9_resume_ends_at_the_same_tree_and_keeps_what_was_half_done() {
 fn resume_ends_at_the_same_tree_after_worktrees_and_objects_were_cleaned_away() {
     let space = Space::new(&[("x", "")]);
     space.board(BOARD);
-    let board = space.path("board.toml");
     for round in 0..2 {
         if round > 0 {
             std::fs::remove_file(space.path("again")).expect("removed");
             std::fs::remove_file(space.path("reached")).expect("removed");
             space.git(&["reset", "-q", "--hard", "HEAD~5"]);
         }
-        let mut child = space.spawn(&["run", "--new", board.to_str().expect("a name")]);
-        wait_for(&space.path("reached"));
-        child.kill().expect("killed");
-        child.wait().expect("ended");
+        kill_at(space.start(&["--new"]), &space.path("reached"));
         crate::stopping::all_have_ended(&space);
         let cache = space.path("cache/todone");
         if round == 0 {
@@ -101,7 +94,7 @@ fn two_todones_can_not_drive_one_run() {
     space.board(BOARD);
     let board = space.path("board.toml");
     let begun = SystemTime::now();
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let mut child = space.start(&[]);
     wait_for(&space.path("reached"));
     let refused = space.todone_quiet(&["resume"]).code(2);
     let owner = format!("is in the hands of process {}, started ", child.id());
@@ -120,11 +113,7 @@ fn two_todones_can_not_drive_one_run() {
 fn the_board_of_a_live_run_is_its_own() {
     let space = Space::new(&[("x", "")]);
     space.board(BOARD);
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("reached"));
     std::fs::write(space.path("again"), "").expect("written");
     space.board(&BOARD.replace("cp b c", "echo edited > c"));
     space.todone_landing(&["resume"], "main").code(0).says("note:").says("c");
@@ -187,11 +176,7 @@ fn a_retry_of_what_went_well_leaves_the_run_as_it_ended() {
 fn a_slot_of_a_repository_that_is_gone_stands_in_nobodys_way() {
     let space = Space::new(&[("x", "")]);
     space.board(BOARD);
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
-    wait_for(&space.path("reached"));
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill_at(space.start(&[]), &space.path("reached"));
     std::fs::remove_dir_all(space.repo()).expect("removed");
     std::fs::create_dir(space.repo()).expect("made");
     space.git(&["init", "-q", "-b", "main"]);

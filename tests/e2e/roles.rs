@@ -27,7 +27,7 @@ fn tasks_of_one_role_go_round_and_commits_do_not_tell_who_had_the_time() {
     space.run(&["--jobs", "1"]).code(0);
     let by = who(&space);
     assert_eq!(by, ["one", "two", "one", "two"]);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let first = space.report()["tree"].clone();
     let message = space.git(&["log", "-1", "--format=%B", &format!("todone/{run}")]);
     assert!(message.contains("Todone-Agent: one, two"), "{message}");

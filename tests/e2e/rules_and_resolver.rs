@@ -152,6 +152,6 @@ fn a_resolution_that_fails_holds_nobody_up() {
     space.run(&[]).code(4);
     let of = |task| space.status_of(task);
     assert_eq!([of("b"), of("c"), of("d")], ["merged", "conflicted", "merged"]);
-    let run = space.report()["run"].as_str().expect("a name").to_owned();
+    let run = space.last_run();
     assert_eq!(space.git(&["show", &format!("todone/{run}:text")]), "1\nb\nd\n3");
 }

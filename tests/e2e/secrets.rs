@@ -50,7 +50,7 @@ retry = 2
     assert!(found.is_empty(), "{found:?}");
     assert!(!std::fs::read_to_string(space.path("page.html")).expect("a page").contains(TOKEN));
     // What is handed over is what was kept.
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let seen = space.git(&["show", &format!("refs/todone/{run}/attempt/next/1:seen")]);
     assert!(seen.contains("***"), "{seen}");
 }

@@ -275,8 +275,7 @@ fn a_todone_that_is_killed_in_the_middle_knows_the_conversation_and_goes_on_with
              ls > {seen:?}.files; echo made > made; cat {cases}-resumed/stdout''', \"agent\"]\n\
              [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n"
         ));
-        let board = space.path("board.toml");
-        let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+        let mut child = space.start(&[]);
         let begun = std::time::Instant::now();
         let told = loop {
             match known(&space) {
@@ -310,8 +309,7 @@ fn without_keep_an_attempt_whose_todone_was_killed_begins_anew() {
          [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n",
         dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/transcripts")
     ));
-    let board = space.path("board.toml");
-    let mut child = space.spawn(&["run", board.to_str().expect("a name")]);
+    let mut child = space.start(&[]);
     let begun = std::time::Instant::now();
     while known(&space).is_none() {
         assert!(begun.elapsed().as_secs() < 60, "it is never known");

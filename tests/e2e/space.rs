@@ -62,6 +62,37 @@ impl Ran {
     }
 }
 
+/// A run that goes on.
+pub struct Watched {
+    child: Child,
+    err: PathBuf,
+}
+
+impl Watched {
+    /// What it has said by now.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.err).expect("what it said")).into_owned()
+    }
+
+    /// Waits until it has said all of these, at most a minute.
+    #[track_caller]
+    pub fn says(&self, texts: &[&str]) {
+        let begun = std::time::Instant::now();
+        while !texts.iter().all(|text| self.said().contains(text)) {
+            assert!(begun.elapsed().as_secs() < 60, "{texts:?} is not said\n{}", self.said());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until it has ended, with this exit code; all that it said.
+    #[track_caller]
+    pub fn code(mut self, code: i32) -> String {
+        let ended = self.child.wait().expect("it ends");
+        assert_eq!(ended.code(), Some(code), "{}", self.said());
+        self.said()
+    }
+}
+
 /// Everything of the user's repository that todone must not change.
 type Print = BTreeMap<String, Vec<u8>>;
 
@@ -111,6 +142,12 @@ impl Space {
 
     pub fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.repo().join(path)).expect("a file")
+    }
+
+    /// A file beside the repository, such as tasks write into the board's folder.
+    #[track_caller]
+    pub fn saved(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("what was saved")
     }
 
     /// Commits all that is in the checkout.
@@ -210,6 +247,12 @@ impl Space {
         report
     }
 
+    /// The name of the last run.
+    #[track_caller]
+    pub fn last_run(&self) -> String {
+        self.told()["run"].as_str().expect("a name").to_owned()
+    }
+
     #[track_caller]
     fn told(&self) -> serde_json::Value {
         let report = self.todone(&["report", "--format", "json"]).code(0).json();
@@ -242,6 +285,21 @@ impl Space {
         let mut command = self.command(env!("CARGO_BIN_EXE_todone"));
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("todone starts")
+    }
+
+    /// Starts `todone run` on the space's board and does not wait for it.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let board = self.path("board.toml");
+        self.spawn(&[&["run", board.to_str().expect("a name")], args].concat())
+    }
+
+    /// The same, and what it says on stderr can be read while it goes on.
+    pub fn watch(&self, args: &[&str]) -> Watched {
+        let (board, err) = (self.path("board.toml"), self.path("err"));
+        let mut command = self.command(env!("CARGO_BIN_EXE_todone"));
+        command.arg("run").arg(board).args(args).stdout(Stdio::null());
+        command.stderr(std::fs::File::create(&err).expect("a file"));
+        Watched { child: command.spawn().expect("todone starts"), err }
     }
 
     #[track_caller]

@@ -21,8 +21,7 @@ while :; do sleep 0.05; done
 '''
 "#,
     );
-    let board = space.path("board.toml");
-    let child = space.spawn(&["run", board.to_str().expect("a name"), "-j2"]);
+    let child = space.start(&["-j2"]);
     wait_for(&space.path("reached"));
     child
 }
@@ -34,6 +33,13 @@ pub fn wait_for(path: &std::path::Path) {
         assert!(begun.elapsed().as_secs() < 60, "{} does not appear", path.display());
         std::thread::yield_now();
     }
+}
+
+/// Kills todone, and nothing else, as soon as a file appears.
+pub fn kill_at(mut child: Child, path: &std::path::Path) {
+    wait_for(path);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
 }
 
 /// Waits until no process of the space is left, at most a minute.
@@ -86,7 +92,7 @@ fn a_second_ctrl_c_ends_at_once_and_resume_finds_what_was_left() {
     let ran = end(child);
     assert_eq!(ran.code, 130, "{ran:?}");
     resume(&space);
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     let kept = space.git(&["show", &format!("refs/todone/{run}/attempt/long/1:long")]);
     assert_eq!(kept, "half");
 }

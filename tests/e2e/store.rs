@@ -168,7 +168,7 @@ fn space_user_is_root() -> bool {
 #[test]
 fn runs_that_an_empty_or_missing_store_does_not_know_are_listed() {
     let space = worked();
-    let run = space.report()["run"].as_str().expect("a run").to_owned();
+    let run = space.last_run();
     fs::write(store_of(&space), "").expect("emptied");
     space.todone(&["status"]).code(0).says(&run).says("refs only");
     space.todone(&["status", &run]).code(3).says("patch/good").says("does not know");

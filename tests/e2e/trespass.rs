@@ -317,6 +317,24 @@ fn what_changed_twice_is_put_back_to_what_it_was_at_first() {
     }
 }
 
+/// A run with these settings goes on while another one does this and lands; neither is a trespass.
+#[track_caller]
+fn lands_beside(space: &Space, settings: &str, does: &str) {
+    let slow = "[[task]]\nid = \"slow\"\nrun = '''touch \"$TODONE_BOARD_DIR/runs\"; \
+                until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done; echo 1 > slow'''\n";
+    let file = space.path("slow.toml");
+    std::fs::write(&file, format!("{settings}\n{slow}")).expect("written");
+    let child = space.spawn(&["run", file.to_str().expect("a name")]);
+    crate::stopping::wait_for(&space.path("runs"));
+    space.board(&format!("[[task]]\nid = \"fast\"\nrun = \"{does}\"\n"));
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
+    ran.code(0).says_not("your repository changed");
+    std::fs::write(space.path("go"), "").expect("written");
+    let ran = crate::space::ran(child.wait_with_output().expect("it ends"));
+    ran.code(0).says_not("your repository changed");
+}
+
 /// Hooks that are files of the checkout change when a run lands there.
 #[test]
 fn hooks_that_a_landing_changes_are_no_trespass() {
@@ -325,20 +343,8 @@ fn hooks_that_a_landing_changes_are_no_trespass() {
     let link = space.repo().join(".git/hooks");
     std::fs::create_dir_all(&link).expect("made");
     std::os::unix::fs::symlink("../../.hooks/pre-push", link.join("pre-push")).expect("linked");
-    let slow = "[[task]]\nid = \"slow\"\nrun = '''touch \"$TODONE_BOARD_DIR/runs\"; \
-                until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done; echo 1 > slow'''\n";
-    let file = space.path("slow.toml");
-    std::fs::write(&file, format!("land = \"never\"\n{slow}")).expect("written");
-    let child = space.spawn(&["run", file.to_str().expect("a name")]);
-    crate::stopping::wait_for(&space.path("runs"));
-    space.board("[[task]]\nid = \"fast\"\nrun = \"echo '# more' >> .hooks/pre-push\"\n");
-    let board = space.path("board.toml");
-    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
-    ran.code(0).says_not("your repository changed");
+    lands_beside(&space, "land = \"never\"", "echo '# more' >> .hooks/pre-push");
     assert_eq!(space.read(".hooks/pre-push"), "#!/bin/sh\n# more\n");
-    std::fs::write(space.path("go"), "").expect("written");
-    let ran = crate::space::ran(child.wait_with_output().expect("it ends"));
-    ran.code(0).says_not("your repository changed");
 }
 
 #[test]
@@ -358,20 +364,8 @@ fn what_has_moved_again_since_is_left_alone() {
 #[test]
 fn what_todone_and_nobody_else_moves_is_no_trespass() {
     let space = Space::new(&[("a", "1\n")]);
-    let slow = "[[task]]\nid = \"slow\"\nrun = '''touch \"$TODONE_BOARD_DIR/runs\"; \
-                until test -e \"$TODONE_BOARD_DIR/go\"; do sleep 0.05; done; echo 1 > slow'''\n";
-    let file = space.path("slow.toml");
-    std::fs::write(&file, format!("land_moved = \"merge\"\n{slow}")).expect("written");
-    let child = space.spawn(&["run", file.to_str().expect("a name")]);
-    crate::stopping::wait_for(&space.path("runs"));
-    // Another run lands meanwhile.
-    space.board("[[task]]\nid = \"fast\"\nrun = \"echo 1 > fast; git stash -q; git stash pop -q || true\"\n");
-    let board = space.path("board.toml");
-    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
-    ran.code(0).says_not("your repository changed");
-    std::fs::write(space.path("go"), "").expect("written");
-    let ran = crate::space::ran(child.wait_with_output().expect("it ends"));
-    ran.code(0).says_not("your repository changed");
+    let stashes = "echo 1 > fast; git stash -q; git stash pop -q || true";
+    lands_beside(&space, "land_moved = \"merge\"", stashes);
     assert_eq!((space.read("fast"), space.read("slow")), ("1\n".into(), "1\n".into()));
 }
 
