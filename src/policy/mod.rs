@@ -11,11 +11,13 @@
 //! | `pace.rs` | how many tasks work at once (`jobs = "auto"`) |
 //! | `choice.rs` | which profile and model tries it |
 //! | `health.rs` | when an account may be asked again, and whether at all |
+//! | `looks.rs` | how soon what runs is looked at again for conflicts |
 //! | `session.rs` | whether the next attempt goes on in the conversation of the last |
 
 mod budget;
 mod choice;
 mod health;
+mod looks;
 mod pace;
 mod price;
 mod session;
@@ -26,6 +28,7 @@ use crate::model::{Failure, Recovery, Retry, Trouble};
 pub use budget::{Claimant, Ledger, Room};
 pub use choice::{Tried, choose};
 pub use health::{Gate, Health};
+pub use looks::{SOON, pause, rest};
 pub use pace::{Change, Pace, Reading};
 pub use price::{Unpriced, unpriced};
 pub use session::goes_on;

@@ -24,7 +24,7 @@ use super::job::Tell;
 use super::land::{LandHow, land};
 use super::locks::Locks;
 use super::patience::Patience;
-use super::probe::Clash;
+use super::probe::{Clash, Seen};
 use super::requests::Requests;
 use super::schedule::{self, Busy, Step, wanted};
 use super::slot::{Halt, World};
@@ -56,7 +56,7 @@ enum Message {
     /// The script of a merge rule ran.
     Remade(Box<Remade>),
     /// What was found by looking for conflicts while the wave runs, and how long that took.
-    Early(Result<Vec<Clash>, Error>, Duration),
+    Early(Result<(Vec<Clash>, Seen), Error>, Duration),
     /// What a patch met that was held against those before it.
     Met(TaskId, Result<Option<base::Met>, Error>),
     /// The base was judged; what was said is recorded already.

@@ -4,20 +4,24 @@
 //! Knows no schedule. It looks only at paths that a finished patch changes, starts nothing of the user's but
 //! merge drivers, writes nothing into the repository, and decides nothing: what it finds is told.
 
+mod done;
+mod worktree;
+
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::board::scope_set;
 use crate::git::{Quarantine, Runner, ThreeWay};
-use crate::model::{Board, Change, Entry, Mode, Oid, Patch, RepoPath, TaskId};
+use crate::model::{Board, Change, Entry, Oid, Patch, RepoPath, TaskId};
 
 use super::Error;
 use super::slot::World;
+use worktree::{Sight, made};
 
-/// A file that a running task writes is read up to this size.
-const LARGEST: u64 = 1 << 20;
+pub use done::Done;
+pub use worktree::Seen;
 
 /// Somebody's work in a wave.
 #[derive(Clone, Debug)]
@@ -31,6 +35,9 @@ pub struct Work {
     /// What was made of it.
     pub what: What,
 }
+
+/// One that is done, and another one.
+pub type Pair = (Arc<Work>, Arc<Work>);
 
 /// How far it is.
 #[derive(Clone, Debug)]
@@ -54,48 +61,51 @@ pub struct Clash {
     pub running: bool,
 }
 
-/// Which of these pairs of works will meet; one that is done comes first in each. Blocks.
+/// Which of these pairs of works will meet; one that is done comes first in each. What was `seen` before is
+/// judged no second time, and git is started only for what is new. Blocks.
 pub fn look(
     world: &World,
     board: &Board,
     base_tree: Oid,
     runner: &Runner,
-    pairs: &[(Work, Work)],
-) -> Result<Vec<Clash>, Error> {
-    // What a rule settles is no conflict.
-    let rules: Vec<String> = board.merge_rules.iter().flat_map(|rule| rule.paths.clone()).collect();
-    let ruled = scope_set(&rules);
+    pairs: &[Pair],
+    seen: Seen,
+) -> Result<(Vec<Clash>, Seen), Error> {
+    let (asked, seen) = news(board, pairs, seen, (world.now)());
+    if asked.is_empty() {
+        return Ok((Vec::new(), seen));
+    }
     let mut quarantine = world.repo.quarantine()?;
     let mut meetings = Vec::new();
     // A running task is held against many.
-    let mut seen: BTreeMap<(&TaskId, RepoPath), Option<Option<Entry>>> = BTreeMap::new();
-    for (pair, (done, other)) in pairs.iter().enumerate() {
-        let What::Patch(patch) = &done.what else { continue };
-        let tree = quarantine.objects().tree_of(done.base)?;
-        let its = quarantine.objects().tree_of(other.base)?;
-        for change in patch.changes.iter().filter(|one| !ruled.contains(one.path.as_bytes())) {
-            let path = &change.path;
-            if !glance(other, path) {
-                continue;
+    let mut known: BTreeMap<(&TaskId, &RepoPath), Option<Option<Entry>>> = BTreeMap::new();
+    let mut trees: BTreeMap<Oid, Oid> = BTreeMap::new();
+    for (pair, change) in asked {
+        let ((done, other), path) = (&pairs[pair], &change.path);
+        let mut tree_of = |commit: Oid| match trees.entry(commit) {
+            Slot::Occupied(known) => Ok(*known.get()),
+            Slot::Vacant(place) => {
+                quarantine.objects().tree_of(commit).map(|tree| *place.insert(tree))
             }
-            let base = quarantine.objects().leaf(tree, path)?;
-            // One that began with another state of it builds on somebody who changed it.
-            if its != tree && quarantine.objects().leaf(its, path)? != base {
-                continue;
-            }
-            let theirs = match seen.entry((&other.task, path.clone())) {
-                Slot::Occupied(known) => *known.get(),
-                Slot::Vacant(place) => *place.insert(made(&mut quarantine, other, path, base)?),
-            };
-            let Some(theirs) = theirs else { continue };
-            if theirs != base && theirs != change.new {
-                let sides = [base, change.new, theirs];
-                meetings.push(Meeting { pair, path: path.clone(), sides });
-            }
+        };
+        let (tree, its) = (tree_of(done.base)?, tree_of(other.base)?);
+        let base = quarantine.objects().leaf(tree, path)?;
+        // One that began with another state of it builds on somebody who changed it.
+        if its != tree && quarantine.objects().leaf(its, path)? != base {
+            continue;
+        }
+        let theirs = match known.entry((&other.task, path)) {
+            Slot::Occupied(known) => *known.get(),
+            Slot::Vacant(place) => *place.insert(made(&mut quarantine, other, path, base)?),
+        };
+        let Some(theirs) = theirs else { continue };
+        if theirs != base && theirs != change.new {
+            let sides = [base, change.new, theirs];
+            meetings.push(Meeting { pair, path: path.clone(), sides });
         }
     }
     if meetings.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), seen));
     }
     let merge = ThreeWay::new(&world.repo, base_tree)?.run_by(Some(runner.clone()));
     let clashing = match merge.has_drivers() {
@@ -109,16 +119,41 @@ pub fn look(
         if last.replace(*pair) == Some(*pair) {
             continue;
         }
-        let (done, other) = &pairs[*pair];
-        let running = matches!(other.what, What::Running(..));
-        let (first, second) = match done.place < other.place {
-            true => (&done.task, &other.task),
-            false => (&other.task, &done.task),
-        };
+        let running = matches!(pairs[*pair].1.what, What::Running(..));
+        let (first, second) = in_order(&pairs[*pair]);
         let (first, second, path) = (first.clone(), second.clone(), path.clone());
         found.push(Clash { first, second, path, running });
     }
-    Ok(found)
+    Ok((found, seen))
+}
+
+/// The two of a pair as they are merged.
+pub fn in_order((one, other): &Pair) -> (&TaskId, &TaskId) {
+    match one.place < other.place {
+        true => (&one.task, &other.task),
+        false => (&other.task, &one.task),
+    }
+}
+
+/// What of these pairs is to be judged: changes of the one that is done, at which the other one may have been
+/// since the last look.
+fn news<'a>(
+    board: &Board,
+    pairs: &'a [Pair],
+    seen: Seen,
+    now: u64,
+) -> (Vec<(usize, &'a Change)>, Seen) {
+    // What a rule settles is no conflict.
+    let rules: Vec<String> = board.merge_rules.iter().flat_map(|rule| rule.paths.clone()).collect();
+    let ruled = scope_set(&rules);
+    let mut sight = Sight::new(seen, now);
+    let mut asked = Vec::new();
+    for (number, pair) in pairs.iter().enumerate() {
+        let What::Patch(patch) = &pair.0.what else { continue };
+        let open = patch.changes.iter().filter(|one| !ruled.contains(one.path.as_bytes()));
+        asked.extend(sight.asks(pair, open.map(|one| (&one.path, (number, one)))));
+    }
+    (asked, sight.close())
 }
 
 /// A path of which both of a pair made something else.
@@ -188,111 +223,4 @@ fn at_once(
         }
     }
     Ok(clashing.into_iter().collect())
-}
-
-/// Whether it is worth a closer look what a work makes of a path: the cheapest question that there is.
-fn glance(work: &Work, path: &RepoPath) -> bool {
-    let What::Running(worktree, since) = &work.what else { return true };
-    let Ok(meta) = worktree.join(path.to_path()).symlink_metadata() else { return true };
-    let changed = meta.mtime() * 1000 + meta.mtime_nsec() / 1_000_000;
-    // Clocks of files are coarse.
-    changed as u64 + 1000 >= *since
-}
-
-/// What a work makes of a path by now; none: as far as a glance tells, nothing else than was there.
-fn made(
-    quarantine: &mut Quarantine,
-    work: &Work,
-    path: &RepoPath,
-    base: Option<Entry>,
-) -> Result<Option<Option<Entry>>, Error> {
-    let worktree = match &work.what {
-        What::Patch(patch) => {
-            let mut changes = patch.changes.iter();
-            return Ok(changes.find(|one| one.path == *path).map(|one| one.new));
-        }
-        What::Running(worktree, _) => worktree,
-    };
-    let file = worktree.join(path.to_path());
-    // A worktree in use may change under one's eyes: whatever can't be read says nothing.
-    let Ok(meta) = file.symlink_metadata() else {
-        return Ok((base.is_some() && worktree.is_dir()).then_some(None));
-    };
-    if !meta.is_file() || meta.len() > LARGEST {
-        return Ok(None);
-    }
-    let Ok(text) = std::fs::read(&file) else { return Ok(None) };
-    let mode = base.map_or(Mode::File, |base| base.mode);
-    let text = plain(quarantine, base, text)?;
-    let oid = quarantine.objects().write_blob(&text)?;
-    Ok(Some(Some(Entry { mode, oid })))
-}
-
-/// The text with the line ends that git keeps: what a checkout made of them is no change.
-fn plain(
-    quarantine: &mut Quarantine,
-    base: Option<Entry>,
-    text: Vec<u8>,
-) -> Result<Vec<u8>, Error> {
-    let crlf = |text: &[u8]| text.windows(2).any(|pair| pair == b"\r\n");
-    let Some(base) = base.filter(|base| base.mode.is_file() && crlf(&text)) else {
-        return Ok(text);
-    };
-    if crlf(&quarantine.objects().blob(base.oid)?) {
-        return Ok(text);
-    }
-    let mut plain = Vec::with_capacity(text.len());
-    for (at, byte) in text.iter().enumerate() {
-        if *byte != b'\r' || text.get(at + 1) != Some(&b'\n') {
-            plain.push(*byte);
-        }
-    }
-    Ok(plain)
-}
-
-/// Finished patches that others may meet, by what they change.
-#[derive(Debug, Default)]
-pub struct Done {
-    works: BTreeMap<TaskId, Work>,
-    paths: BTreeMap<RepoPath, Vec<TaskId>>,
-}
-
-impl Done {
-    /// One more is done. Those that are done and change a path that it changes as well.
-    pub fn add(&mut self, work: Work) -> Vec<(Work, Work)> {
-        self.remove(&work.task);
-        let What::Patch(patch) = &work.what else { return Vec::new() };
-        let mut others: Vec<&TaskId> = Vec::new();
-        for change in &patch.changes {
-            others.extend(self.paths.get(&change.path).into_iter().flatten());
-        }
-        others.sort();
-        others.dedup();
-        let pairs = others.iter().map(|other| (self.works[*other].clone(), work.clone())).collect();
-        for change in &patch.changes {
-            self.paths.entry(change.path.clone()).or_default().push(work.task.clone());
-        }
-        self.works.insert(work.task.clone(), work);
-        pairs
-    }
-
-    /// It runs again.
-    pub fn remove(&mut self, task: &TaskId) {
-        let Some(Work { what: What::Patch(patch), .. }) = self.works.remove(task) else { return };
-        for change in &patch.changes {
-            if let Some(tasks) = self.paths.get_mut(&change.path) {
-                tasks.retain(|other| other != task);
-            }
-        }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.works.len()
-    }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Work> {
-        self.works.values()
-    }
 }
