@@ -22,7 +22,7 @@ test-plumbing:
 
 # Merging with the real Mergiraf, installed below target/ (minutes the first time)
 mergiraf:
-    cargo install --locked mergiraf --version 0.20.0 --root target/mergiraf
+    .ci/mergiraf
     PATH="$PWD/target/mergiraf/bin:$PATH" cargo test --locked --test e2e mergiraf
 
 # The real coding agents against a scripted model on loopback; `just e2e-agents --install` gets them
