@@ -36,8 +36,18 @@ pub fn wait_for(path: &std::path::Path) {
 }
 
 /// Kills todone, and nothing else, as soon as a file appears.
+#[track_caller]
 pub fn kill_at(mut child: Child, path: &std::path::Path) {
-    wait_for(path);
+    let begun = std::time::Instant::now();
+    while !path.exists() {
+        let (ended, late) = (child.try_wait().expect("asked"), begun.elapsed().as_secs() >= 60);
+        if ended.is_some() || late {
+            let _ = child.kill();
+            let ran = ran(child.wait_with_output().expect("it ends"));
+            panic!("{} does not appear (late: {late}): {ran:?}", path.display());
+        }
+        std::thread::yield_now();
+    }
     child.kill().expect("killed");
     child.wait().expect("ended");
 }
