@@ -20,6 +20,7 @@
 //! | `shape.rs` | which JSON Schemas the models' services take |
 //! | `values.rs` | the variables and files that every task gets |
 //! | `handed.rs` | what needed tasks hand over |
+//! | `aside.rs` | what a program asks its model beside the task, and how it is kept from it |
 //! | `around.rs` | what a task is told beside its own words |
 //! | `frame.rs` | the prompt: what is asked, in a frame that a team can write itself |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
@@ -30,6 +31,7 @@
 mod acp;
 mod aider;
 mod around;
+mod aside;
 mod bent;
 mod claude;
 mod codex;
@@ -61,6 +63,7 @@ use crate::model::{
 
 pub use acp::{Order, Stay};
 pub use around::{Around, Message, Shown};
+pub use aside::Aside;
 pub use environment::{base_env, no_push, refusing};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};

@@ -21,6 +21,7 @@ use crate::agent::Order;
 use super::answer::{missing, permission, refused, said, value};
 use super::desk::{Desk, Stage};
 use super::program::{Program, printed, written};
+use super::quiet::Quiet;
 use super::session::{End, Stops, greet, turn};
 use super::{error, files, left, over, tell};
 
@@ -80,7 +81,8 @@ async fn next(more: &mut More, stops: &mut Stops) -> Result<Option<Order>, Stopp
 
 /// A program from its start to its end.
 async fn serve(order: Order, here: &PathBuf, more: &mut More, stops: &mut Stops) -> Served {
-    let (mut program, stdin, stdout) = match Program::start(&order.argv) {
+    let quiet = Quiet::of(&order.argv);
+    let (mut program, stdin, stdout) = match Program::start(&order.argv, quiet.env()) {
         Ok(started) => started,
         Err(fault) => {
             let name = order.argv.first().map_or("", String::as_str);

@@ -23,6 +23,7 @@
 //! | `answer.rs` | requests for permission, and the words of errors |
 //! | `files.rs` | files that the agent reads and writes through todone |
 //! | `left.rs` | what a session leaves running |
+//! | `quiet.rs` | what a program is given so that it asks nothing beside its task |
 //! | `program.rs` | the agent's process: its pipes, its end |
 
 mod answer;
@@ -31,6 +32,7 @@ mod desk;
 mod files;
 mod left;
 mod program;
+mod quiet;
 mod session;
 
 use std::io::{BufRead as _, Write as _};

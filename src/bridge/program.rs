@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what the lines mean.
 
+use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -30,10 +31,13 @@ pub(super) struct Program {
 impl Program {
     /// Starts it in this directory's name, with a group of its own: a signal to todone's side of the task
     /// does not reach it before it was told in its own language.
-    pub fn start(argv: &[String]) -> std::io::Result<(Self, ChildStdin, ChildStdout)> {
+    pub fn start(
+        argv: &[String],
+        env: &[(&'static str, OsString)],
+    ) -> std::io::Result<(Self, ChildStdin, ChildStdout)> {
         let (program, args) = argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        command.args(args).process_group(0).kill_on_drop(true);
+        command.args(args).envs(env.iter().cloned()).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn()?;
         let stdin = child.stdin.take().expect("BUG: its input is a pipe");

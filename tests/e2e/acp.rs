@@ -236,3 +236,46 @@ fn a_program_that_is_not_there_is_told_as_that_and_not_tried_again() {
     space.run(&["--new"]).code(0);
     space.todone(&["show", "t"]).code(0).says("\n    agent a").says("\n    agent b\n");
 }
+
+/// Over the protocol Qwen Code tells nothing of what it asks its model beside the task.
+#[test]
+fn a_qwen_code_is_told_to_ask_its_model_nothing_aside_and_keeps_what_the_machine_has_set() {
+    let space = Space::new(&[("x", "")]);
+    let machine = space.path("machine.json");
+    std::fs::write(&machine, r#"{"tools":{"exclude":["web"]},"ui":{"theme":"a"}}"#)
+        .expect("written");
+    let prompt = "run cat \"$QWEN_CODE_SYSTEM_SETTINGS_PATH\" > settings; \
+                  printf \"$QWEN_CODE_SYSTEM_DEFAULTS_PATH $QWEN_DISABLE_AUTO_TITLE\" > rest";
+    let board = |word: &str, pool: &str, set: &str| {
+        space.board(&format!(
+            "[agent.a]\nkind = \"acp\"\ncommand = [{:?}, {word:?}]\npermissions = \"all\"\n{pool}\n\
+             [agent.a.env]\n{set}\n[[task]]\nid = \"t\"\nagent = \"a\"\nprompt = '{prompt}'\n",
+            program()
+        ));
+    };
+    let set = format!("QWEN_CODE_SYSTEM_SETTINGS_PATH = {machine:?}");
+    for pool in ["", "pool = 1"] {
+        board("@qwen-code/qwen-code", pool, &set);
+        space.run(&["--new"]).code(0);
+        let settings: serde_json::Value =
+            serde_json::from_str(&space.read("settings")).expect("json");
+        assert_eq!(settings["memory"]["enableManagedAutoMemory"], false, "{settings}");
+        assert_eq!(settings["ui"]["enableFollowupSuggestions"], false, "{settings}");
+        assert_eq!(settings["ui"]["theme"], "a", "{settings}");
+        assert_eq!(settings["tools"]["exclude"][0], "web", "{settings}");
+        let beside = machine.with_file_name("system-defaults.json");
+        assert_eq!(space.read("rest"), format!("{} 1", beside.display()));
+        space.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    }
+    // What can't be understood stays as it is, and so does every other program.
+    std::fs::write(&machine, "// {}").expect("written");
+    board("qwen", "", &set);
+    space.run(&["--new"]).code(0);
+    space.todone(&["logs", "t"]).code(0).says("it is no plain JSON object");
+    assert_eq!(space.read("settings"), "// {}");
+    space.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    std::fs::write(&machine, "{}").expect("written");
+    board("--acp", "", &set);
+    space.run(&["--new"]).code(0);
+    assert_eq!(space.read("settings"), "{}");
+}
