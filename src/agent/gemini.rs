@@ -54,6 +54,7 @@ impl Adapter for Gemini {
         let line = parsed(line)?;
         match text(&line, &["type"])? {
             "init" => {
+                so_far.asks = so_far.asks.max(1);
                 so_far.session = text(&line, &["session_id"]).map(str::to_owned);
                 so_far.model = text(&line, &["model"]).map(str::to_owned);
                 None
@@ -69,12 +70,17 @@ impl Adapter for Gemini {
             }
             "tool_use" => {
                 answers(so_far);
+                so_far.calls += 1;
                 so_far.anew = true;
                 let on = line.get("parameters").map(subject).unwrap_or_default();
                 Some(Step::Tool(text(&line, &["tool_name"])?.to_owned(), on))
             }
             "tool_result" => {
                 so_far.answering = false;
+                if so_far.calls == 1 {
+                    so_far.asks += 1;
+                }
+                so_far.calls = so_far.calls.saturating_sub(1);
                 let error = text(&line, &["error", "message"]).unwrap_or_default().to_lowercase();
                 if error.contains("denied") || error.contains("requires user confirmation") {
                     so_far.refuses(text(&line, &["tool_id"]).unwrap_or("a tool"));
@@ -108,9 +114,10 @@ impl Adapter for Gemini {
     }
 }
 
-/// What it says and does up to the results of its tools is one answer of the model.
+/// What it says and does up to the results of its tools is one answer of the model. With the last of them the
+/// model is asked again; one that has no result was given up.
 fn answers(so_far: &mut Transcript) {
-    if !std::mem::replace(&mut so_far.answering, true) {
+    if !std::mem::replace(&mut so_far.answering, true) && std::mem::take(&mut so_far.calls) > 0 {
         so_far.asks += 1;
     }
 }

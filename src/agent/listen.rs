@@ -107,6 +107,8 @@ pub struct Transcript {
     pub(super) asks: u64,
     /// Whether an answer of the model is under way.
     pub(super) answering: bool,
+    /// Calls of tools whose results are not there yet, where that says when the model is asked again.
+    pub(super) calls: u64,
     /// How it failed; the last word counts.
     pub(super) fault: Option<Fault>,
     /// What it could not get past the last time it tried.

@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::wire::{self, Blob, Frames, Order, Report};
-use super::{CommandSpec, Stop};
-
-/// The time between two lines that are told.
-const BEAT: Duration = Duration::from_millis(100);
+use super::{BEAT, CommandSpec, Stop};
 
 /// What todone says.
 pub(super) struct Control {
@@ -88,18 +85,20 @@ impl Control {
 pub(super) struct Reports {
     to: File,
     due: Instant,
+    /// The time between two lines that are told.
+    beat: Duration,
 }
 
 impl Reports {
     /// To standard output.
     pub(super) fn own() -> io::Result<Self> {
         let to = io::stdout().as_fd().try_clone_to_owned()?.into();
-        Ok(Self { to, due: Instant::now() })
+        Ok(Self { to, due: Instant::now(), beat: BEAT })
     }
 
     /// A new command, whose first line may be told at once.
-    pub(super) fn begin(&mut self) {
-        self.due = Instant::now();
+    pub(super) fn begin(&mut self, beat: Duration) {
+        (self.due, self.beat) = (Instant::now(), beat);
     }
 
     /// When the next line may be told.
@@ -119,6 +118,6 @@ impl Reports {
         if poll(&mut to, Some(&Timespec::default())) == Ok(1) {
             self.send(&Report::Line(Blob(line)));
         }
-        self.due = now + BEAT;
+        self.due = now + self.beat;
     }
 }

@@ -63,6 +63,9 @@ pub use lock::FileLock;
 pub use redact::Redactor;
 pub use supervise::supervise;
 
+/// The time between two lines that are told where nobody has to hear of each at once.
+pub const BEAT: Duration = Duration::from_millis(100);
+
 /// A command with everything that it takes to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandSpec {
@@ -88,6 +91,8 @@ pub struct CommandSpec {
     pub stdout: Option<PathBuf>,
     /// The most that `stdout` holds; what is over is dropped.
     pub stdout_cap: u64,
+    /// The least time between two lines of it that are told.
+    pub beat: Duration,
     /// What is not to be seen in anything that it printed.
     pub secrets: Vec<Vec<u8>>,
     /// A lock file that the supervisor holds as long as anything of the command is alive.
@@ -123,8 +128,8 @@ pub enum Update {
         /// The process id of the command.
         pid: u32,
     },
-    /// The last complete line that it printed (at most 1 KiB); not every line is told, at most ten
-    /// per second.
+    /// The last complete line that it printed (at most 1 KiB); not every line is told
+    /// ([`CommandSpec::beat`]).
     Line(Vec<u8>),
 }
 

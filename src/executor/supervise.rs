@@ -57,7 +57,9 @@ pub fn supervise() -> ExitCode {
             Some(watch) => watch.idle(&mut control, group.as_mut()),
             None => control.command(),
         };
-        reports.begin();
+        if let Ok(Some(command)) = &next {
+            reports.begin(command.beat);
+        }
         let goes_on = |watch: &mut Watch| match &next {
             Ok(Some(command)) => watch.is_for(command),
             _ => false,

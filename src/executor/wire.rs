@@ -21,7 +21,7 @@ use super::{CommandSpec, Confine, How, Keep};
 
 /// The version of these messages. A program that was replaced while a run is under way may start a
 /// supervisor of another version.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// The longest frame.
 const MOST: u32 = 1 << 30;
@@ -42,6 +42,7 @@ pub(super) struct Order {
     log_cap: u64,
     stdout: Option<Text>,
     stdout_cap: u64,
+    beat: Duration,
     secrets: Vec<Blob>,
     lock: Option<Text>,
     locks: Vec<Text>,
@@ -94,6 +95,7 @@ impl Order {
             log_cap: command.log_cap,
             stdout: command.stdout.as_ref().map(|path| text(path.as_os_str())),
             stdout_cap: command.stdout_cap,
+            beat: command.beat,
             secrets: command.secrets.iter().cloned().map(Blob).collect(),
             lock: command.lock.as_ref().map(|path| text(path.as_os_str())),
             locks: command.locks.iter().map(|path| text(path.as_os_str())).collect(),
@@ -133,6 +135,7 @@ impl Order {
             log_cap: self.log_cap,
             stdout: self.stdout.map(|path| path.0.into()),
             stdout_cap: self.stdout_cap,
+            beat: self.beat,
             secrets: self.secrets.into_iter().map(|secret| secret.0).collect(),
             lock: self.lock.map(|path| path.0.into()),
             locks: self.locks.into_iter().map(|path| path.0.into()).collect(),
@@ -298,6 +301,7 @@ mod tests {
             log_cap: u64::MAX,
             stdout: Some("/o".into()),
             stdout_cap: 0,
+            beat: Duration::from_millis(3),
             secrets: vec![b"\xff".to_vec()],
             lock: None,
             locks: vec!["/a".into(), OsString::from_vec(b"/\xfe".to_vec()).into()],

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::executor::{CommandSpec, Executor, Exit, How};
+use crate::executor::{BEAT, CommandSpec, Executor, Exit, How};
 use crate::git::{Error, Runner};
 use crate::process::{Call, Fault, Said};
 
@@ -66,6 +66,7 @@ async fn run(
         log_cap: LOG,
         stdout: None,
         stdout_cap: 0,
+        beat: BEAT,
         secrets: secrets.values(),
         lock: None,
         locks: Vec::new(),

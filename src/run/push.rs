@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::event::{EventKind, LandRefusal, LandState, PushState, RunState};
-use crate::executor::{CommandSpec, Exit, How};
+use crate::executor::{BEAT, CommandSpec, Exit, How};
 use crate::git::guard_env;
 use crate::model::Published;
 
@@ -191,6 +191,7 @@ impl Run<'_> {
             log_cap: 1 << 20,
             stdout: Some(out.clone()),
             stdout_cap: 1 << 20,
+            beat: BEAT,
             secrets: world.secrets.values(),
             lock: None,
             locks: Vec::new(),

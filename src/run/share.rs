@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::agent::Spent;
-use crate::executor::{Exit, How};
+use crate::executor::{BEAT, Exit, How};
 use crate::model::{Bounds, Failure, Kept, Measure, Mediation, Profile, Trouble, micro};
 
 use super::job::Job;
@@ -41,6 +41,18 @@ pub(super) enum Over {
     Share(Measure),
     /// Its turns, so many.
     Turns(u32),
+}
+
+/// The time between two of its lines that are told where it is kept by what it tells.
+const CLOSE: Duration = Duration::from_millis(5);
+
+/// How closely it is listened to: where todone ends it, each question more costs.
+pub(super) fn beat(profile: &Profile, share: &Bounds) -> Duration {
+    let turns = profile.max_turns.is_some() && profile.kind.kept_in_turns() == Some(Kept::Live);
+    let live = |measure: &Measure| profile.kind.kept(*measure) == Kept::Live;
+    let spends = Measure::ALL.iter().filter(|measure| live(measure));
+    let close = turns || spends.into_iter().any(|measure| share.of(*measure).is_some());
+    if close { CLOSE } else { BEAT }
 }
 
 /// What it has come to the end of, as far as it tells while it works.

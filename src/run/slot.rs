@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::executor::{Claims, CommandSpec, Confine, Executor, How, Walls, at_home};
+use crate::executor::{BEAT, Claims, CommandSpec, Confine, Executor, How, Walls, at_home};
 use crate::git::{Identity, Lease, Leftover, Pool, Prepare, Purpose, Repo, Snapshot};
 use crate::model::{
     Clean, Isolation, Note, Oid, Prices, RepoPath, RunId, Sandbox, Sandboxing, Setup,
@@ -384,6 +384,7 @@ impl World {
             log_cap: LOG_CAP,
             stdout: None,
             stdout_cap: OUTPUT_CAP,
+            beat: BEAT,
             secrets: self.secrets.values(),
             lock: Some(place.lock.clone()),
             locks: place.locks.clone(),

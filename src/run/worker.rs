@@ -398,6 +398,7 @@ pub(super) async fn run_command(
     if kept_in(profile) {
         world.keep_in(&mut command, &place.worktree, Who::Agent).await?;
     }
+    command.beat = share::beat(profile, &job.share);
     let turn = warm::seated(world, job, launch, place, &mut command).await?;
     let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
     let mut over = None;

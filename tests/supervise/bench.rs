@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
-use todone::executor::{CommandSpec, Executor as _, Exit, Local, Running, Update};
+use todone::executor::{BEAT, CommandSpec, Executor as _, Exit, Local, Running, Update};
 
 /// More than anything here takes on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -51,6 +51,7 @@ impl Bench {
             log_cap: 1 << 20,
             stdout: None,
             stdout_cap: 0,
+            beat: BEAT,
             secrets: Vec::new(),
             lock: None,
             locks: Vec::new(),

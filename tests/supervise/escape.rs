@@ -298,7 +298,7 @@ impl Todone {
         let env: Vec<_> = command.env.iter().map(|(key, value)| (text(key), text(value))).collect();
         let mut todone = Self::bare();
         todone.send(&json!({
-            "v": 4,
+            "v": 5,
             "argv": argv,
             "dir": text(command.dir.as_os_str()),
             "env": env,
@@ -310,6 +310,7 @@ impl Todone {
             "log_cap": command.log_cap,
             "stdout": null,
             "stdout_cap": 0,
+            "beat": {"secs": 0, "nanos": 100_000_000},
             "secrets": [],
             "lock": command.lock.as_ref().map(|path| text(path.as_os_str())),
             "locks": command.locks.iter().map(|path| text(path.as_os_str())).collect::<Vec<_>>(),
