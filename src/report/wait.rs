@@ -18,6 +18,8 @@ pub(super) fn held(run: &RunId, on: &str, holder: Option<&Holder>, until: Option
             // The day is said by what stands around it.
             format!("until {} UTC for {on}", &time[11..19])
         }
+        // What an agent met is told in words.
+        None if on.contains(' ') => format!("for {on}"),
         None => format!("`{on}` is taken"),
         Some(holder) if holder.run == *run => format!("`{on}` is held by `{}`", holder.task),
         Some(Holder { run, task, pid, repository }) => {
@@ -54,6 +56,7 @@ mod tests {
         assert_eq!(held(&run, "db", Some(&holder), None), "`db` is held by `migrate`");
         let limit = held(&run, "claude's rate limit", None, Some(1_700_000_000_000));
         assert_eq!(limit, "until 22:13:20 UTC for claude's rate limit");
+        assert_eq!(held(&run, "the try of a", None, None), "for the try of a");
         holder.run = "other-bbbb".parse().expect("a run");
         let wait = Wait {
             task: "seed".parse().expect("a task"),
