@@ -250,3 +250,61 @@ fn a_breaker_is_on_the_log_and_in_every_report_and_commands_have_one() {
     assert_eq!((&breaker["state"], &breaker["opened"]), (&"closed".into(), &1.into()));
     space.todone(&["report"]).code(0).says("breaker of own: closed; it opened once");
 }
+
+/// Takes the half minute for which a breaker rests.
+#[test]
+fn behind_an_open_breaker_one_attempt_is_let_through_and_its_success_closes_it() {
+    let space = Space::new(&[("x", "")]);
+    let [well, reached, go] = ["well", "reached", "go"].map(|name| space.path(name));
+    // One more may be under way when the fifth failure opens it.
+    let tasks: String = (1..=8)
+        .map(|n| format!("[[task]]\nid = \"t{n}\"\nagent = \"own\"\nprompt = \"p\"\n"))
+        .collect();
+    space.board(&format!(
+        "jobs = 2\nland = \"never\"\n[agent.own]\ncommand = [\"sh\", \"-c\", '''\n\
+         if test -e {}; then\n  echo x >> {}\n  until test -e {}; do sleep 0.1; done\n\
+         echo made > $TODONE_TASK; exit 0\nfi\n\
+         echo '{{\"failure\": {{\"kind\": \"other\", \"message\": \"out of order\"}}}}' > \"$TODONE_RESULT_FILE\"\n\
+         exit 1''']\n{tasks}",
+        well.display(),
+        reached.display(),
+        go.display()
+    ));
+    let child = space.spawn(&["run", "--json", space.path("board.toml").to_str().expect("a name")]);
+    let turned = |to: &str| {
+        let begun = std::time::Instant::now();
+        loop {
+            let page = space.todone_quiet(&["report", "--format", "json"]);
+            let page: serde_json::Value = serde_json::from_str(&page.out).unwrap_or_default();
+            if page["breakers"][0]["state"] == to {
+                return page;
+            }
+            assert!(begun.elapsed().as_secs() < 120, "it is never {to}: {page:#}");
+        }
+    };
+    let page = turned("open");
+    let (run, until) = (&page["run"], &page["breakers"][0]["until"]);
+    let run = run.as_str().expect("a name");
+    assert!(until.is_string(), "{page:#}");
+    std::fs::write(&well, "").expect("written");
+    let page = turned("half-open");
+    assert!(page["breakers"][0]["until"].is_null(), "{page:#}");
+    space.todone_quiet(&["status", run]).code(0).says("half-open: one attempt is let through");
+    crate::stopping::wait_for(&reached);
+    // There is room for another, but what comes of this one is waited for.
+    space.todone_quiet(&["status", run]).code(0).says(": for the one try of own, which failed ");
+    assert_eq!(std::fs::read_to_string(&reached).expect("it began"), "x\n");
+    std::fs::write(&go, "").expect("written");
+    let ran = crate::stopping::end(child).code(1);
+    let lines = ran.out.lines().filter(|line| line.contains("\"event\":\"breaker-turned\""));
+    let states: Vec<String> = lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("json"))
+        .map(|event| event["breaker"].as_str().expect("a word").to_owned())
+        .collect();
+    assert_eq!(states, ["open", "half-open", "closed"], "{}", ran.out);
+    let status = |n: &u32| space.status_of(&format!("t{n}"));
+    let merged = (1..=8).filter(|n| status(n) == "merged").count();
+    let failed = (1..=8).filter(|n| status(n) == "failed").count();
+    assert!(failed >= 5 && merged >= 2 && failed + merged == 8, "{failed} failed, {merged} merged");
+    space.todone(&["report"]).code(0).says("breaker of own: closed; it opened once");
+}
