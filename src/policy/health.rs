@@ -72,7 +72,7 @@ pub struct Health {
 }
 
 /// Whether a variable may say who asks, or whom: a credential, an address, where a program finds its own.
-fn says_who(name: &str) -> bool {
+pub fn says_who(name: &str) -> bool {
     const ENDS: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
     const HOLDS: [&str; 15] = [
         "ACCESS_KEY",
@@ -91,12 +91,17 @@ fn says_who(name: &str) -> bool {
         "REGION",
         "VERTEX",
     ];
+    // These are of a login, whoever is asked.
+    const LOGIN: [&str; 2] = ["SSH_AUTH_SOCK", "XAUTHORITY"];
     let name = name.to_ascii_uppercase();
+    if LOGIN.contains(&name.as_str()) {
+        return false;
+    }
     ENDS.iter().any(|end| name.ends_with(end)) || HOLDS.iter().any(|part| name.contains(part))
 }
 
 /// What profiles with the same credentials share.
-fn account(profile: &Profile) -> String {
+pub fn account(profile: &Profile) -> String {
     match profile.kind {
         ProfileKind::Command => format!("profile {}", profile.name),
         // What they speak says nothing of who they are.
@@ -240,10 +245,15 @@ impl Health {
                 return Gate::Until { at: account.open_until, what };
             }
             if account.probing {
-                return Gate::Probing { what };
+                return Gate::Probing { what: format!("the one try of {what}") };
             }
         }
         Gate::Open
+    }
+
+    /// Until when a limit holds the whole account of this profile; none: none does.
+    pub fn limit(&self, profile: &Profile) -> Option<u64> {
+        self.accounts.get(&account(profile))?.hold.map(|(until, _)| until)
     }
 
     /// Why this profile is not asked any more, and what to do.

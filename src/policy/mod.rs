@@ -27,7 +27,7 @@ use crate::model::{Failure, Recovery, Retry, Trouble};
 
 pub use budget::{Claimant, Ledger, Room};
 pub use choice::{Tried, choose};
-pub use health::{Gate, Health};
+pub use health::{Gate, Health, account, says_who};
 pub use looks::{SOON, pause, rest};
 pub use pace::{Change, Pace, Reading};
 pub use price::{Unpriced, unpriced};

@@ -19,6 +19,7 @@ use crate::policy::{Health, Ledger, Spread};
 use super::apart::confirm;
 use super::cache;
 use super::expand::Expansion;
+use super::holds::Holds;
 use super::integrate::Merge;
 use super::job::Tell;
 use super::land::{LandHow, land};
@@ -97,6 +98,7 @@ struct Dispatcher {
     /// Who prepares the handoff of such a unit, or did.
     mediating: BTreeMap<TaskId, Profile>,
     health: Health,
+    holds: Holds,
     trace: Trace,
     ledger: Ledger,
     spread: Spread,
@@ -123,6 +125,8 @@ pub async fn drive(
     let repo = &world.repo;
     let here = repo.checkout().unwrap_or_else(|| repo.common_dir()).display().to_string();
     let trace = Trace::of(journal.state(), world.variable(trace::VARIABLE));
+    let (locks, run) = (world.claims.dir(), world.run.clone());
+    let holds = Holds::new(locks, run, &world.env, &world.given);
     let mut own = Dispatcher {
         locks: Locks::new(world.claims.clone(), world.run.clone(), here),
         waiting: Waiting::new(&world.dir),
@@ -144,6 +148,7 @@ pub async fn drive(
         asked: BTreeMap::new(),
         mediating: BTreeMap::new(),
         health: ask::health(journal.state()),
+        holds,
         trace,
         ledger: purse::ledger(journal.state()),
         spread: ask::spread(journal.state()),

@@ -25,6 +25,7 @@ mod follow;
 mod gate;
 mod handoff;
 mod hide;
+mod holds;
 mod integrate;
 mod job;
 mod journal;

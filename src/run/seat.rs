@@ -14,11 +14,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, sockopt};
 
+use super::holds;
 use crate::executor::{Claim, Claims};
 
 /// How many ports go with a seat.
@@ -135,6 +136,8 @@ impl Seats {
                 let _ = clear(&entry.path());
             }
         }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        holds::sweep(self.inner.claims.dir(), now.as_millis() as u64);
         self.inner.claims.sweep()
     }
 }

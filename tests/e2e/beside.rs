@@ -464,3 +464,42 @@ fn a_wait_for_a_lock_while_mending_keeps_to_the_time_of_the_task() {
     at(&["fix", "mends", "-r", "fails", "--done"]).code(0);
     space.nothing_is_left();
 }
+
+#[test]
+fn a_limit_that_one_run_met_holds_the_account_in_the_others() {
+    let space = two();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/agents/replay.sh");
+    let limited = format!(
+        "if [ $TODONE_ATTEMPT = 1 ]; then sh {script} - opencode-rate-limit:1 -- | \
+         sed 's/\"retry-after\":\"1\"/\"retry-after\":\"20\"/'; exit 1; fi; \
+         exec sh {script} made opencode-success:0 --"
+    );
+    let agent = |command: &str, env: &str| {
+        format!(
+            "land = \"never\"\n[agent.a]\nkind = \"opencode\"\ncommand = [\"sh\", \"-c\", '''{command}''']\n\
+             {env}\n[[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"p\"\n"
+        )
+    };
+    let well = format!("exec sh {script} made opencode-success:0 --");
+    let first = start(&space, "repo", "first", &agent(&limited, ""));
+    status_says(&space, "repo", "first", "for a's rate limit");
+    let second = start(&space, "other", "second", &agent(&well, ""));
+    status_says(&space, "other", "second", "for a's rate limit, which run first-");
+    // Whoever signs in as somebody else is not held.
+    let other = agent(&well, "env = { OPENAI_API_KEY = \"other\" }");
+    end(start(&space, "other", "third", &other)).code(0).says_not("rate limit");
+    end(first).code(0);
+    end(second).code(0).says("which run first-");
+    let page = space.todone_quiet(&[
+        "-C",
+        text(&space.path("other")),
+        "report",
+        "second",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(page.json()["tasks"][0]["attempts"], 1);
+    let left = std::fs::read_dir(space.path("cache/todone/holds")).expect("it was told");
+    assert_eq!(left.count(), 0, "whoever did well there holds nobody any more");
+    space.nothing_is_left();
+}

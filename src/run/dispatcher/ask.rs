@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::policy::{self, Decision, Gate, Health, Spread, Tried};
 use crate::run::Error;
+use crate::run::holds::Held;
 use crate::run::locks::Missing;
 use crate::run::resolve;
 
@@ -119,6 +120,12 @@ fn mediator<'e>(state: &RunState, end: &'e AttemptEnd) -> Option<(Profile, Optio
     Some((Profile { model: done.model.clone(), ..profile }, done.failure.as_ref()))
 }
 
+/// Whether it tells of the limit of the account: that it was met, or that there is none any more.
+fn told_of_limit(failure: Option<&Failure>) -> bool {
+    let limit = |kind: &Trouble| *kind == Trouble::RateLimit;
+    failure.is_none_or(|failure| matches!(failure, Failure::Agent { kind, .. } if limit(kind)))
+}
+
 /// The attempts of this round that ended: the resolver's, or those of whoever does the task.
 fn ends(unit: &UnitState, resolves: bool) -> impl Iterator<Item = (&AttemptState, &AttemptEnd)> {
     let counted = &unit.attempts[unit.forgiven.min(unit.attempts.len())..];
@@ -227,8 +234,15 @@ impl Dispatcher {
             let reason = reason.to_owned();
             return Ask::Nobody(SkipReason::Agent { profile: own.name.clone(), reason });
         };
-        match self.health.gate(&profile, (self.world.now)()) {
-            Gate::Open => then(profile),
+        let now = (self.world.now)();
+        match self.health.gate(&profile, now) {
+            Gate::Open => match self.holds.of(&profile, now) {
+                None => then(profile),
+                Some(Held { until, run }) => {
+                    let on = format!("{}'s rate limit, which run {run} met", profile.name);
+                    Ask::Wait(Missing { on, holder: None, until: Some(until), lock: false })
+                }
+            },
             Gate::Until { at, what } => {
                 Ask::Wait(Missing { on: what, holder: None, until: Some(at), lock: false })
             }
@@ -279,7 +293,11 @@ impl Dispatcher {
         let unit = &state.units[id];
         let Some(last) = unit.attempts.last() else { return };
         for (profile, failure) in told(state, unit, last, end) {
-            self.health.heard(&profile, failure, (self.world.now)());
+            let now = (self.world.now)();
+            self.health.heard(&profile, failure, now);
+            if told_of_limit(failure) {
+                self.holds.tell(&profile, &self.health, now);
+            }
         }
     }
 
