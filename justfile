@@ -30,6 +30,13 @@ e2e-agents *words:
     cargo build --locked
     .ci/agents {{words}}
 
+# The spans of a run, read back out of a real OTLP receiver (rotel, a wheel of 30 MB) below target/
+otlp:
+    python3 -m venv target/otlp
+    target/otlp/bin/pip install --quiet rotel==0.0.1a15
+    ln -sf "$(ls -d "$PWD"/target/otlp/lib/python3*/site-packages/rotel)/rotel-agent" target/otlp/bin/
+    PATH="$PWD/target/otlp/bin:$PATH" cargo test --locked --test e2e a_collector_that_others_wrote
+
 # How fast it is, as ratios to other ways in the same run (minutes)
 bench:
     cargo bench --locked --bench merge

@@ -14,7 +14,7 @@ const MOST_SECONDS: u64 = 3;
 pub(super) fn send(state: &RunState, since: u64) {
     let Some(address) = address() else { return };
     let caller = std::env::var("TRACEPARENT").ok();
-    let Some(page) = report::spans(state, since, caller.as_deref()) else { return };
+    let Some(page) = report::spans(state, since, caller.as_deref(), &resource()) else { return };
     if let Err(why) = post(&address, page.to_string()) {
         let mut err = anstream::stderr();
         // Nobody reads it: then nobody need know.
@@ -59,6 +59,42 @@ fn unfit_at(address: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Names and values of `a=b,c=d%20e`, as such variables have them; what is no pair is passed over.
+fn pairs(text: &str) -> Vec<(String, String)> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((decoded(name.trim()), decoded(value.trim()))).filter(|(name, _)| !name.is_empty())
+    };
+    text.split(',').filter_map(pair).collect()
+}
+
+/// A text without its `%20`s; what only looks like one stays.
+fn decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    let mut out = Vec::with_capacity(bytes.len());
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What the environment says of whoever sends, beside todone's own word for itself.
+fn resource() -> Vec<(String, String)> {
+    let mut all = pairs(&variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
+    all.extend(variable("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name)));
+    all
+}
+
 fn post(address: &str, body: String) -> Result<(), String> {
     unfit_at(address)?;
     let headers = variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS")
@@ -68,14 +104,30 @@ fn post(address: &str, body: String) -> Result<(), String> {
         .with_header("Content-Type", "application/json")
         .with_header("User-Agent", concat!("todone/", env!("CARGO_PKG_VERSION")))
         .with_body(body);
-    for pair in headers.iter().flat_map(|all| all.split(',')) {
-        let Some((name, value)) = pair.split_once('=') else { continue };
-        let clean = |text: &str| text.trim().replace(['\r', '\n'], "");
+    for (name, value) in pairs(headers.as_deref().unwrap_or_default()) {
+        let clean = |text: String| text.replace(['\r', '\n'], "");
         request = request.with_header(clean(name), clean(value));
     }
     let answer = request.send().map_err(|fault| fault.to_string())?;
     match answer.status_code {
         200..300 => Ok(()),
         code => Err(format!("it answered {code} {}", answer.reason_phrase)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_decoded_and_what_is_none_is_passed_over() {
+        let of = |text: &str| {
+            pairs(text).into_iter().map(|(a, b)| format!("{a}:{b}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("Authorization=Basic%20YQ==, x=100%,y=%C3%A9"),
+            ["Authorization:Basic YQ==", "x:100%", "y:é"]
+        );
+        assert_eq!(of("odd,=x, ,a=%2,b=%zz,c="), ["a:%2", "b:%zz", "c:"]);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Knows no receiver. There is no prompt and no answer in them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -10,8 +12,13 @@ use crate::model::{AttemptEnd, Failure, ProfileKind, Usage, Work};
 
 /// What became of a run since it was taken up (milliseconds since 1970): a span for the run, below it
 /// one for each attempt that began and ended since. `caller` is the place in a trace that the run was
-/// started in. None: nothing was attempted.
-pub fn spans(state: &RunState, since: u64, caller: Option<&str>) -> Option<Value> {
+/// started in; `resource` says more of whoever sends, the last word on a name counts. None: nothing was attempted.
+pub fn spans(
+    state: &RunState,
+    since: u64,
+    caller: Option<&str>,
+    resource: &[(String, String)],
+) -> Option<Value> {
     let attempts: Vec<(&UnitState, &AttemptState, &AttemptEnd, u64)> = state
         .attempts()
         .filter(|(_, attempt)| attempt.started >= since && !attempt.by_hand)
@@ -40,8 +47,10 @@ pub fn spans(state: &RunState, since: u64, caller: Option<&str>) -> Option<Value
         }
     }
     let version = env!("CARGO_PKG_VERSION");
-    let resource =
-        attributes(vec![("service.name", json!("todone")), ("service.version", json!(version))]);
+    let own = [("service.name", "todone"), ("service.version", version)];
+    let own = own.into_iter().chain(resource.iter().map(|(name, value)| (&**name, &**value)));
+    let resource: BTreeMap<&str, &str> = own.collect();
+    let resource = attributes(resource.into_iter().map(|(name, value)| (name, json!(value))));
     let scope = json!({ "name": "todone", "version": version });
     Some(json!({ "resourceSpans": [{
         "resource": { "attributes": resource },
@@ -188,7 +197,7 @@ fn one(
     })
 }
 
-fn attributes(all: Attributes) -> Value {
+fn attributes<'n>(all: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
     let typed = |value: Value| match value {
         Value::String(text) => json!({ "stringValue": text }),
         // 64 bits stand as text in this form of JSON.

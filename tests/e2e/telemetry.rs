@@ -2,7 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -102,7 +105,11 @@ fn a_receiver_gets_the_run_and_its_attempts_as_spans() {
     let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let env = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "x-team=us, x-more=a b"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-team=us, x-more=a%20b"),
+        ("OTEL_SERVICE_NAME", "refactor"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=none,deployment.environment.name=ci"),
+        // What takes this takes JSON, too.
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ];
     let board = space.path("board.toml");
@@ -115,7 +122,8 @@ fn a_receiver_gets_the_run_and_its_attempts_as_spans() {
         assert!(request.head.iter().any(|it| it == line), "{line} in {:?}", request.head);
     }
     let service = &request.body["resourceSpans"][0]["resource"];
-    assert_eq!(of(service, "service.name")["stringValue"], "todone");
+    assert_eq!(of(service, "service.name")["stringValue"], "refactor");
+    assert_eq!(of(service, "deployment.environment.name")["stringValue"], "ci");
     let spans = request.spans();
     assert_eq!(spans.len(), 4, "{spans:?}");
     assert!(spans.iter().all(|span| span["traceId"] == trace), "{spans:?}");
@@ -183,4 +191,110 @@ fn a_receiver_that_takes_nothing_is_warned_of_and_changes_nothing() {
     check("http://localhost:1", ("A", "b"), &[]).says_not("spans");
     let page = check("https://localhost:1", ("A", "b"), &["--json"]).json();
     assert!(page["telemetry"].as_str().is_some_and(|why| why.contains("plain http")), "{page:#}");
+}
+
+/// A real receiver, which prints what it got. Ended when dropped.
+struct Rotel {
+    child: Child,
+    http: u16,
+    out: PathBuf,
+}
+
+impl Rotel {
+    /// None: it is not installed.
+    fn start(space: &Space) -> Option<Self> {
+        let free = || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("its address").port()
+        };
+        let (http, grpc, out) = (free(), free(), space.path("rotel.out"));
+        let file = |name: &str| space.path(name).display().to_string();
+        let child = Command::new("rotel-agent")
+            .args(["start", "--exporter", "blackhole"])
+            .args(["--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")])
+            .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
+            .args(["--pid-file", &file("rotel.pid"), "--log-file", &file("rotel.log")])
+            .stdout(std::fs::File::create(&out).expect("made"))
+            .spawn();
+        let rotel = Self { child: child.ok()?, http, out };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", http)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(rotel)
+    }
+
+    /// What it printed, as soon as so much is in it.
+    fn told(&self, whole: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let told = std::fs::read_to_string(&self.out).expect("read");
+            if whole(&told) {
+                return told;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "there is less in it: {told}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_collector_that_others_wrote_understands_all_of_it() {
+    let space = Space::new(&[("x", "")]);
+    let Some(rotel) = Rotel::start(&space) else {
+        println!("skipped: rotel is not installed (`just otlp` installs it and runs this)");
+        return;
+    };
+    let agent = replay("made", &["claude-success:0"]);
+    space.board(&format!("{BOARD}[agent.a]\nkind = \"claude\"\nmodel = \"sonnet\"\n{agent}\n"));
+    let endpoint = format!("http://127.0.0.1:{}", rotel.http);
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone_env(&["run", board], &env, Some("main")).code(0).says_not("were not sent");
+    let told = rotel.told(|text| {
+        let count = |word: &str| text.matches(word).count();
+        (count("todone.run: Str("), count("todone.attempt: Int("), count("error.type: Str("))
+            == (4, 3, 1)
+    });
+    let spans: Vec<&str> = told.split("Span #").skip(1).collect();
+    assert!(spans.iter().all(|span| span.contains(": 0af7651916cd43dd8448eb211c80319c")), "{told}");
+    let named = |name: &str| {
+        let name = format!("Name           : {name}\n");
+        *spans.iter().find(|span| span.contains(&name)).unwrap_or_else(|| panic!("{name}: {told}"))
+    };
+    let run = named("invoke_workflow traced");
+    assert!(
+        run.contains("Parent ID      : b7ad6b7169203331") && run.contains("STATUS_CODE_OK"),
+        "{run}"
+    );
+    let own =
+        run.lines().find_map(|line| line.trim().strip_prefix("ID             : ")).expect("an id");
+    let agent = named("invoke_agent a");
+    for wanted in [
+        format!("Parent ID      : {own}"),
+        "gen_ai.usage.input_tokens: Int(41484)".to_owned(),
+        "gen_ai.response.model: Str(claude-sonnet-4-5)".to_owned(),
+        "todone.cost.usd: Double(0.124857)".to_owned(),
+    ] {
+        assert!(agent.contains(&wanted), "{wanted} in {agent}");
+    }
+    let failed = named("run_task plain");
+    assert!(
+        failed.contains("STATUS_CODE_ERROR") && failed.contains("error.type: Str(exit)"),
+        "{failed}"
+    );
 }
