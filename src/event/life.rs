@@ -3,6 +3,16 @@
 //!
 //! Knows no process. An agent is one profile at work on one unit: its life is read out of the attempts, so
 //! that it is the same of a run that goes on, of one that is over, and of one that an older todone drove.
+//! No state of it is stored. The facts that lead there are these ([`EventKind`](super::EventKind)):
+//!
+//! | state | after |
+//! |---|---|
+//! | created | the first `attempt-started` of the profile (`profile`) for the unit (`task`) |
+//! | executing | each `attempt-started` |
+//! | idle | `attempt-ended` without a failure, or interrupted |
+//! | errored | `attempt-ended` with a failure; the run was killed before one came |
+//! | recovered | the `attempt-started` that follows on such an end |
+//! | deleted | `attempt-started` of another profile for the same unit; the unit is through: `attempt-ended` that is final (`again` is false), `integrated`, `skipped`, `run-ended` |
 
 use serde::Serialize;
 
@@ -84,6 +94,13 @@ pub fn lives(state: &RunState, live: bool) -> Vec<Life> {
     for unit in state.in_order() {
         of_unit(state, unit, live, &mut all);
     }
+    all
+}
+
+/// The agents of one unit, in the order in which they came.
+pub fn lives_of(state: &RunState, unit: &UnitState, live: bool) -> Vec<Life> {
+    let mut all = Vec::new();
+    of_unit(state, unit, live, &mut all);
     all
 }
 

@@ -19,7 +19,7 @@ pub use again::Rebuild;
 pub use breaker::BreakerState;
 pub use hand::{REVIEW, WELL};
 pub use kind::{Event, EventKind, LandRefusal, RunStatus, Weight};
-pub use life::{Life, LifeState, lives};
+pub use life::{Life, LifeState, lives, lives_of};
 pub use parts::{
     AttemptState, FixState, LandState, Pacing, PlannedMerge, PushState, UnitState, UnitStatus,
     WaveState,

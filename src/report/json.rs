@@ -15,6 +15,7 @@
 //! | `seq` | the event's number in the run, from 1, without gaps |
 //! | `at` | when it was written, in milliseconds since 1970-01-01 UTC |
 //! | `event` | what happened, the name of a variant of [`EventKind`](crate::event::EventKind) such as `attempt-ended`; its fields follow as keys |
+//! | `agents` | the agents that turned with it, if any did, in order: `agent` (PROFILE@TASK), `attempt`, and the `state` that it is in now: `created`, `executing`, `idle`, `errored`, `recovered` or `deleted` ([`LifeState`]) |
 //!
 //! New names of events and new keys may appear without a new `v`; a reader skips what it does not
 //! know. Paths of the tree are strings, or `{"bytes": "<base64>"}` if they are not UTF-8. Output
@@ -22,16 +23,18 @@
 
 use std::io::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Progress, RunState};
-use crate::model::RunId;
+use crate::event::{Event, Life, LifeState, Progress, RunState};
+use crate::model::{RunId, TaskId};
 
 use super::Reporter;
+use super::turns::Turns;
 
 /// Writes events as lines of JSON.
 pub struct Json {
     out: Option<Box<dyn Write + Send>>,
+    turns: Turns,
 }
 
 #[derive(Serialize)]
@@ -39,21 +42,49 @@ struct Line<'e> {
     run: &'e RunId,
     #[serde(flatten)]
     event: &'e Event,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<Turned>,
+}
+
+/// An agent turned.
+#[derive(Serialize)]
+struct Turned {
+    agent: String,
+    attempt: u32,
+    state: LifeState,
+}
+
+/// The unit that an event is about.
+#[derive(Deserialize)]
+struct About {
+    task: Option<TaskId>,
 }
 
 impl Json {
     /// Writes to `out`, each line whole and at once.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out: Some(out) }
+        Self { out: Some(out), turns: Turns::default() }
     }
 }
 
 impl Reporter for Json {
     fn event(&mut self, event: &Event, state: &RunState) {
         let Some(out) = &mut self.out else { return };
-        let Ok(mut line) = serde_json::to_vec(&Line { run: &state.run, event }) else { return };
-        line.push(b'\n');
-        if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+        let run = &state.run;
+        let line = |agents| serde_json::to_vec(&Line { run, event, agents });
+        let Ok(mut bytes) = line(Vec::new()) else { return };
+        let about: Option<About> = serde_json::from_slice(&bytes).ok();
+        let turns = self.turns.of(state, about.and_then(|about| about.task).as_ref());
+        if !turns.is_empty() {
+            let turned = |(life, state): (Life, _)| Turned {
+                agent: life.name,
+                attempt: life.attempt,
+                state,
+            };
+            bytes = line(turns.into_iter().map(turned).collect()).unwrap_or(bytes);
+        }
+        bytes.push(b'\n');
+        if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
             // The reader is gone. Half a line must not be followed by another.
             self.out = None;
         }

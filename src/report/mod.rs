@@ -51,6 +51,7 @@ mod summary;
 mod terminal;
 mod text;
 mod tries;
+mod turns;
 mod wait;
 mod words;
 

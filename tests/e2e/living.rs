@@ -108,8 +108,32 @@ fn a_life_is_read_out_of_the_log() {
          [[task]]\nid = \"u\"\nagent = \"second\"\nprompt = \"x\"\nretry = 2\nchanges = \"forbidden\"\n\
          [[task]]\nid = \"plain\"\nrun = \"true\"\n"
     ));
-    space.run(&[]).code(1);
+    let ran = space.run(&["--json"]).code(1);
     let all = agents(&space);
+    // Whoever reads the events has seen each turn with the event that brought it.
+    for agent in &all {
+        let name = &agent["name"];
+        let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("json"));
+        let turns: Vec<(String, String)> = lines
+            .flat_map(|line| {
+                let turned = line["agents"].as_array().cloned().unwrap_or_default().into_iter();
+                let event = line["event"].as_str().expect("a name").to_owned();
+                turned.map(move |turned| (turned, event.clone())).collect::<Vec<_>>()
+            })
+            .filter(|(turned, _)| turned["agent"] == *name)
+            .map(|(turned, event)| (turned["state"].as_str().expect("a state").to_owned(), event))
+            .collect();
+        let states: Vec<&str> = turns.iter().map(|(state, _)| state.as_str()).collect();
+        assert_eq!(states, life(agent), "{name}: {}", ran.out);
+        for (state, event) in &turns {
+            let wanted = match state.as_str() {
+                "created" | "executing" | "recovered" => "attempt-started",
+                "idle" | "errored" => "attempt-ended",
+                _ => continue,
+            };
+            assert_eq!(event, wanted, "{name} is {state}");
+        }
+    }
     let told: Vec<(String, Vec<String>)> = all
         .iter()
         .map(|agent| (agent["name"].as_str().expect("a name").to_owned(), life(agent)))
