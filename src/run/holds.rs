@@ -3,7 +3,7 @@
 //! Knows a file for each account and none of its secrets; who shares an account is the policy's to say. A file
 //! that can't be read or written changes nothing: then each run meets the limit itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io::Write as _;
@@ -48,7 +48,9 @@ impl Holds {
         let mut caller = Sha256::new();
         let given = given.iter().map(|(name, value)| (name.as_bytes(), value));
         let own = env.iter().map(|(name, value)| (name.as_bytes(), value));
-        for (name, value) in own.chain(given) {
+        // Two shells list the same variables in different orders.
+        let all: BTreeSet<_> = own.chain(given).collect();
+        for (name, value) in all {
             if policy::says_who(&String::from_utf8_lossy(name)) {
                 caller.update([name, b"\0", value.as_bytes(), b"\0"].concat());
             }
