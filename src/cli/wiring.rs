@@ -42,11 +42,11 @@ pub fn dir(global: &Global) -> Result<PathBuf, Failure> {
                 .hint("`cd` to the repository, or name it: `todone -C DIR …`")
         }),
         // A whole path needs no place to begin at.
-        Some(dir) => here
-            .unwrap_or_default()
-            .join(dir)
-            .canonicalize()
-            .map_err(|fault| Failure::usage(format!("can't work in {}: {fault}", dir.display()))),
+        Some(dir) => {
+            here.unwrap_or_default().join(dir).canonicalize().map_err(|fault| {
+                Failure::usage(format!("can't work in {}: {fault}", dir.display()))
+            })
+        }
     }
 }
 
