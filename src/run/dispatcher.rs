@@ -347,6 +347,7 @@ impl Dispatcher {
                 let asked = self.task_of(&task).sandbox.level;
                 let sandbox = self.world.walls.enforced(asked);
                 let share = self.shares.get(&task).cloned();
+                self.early_returns(&task);
                 let profile = self.asked.get(&task).map(|profile| profile.name.clone());
                 let model = self.asked.get(&task).and_then(|profile| profile.model.clone());
                 let started = EventKind::AttemptStarted {

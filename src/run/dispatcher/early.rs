@@ -102,7 +102,7 @@ impl Dispatcher {
         self.early_done();
     }
 
-    /// Its unit runs again.
+    /// It runs, maybe again.
     pub(super) fn early_returns(&mut self, unit: &TaskId) {
         self.early.forget(unit);
     }
@@ -153,7 +153,11 @@ impl Dispatcher {
         let pairs = running
             .iter()
             .flat_map(|runs| done.iter().map(|done| (Arc::clone(done), Arc::clone(runs))));
-        let pairs = pairs.filter(|pair| early.asks(pair)).collect();
+        let pairs: Vec<Pair> = pairs.filter(|pair| early.asks(pair)).collect();
+        if pairs.is_empty() {
+            // Whoever is done next makes it sooner.
+            self.early.clock.next = Instant::now() + SOON;
+        }
         self.early_look(pairs, true);
     }
 
