@@ -134,9 +134,9 @@ pub enum Failure {
     Timeout,
     /// It was silent for longer than `idle_timeout`.
     Idle,
-    /// `verify` was red.
+    /// `verify` was red, or took the worktree away.
     Verify {
-        /// Its exit status; none if it was ended by a signal or ran out of time.
+        /// Its exit status, 0 if it took the worktree away; none if it was ended by a signal or ran out of time.
         code: Option<i32>,
         /// The last lines of its output.
         tail: String,
@@ -259,6 +259,9 @@ impl fmt::Display for Failure {
             Self::Unfit { reason } => write!(f, "{reason}"),
             Self::Timeout => write!(f, "took longer than its timeout"),
             Self::Idle => write!(f, "was silent for longer than its idle_timeout"),
+            Self::Verify { code: Some(0), .. } => {
+                write!(f, "verify failed: it took the worktree away")
+            }
             Self::Verify { code: Some(code), .. } => write!(f, "verify failed: exit status {code}"),
             Self::Verify { code: None, .. } => write!(f, "verify failed: it did not end by itself"),
             Self::Scope { paths: list } => write!(f, "changed outside its scope: {}", paths(list)),

@@ -84,8 +84,9 @@ pub async fn mediate(
         None => handed(world, &job, &scratch.0, bytes, asks),
     };
     let (lease, changed) = undo(lease).await?;
-    let handed = match (handed, changed.is_empty()) {
-        (Ok(_), false) => {
+    let handed = match (handed, changed) {
+        (Ok(_), None) => Err(failed("it took the worktree away, and may only look".to_owned())),
+        (Ok(_), Some(changed)) if !changed.is_empty() => {
             let changed = changed.join(", ");
             Err(failed(format!("it changed files, and may only look: {changed}")))
         }
@@ -141,9 +142,12 @@ fn handed(
     Ok(Handed { output, json, patch: None })
 }
 
-/// The slot as it was handed over, and what was changed there.
-async fn undo(mut lease: Lease) -> Result<(Lease, Vec<String>), Error> {
+/// The slot as it was handed over, and what was changed there; none: it was taken away as a whole.
+async fn undo(mut lease: Lease) -> Result<(Lease, Option<Vec<String>>), Error> {
     blocking(move || {
+        if lease.stand_again()? {
+            return Ok((lease, None));
+        }
         let notes = lease.hand_over(true)?.notes;
         let path = |note: Note| match note {
             Note::ChangedBySetup { path } | Note::LeftBySetup { path } => Some(path.to_string()),
@@ -151,7 +155,7 @@ async fn undo(mut lease: Lease) -> Result<(Lease, Vec<String>), Error> {
         };
         let mut changed: Vec<String> = notes.into_iter().filter_map(path).collect();
         changed.sort();
-        Ok((lease, changed))
+        Ok((lease, Some(changed)))
     })
     .await
 }

@@ -334,11 +334,15 @@ impl World {
         let mut command = CommandSpec { timeout: setup.timeout, ..command };
         self.keep_in(&mut command, lease.worktree(), Who::Tree).await?;
         let exit = self.watch(command, halt.clone(), |_| {}).await?;
+        let gone = lease.stand_again()?;
         match exit.how {
             How::Stopped => return Ok(SetUp::Halted),
-            How::Code(0) => {}
+            How::Code(0) if !gone => {}
             _ => {
-                let tail = String::from_utf8_lossy(&exit.tail).into_owned();
+                let mut tail = String::from_utf8_lossy(&exit.tail).into_owned();
+                if gone {
+                    tail.push_str("it took the worktree away\n");
+                }
                 if let Some(first) = &mut first {
                     **first = Known::Bad(attempt, tail.clone());
                 }

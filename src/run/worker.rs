@@ -282,13 +282,19 @@ async fn in_slot(
             run_verify(&world, &job, place, check, launch.env, &tell, halt.clone()).await?;
         let (back, changed) = blocking(move || {
             let mut lease = lease;
-            let changed = lease.undo_since_harvest()?;
+            let changed = match lease.stand_again()? {
+                true => None,
+                false => Some(lease.undo_since_harvest()?),
+            };
             Ok((lease, changed))
         })
         .await?;
         lease = back;
-        notes.extend(changed.into_iter().map(|path| Note::ChangedByVerify { path }));
+        let gone = changed.is_none();
+        let changed = changed.into_iter().flatten();
+        notes.extend(changed.map(|path| Note::ChangedByVerify { path }));
         failure = match verdict {
+            Ok(Verdict::Green) if gone => Some(took_away()),
             Ok(Verdict::Green) => None,
             Ok(Verdict::Red { code, tail }) => Some(Failure::Verify { code, tail }),
             Err(Stopped) => Some(Failure::Interrupted),
@@ -432,6 +438,11 @@ fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
     let task = task.clone();
     // Nobody listens any more: then nobody needs it.
     let _ = tell.send(Tell::Progress(Progress::Line { task, line }));
+}
+
+/// A verify command that was green and took its worktree away: of what is gone nothing can be said.
+pub(super) fn took_away() -> Failure {
+    Failure::Verify { code: Some(0), tail: String::new() }
 }
 
 /// The verify command was stopped with the run.

@@ -129,3 +129,69 @@ fn a_task_that_removes_its_whole_slot_fails_alone() {
         assert_eq!(space.git(&["worktree", "list"]).lines().count(), 1);
     }
 }
+
+/// What runs before, after or beside a task may take the folder away as well: it has failed, and nobody else.
+#[test]
+fn a_step_that_removes_the_whole_slot_fails_its_task_alone() {
+    const GONE: &str = "rm -rf \"${PWD%/tree}\"; echo x";
+    for isolation in ["worktree", "clone"] {
+        for (step, kind, says) in [
+            (format!("verify = '{GONE}'"), "verify", "verify failed: it took the worktree away"),
+            (format!("setup = '{GONE}'"), "setup", "it took the worktree away"),
+            (
+                format!("needs = [\"early\"]\nhandoff = {{ transform = '{GONE}' }}"),
+                "handoff",
+                "its handoff failed: it took the worktree away",
+            ),
+            (format!("needs = [\"early\"]\nforeach = {{ command = '{GONE}' }}"), "", ""),
+        ] {
+            let space = Space::new(&[("a", "1\n")]);
+            // A `foreach` command runs beside tasks, unless they need it.
+            let needs = if kind.is_empty() { "needs = [\"gone\"]\n" } else { "" };
+            space.board(&format!(
+                "isolation = \"{isolation}\"\njobs = 1\n\
+                 [[task]]\nid = \"early\"\nrun = 'echo 1 > early'\n\
+                 [[task]]\nid = \"gone\"\nrun = 'echo 1 > gone'\n{step}\n\
+                 [[task]]\nid = \"late\"\n{needs}run = 'cat a > late'\n"
+            ));
+            let gone = if kind.is_empty() { "gone.0" } else { "gone" };
+            let code = i32::from(!kind.is_empty());
+            let ran = space.run(&[]).code(code);
+            let statuses = ["early", gone, "late"].map(|id| space.status_of(id));
+            // A list of items is all that is asked of a `foreach` command.
+            let wanted = if kind.is_empty() { "merged" } else { "failed" };
+            assert_eq!(statuses, ["merged", wanted, "merged"], "{isolation}: {step}\n{}", ran.err);
+            if !kind.is_empty() {
+                assert_eq!(space.task(gone)["failure_kind"], kind, "{isolation}");
+                space.todone(&["show", gone]).code(0).says(says);
+            }
+            if kind == "verify" {
+                // The patch was captured before, and is kept.
+                space.todone(&["diff", "gone"]).code(0).says("+1");
+            }
+            space.run(&["--new"]).code(code);
+            space.todone(&["clean", "--all", "--force"]).code(0);
+            assert_eq!(space.git(&["worktree", "list"]).lines().count(), 1);
+        }
+    }
+}
+
+/// What a gate says counts, whatever becomes of its worktree.
+#[test]
+fn a_gate_that_removes_its_whole_slot_ends_no_run() {
+    for isolation in ["worktree", "clone"] {
+        let space = Space::new(&[("a", "1\n")]);
+        space.board(&format!(
+            "isolation = \"{isolation}\"\ngate = 'cat a; rm -rf \"${{PWD%/tree}}\"'\n\
+             [[task]]\nid = \"t\"\nrun = 'echo 1 > b'\n\
+             [[task]]\nid = \"u\"\nneeds = [\"t\"]\nrun = 'echo 1 > c'\n"
+        ));
+        space.run(&[]).code(0);
+        assert_eq!(
+            (space.status_of("t"), space.status_of("u")),
+            ("merged".into(), "merged".into())
+        );
+        space.todone(&["clean", "--all", "--force"]).code(0);
+        assert_eq!(space.git(&["worktree", "list"]).lines().count(), 1);
+    }
+}

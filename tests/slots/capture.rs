@@ -292,6 +292,53 @@ fn a_task_that_takes_its_own_worktree_away_fails_alone() {
     });
 }
 
+/// While a task takes its whole slot away another may get a slot of the same name: each has its own.
+#[test]
+fn a_slot_that_was_taken_away_is_made_again_or_is_another() {
+    alone("capture::a_slot_that_was_taken_away_is_made_again_or_is_another", || {
+        let ground = Ground::new(&[("f", "1"), ("dir/g", "2")]);
+        let pool = ground.pool();
+        let slot = |root: &std::path::Path| root.parent().expect("a slot").to_owned();
+        for (other, by_move) in [(false, false), (true, false), (true, true)] {
+            let mut lease = ready(&pool, ground.head());
+            let root = lease.worktree().to_owned();
+            assert!(!lease.stand_again().expect("looked at"), "nobody took it");
+            if by_move {
+                let away = ground.dir.path().join("away");
+                fs::rename(slot(&root), away).expect("moved");
+            } else {
+                fs::remove_dir_all(slot(&root)).expect("removed");
+            }
+            let heir = other.then(|| {
+                let heir = ready(&pool, ground.head());
+                assert_eq!(heir.worktree(), root);
+                put(heir.worktree(), "f", "heir");
+                heir
+            });
+            let found = harvest(&mut lease);
+            assert_eq!(found.incomplete.len(), 1, "{found:?}");
+            assert_eq!(paths(&found), Vec::<String>::new());
+            assert_eq!(lease.worktree() == root, !other);
+            if let Some(mut heir) = heir {
+                assert_eq!(paths(&harvest(&mut heir)), ["f"]);
+                settle(heir);
+            }
+            settle(lease);
+            let (one, two) = (ready(&pool, ground.head()), ready(&pool, ground.head()));
+            for lease in [one, two] {
+                assert_eq!(fs::read(lease.worktree().join("f")).expect("there"), b"1");
+                settle(lease);
+            }
+        }
+        // What nobody took away is not made anew.
+        let mut lease = ready(&pool, ground.head());
+        fs::remove_file(slot(lease.worktree()).join("lease.lock")).expect("removed");
+        put(lease.worktree(), "f", "work");
+        assert_eq!(paths(&harvest(&mut lease)), ["f"]);
+        settle(lease);
+    });
+}
+
 #[test]
 fn own_commits_are_kept_and_count_by_what_the_directory_holds() {
     alone("capture::own_commits_are_kept_and_count_by_what_the_directory_holds", || {

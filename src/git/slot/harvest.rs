@@ -3,17 +3,14 @@
 //! Knows nothing of why: the task may have ended well, ill or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 
 use crate::git::{CommitData, Error};
 use crate::model::{Change, Entry, Mode, Note, Oid, Patch, RepoPath};
 
 use super::attributes::{Conversion, conversion};
 use super::contract::{Harvest, HarvestRules, Snapshot};
-use super::disk::{self, io};
+use super::disk;
 use super::fingerprint::fingerprint;
-use super::lock;
 use super::manifest::Record;
 use super::memory::{BIG, Memory, Tools, blob};
 use super::pool::Lease;
@@ -21,32 +18,6 @@ use super::stamp::{self, Seen};
 use super::wanted::{leaf_at, matching, newly_unignored, rules_now};
 
 impl Lease {
-    /// Makes the slot's own folder again if somebody took it away as a whole: what is gone of the worktree is
-    /// then found as what else a task takes away, and the slot fills itself anew for the next.
-    fn stand_again(&mut self) -> Result<(), Error> {
-        let dir = self.site.dir.clone();
-        if dir.symlink_metadata().is_ok() {
-            return Ok(());
-        }
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(&dir)
-            .map_err(io("making", &dir))?;
-        let gone =
-            || Error::Git(format!("{} was removed while a task worked in it", dir.display()));
-        // Of the lock that was held the file is gone: somebody else may have made the slot meanwhile.
-        self.lock = lock::try_lock(&self.site.lease_lock())?.ok_or_else(gone)?;
-        if !self.pool.claim(&self.site)? {
-            return Err(gone());
-        }
-        self.site.write_state(&self.state)?;
-        match &self.mark {
-            Some(mark) => self.site.write_mark(mark, true),
-            None => Ok(()),
-        }
-    }
-
     /// Captures what differs from the handover as a commit whose only parent is the base. Writes the
     /// objects, durably, and no ref.
     pub fn harvest(&mut self, rules: &HarvestRules, how: &Snapshot) -> Result<Harvest, Error> {

@@ -9,7 +9,7 @@
 //! last task changed and what differs between the two commits. [`Lease::hand_over`] draws the line:
 //! what differs from here on is the task's. [`Lease::harvest`] finds it in one walk and makes it a
 //! commit; [`Lease::undo_since_harvest`] undoes what a check did after that; [`Lease::settle`] takes
-//! the dirty mark away.
+//! the dirty mark away. A slot that was taken away as a whole meanwhile is made again (`stand`).
 //!
 //! # What is trusted
 //!
@@ -68,6 +68,7 @@ mod remains;
 mod salvage;
 mod scan;
 mod stamp;
+mod stand;
 mod wanted;
 mod watch;
 mod worktree;

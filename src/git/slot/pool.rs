@@ -337,6 +337,7 @@ impl Lease {
     /// followed by [`Lease::undo_since_harvest`].
     pub fn settle(&mut self) -> Result<(), Error> {
         if self.mark.is_some() && !self.settled {
+            self.stand_again()?;
             self.site.settle()?;
             self.settled = true;
         }

@@ -17,7 +17,7 @@ use crate::run::job::{Job, Output};
 use crate::run::locks::{Locks, Missing, RETRY};
 use crate::run::patience::Patience;
 use crate::run::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
-use crate::run::worker::{Stopped, run_verify};
+use crate::run::worker::{Stopped, run_verify, took_away};
 use crate::run::{Error, Journal};
 
 /// The lines of changed files that are conflict markers and were no part of them before.
@@ -140,13 +140,16 @@ pub(super) async fn verify(
         let (tell, _) = mpsc::unbounded_channel();
         run_verify(world, &job, place, &check, launch.env, &tell, halt.clone()).await?
     };
-    blocking(move || {
+    let gone = blocking(move || {
         let mut lease = lease;
         drop(seat);
-        Ok(lease.settle()?)
+        let gone = lease.stand_again()?;
+        lease.settle()?;
+        Ok(gone)
     })
     .await?;
     Ok(match verdict {
+        Ok(Verdict::Green) if gone => Some(Err(took_away())),
         Ok(Verdict::Green) => Some(Ok(())),
         Ok(Verdict::Red { code, tail }) => Some(Err(Failure::Verify { code, tail })),
         Err(Stopped) => None,
