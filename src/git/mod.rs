@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod health;
 mod history;
+mod listed;
 mod objects;
 mod push;
 mod ref_script;

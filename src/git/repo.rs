@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of tasks.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -10,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Oid, RepoPath};
+use crate::model::Oid;
 use crate::process::Call;
 
 use super::guard::{self, output};
+use super::listed::{self, Listed};
 use super::objects::{Fast, Format};
 use super::{Error, Head, Identity, Objects, Quarantine};
 
@@ -132,9 +132,7 @@ impl Repo {
 
     /// The main worktree, or the bare repository that has none.
     pub fn main_worktree(&self) -> Result<Option<PathBuf>, Error> {
-        let said = self.worktrees()?;
-        let first = said.split(|byte| *byte == 0).next().unwrap_or_default();
-        Ok(first.strip_prefix(b"worktree ").map(path))
+        Ok(self.worktrees()?.into_iter().next().map(|main| main.path))
     }
 
     /// Where todone keeps its store: `<common dir>/todone`. Not made by this.
@@ -217,22 +215,7 @@ impl Repo {
         }
         let call = call.args(["status", "--porcelain=v2", "-z"]);
         let said = output(call.args(["--untracked-files=all", "--no-renames"]))?;
-        let (mut changed, mut untracked) = (BTreeSet::new(), 0);
-        for entry in said.split(|byte| *byte == 0) {
-            // Before the path stand so many fields.
-            let fields = match entry.first() {
-                Some(b'1') => 8,
-                Some(b'u') => 10,
-                Some(b'?') => {
-                    untracked += 1;
-                    continue;
-                }
-                _ => continue,
-            };
-            changed.extend(
-                entry.splitn(fields + 1, |byte| *byte == b' ').nth(fields).map(RepoPath::new),
-            );
-        }
+        let (mut changed, untracked) = listed::differing(&said);
         let head = match self.head()? {
             Head::Branch { commit, .. } | Head::Detached { commit } => Some(commit),
             Head::Unborn { .. } => None,
@@ -249,14 +232,14 @@ impl Repo {
         Ok(Unseen { changed: changed.len() as u64, untracked })
     }
 
-    /// What git says of the worktrees, a line each, ended by NUL.
-    pub(super) fn worktrees(&self) -> Result<Vec<u8>, Error> {
+    /// The worktrees, the main one first.
+    pub(super) fn worktrees(&self) -> Result<Vec<Listed>, Error> {
         let call = self.git().args(["worktree", "list", "--porcelain", "-z"]);
         let shown = call.shown();
         let said = output(call)?;
         // There is always one. git does not notice when its output gets nowhere.
         if said.ends_with(b"\0\0") {
-            return Ok(said);
+            return Ok(listed::worktrees(&said));
         }
         Err(Error::Output { command: shown, what: "it breaks off".to_owned() })
     }

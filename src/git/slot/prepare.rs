@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::git::{Error, Expect, RefUpdate, free_space, guard};
+use crate::git::{Error, Expect, RefUpdate, free_space, guard, listed};
 use crate::model::{Change, Clean, Isolation, Oid};
 use crate::process::brink;
 
@@ -192,16 +192,7 @@ impl Lease {
             return Ok(());
         };
         let call = self.pool.repo.git().args(["ls-tree", "-r", "-l", "-z", &tree.to_string()]);
-        let mut needed = 0;
-        for line in guard::output(call)?.split(|byte| *byte == 0) {
-            let tab = line.iter().position(|byte| *byte == b'\t').unwrap_or(line.len());
-            let mut words = line[..tab].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-            // A submodule has `-` in the place of a size.
-            let size = words
-                .next_back()
-                .and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
-            needed += size.map_or(0, |size| size.next_multiple_of(BLOCK));
-        }
+        let needed = listed::room(&guard::output(call)?, BLOCK);
         if needed <= free {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::git::guard::output;
+use crate::git::listed::{self, Listed};
 use crate::git::{Error, Repo};
 use crate::model::{Change, Oid, RepoPath};
 
@@ -42,17 +43,9 @@ pub(super) fn holder(repo: &Repo, branch: &str) -> Result<Holder, Error> {
     if no_head_names(repo, branch) {
         return Ok(amidst(repo, branch).map_or(Holder::Nobody, Holder::Amidst));
     }
-    let listed = repo.worktrees()?;
-    let mut worktree = PathBuf::new();
-    let mut found = None;
-    for line in listed.split(|byte| *byte == 0) {
-        if let Some(path) = line.strip_prefix(b"worktree ") {
-            worktree = PathBuf::from(OsStr::from_bytes(path));
-        } else if line.strip_prefix(b"branch ") == Some(branch.as_bytes()) && worktree.is_dir() {
-            found = Some(worktree.clone());
-        }
-    }
-    if let Some(worktree) = found {
+    let holds = |one: &Listed| one.branch.as_deref() == Some(branch.as_bytes());
+    let found = repo.worktrees()?.into_iter().rev().find(|one| holds(one) && one.path.is_dir());
+    if let Some(Listed { path: worktree, .. }) = found {
         let real = fs::canonicalize(&worktree).ok();
         return Ok(match repo.checkout() {
             Some(here) if real.as_deref() == Some(here) => Holder::Here,
@@ -197,23 +190,7 @@ fn changed(repo: &Repo) -> Result<Vec<RepoPath>, Error> {
     let call = repo.git().args(["status", "--porcelain=v2", "-z", "--untracked-files=no"]);
     let call = call.args(["--no-renames", "--ignore-submodules=dirty"]);
     let shown = call.shown();
-    let mut paths = Vec::new();
-    for record in output(call)?.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
-        let fields = match record[0] {
-            b'1' => 9,
-            b'u' => 11,
-            _ => continue,
-        };
-        let parts: Vec<&[u8]> = record.splitn(fields, |byte| *byte == b' ').collect();
-        let [_, state, submodule, .., path] = parts[..] else {
-            let what = String::from_utf8_lossy(record).into_owned();
-            return Err(Error::Output { command: shown, what });
-        };
-        if !state.starts_with(b".") || submodule.starts_with(b"N") {
-            paths.push(RepoPath::new(path));
-        }
-    }
-    Ok(paths)
+    listed::changed(&output(call)?).map_err(|what| Error::Output { command: shown, what })
 }
 
 /// Looks for files that git does not track where new ones will stand.
