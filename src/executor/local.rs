@@ -15,9 +15,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::cgroup;
 use super::wire::{self, Frames, Order, Report};
-use super::{CommandSpec, Executor, Exit, How, Running, Stop, Update};
+use super::{CommandSpec, Executor, Exit, How, Running, Stop, Update, cgroup, mark};
 
 /// How many updates may wait to be read; more are dropped.
 const UPDATES: usize = 32;
@@ -181,14 +180,15 @@ async fn follow(
 
     let mut frames = Frames::default();
     let mut buffer = Vec::with_capacity(16 * 1024);
-    let mut group = None;
+    let (mut group, mut carried_mark) = (None, String::new());
     let mut asking = true;
     let mut asked = false;
     loop {
         // A report that can't be read is as good as none: the supervisor is given up, and closing
         // its control pipe makes it end everything.
         match frames.next().and_then(|frame| frame.map(|frame| wire::read(&frame)).transpose()) {
-            Ok(Some(Report::Started { pid })) => {
+            Ok(Some(Report::Started { pid, mark })) => {
+                carried_mark = mark;
                 group = i32::try_from(pid).ok().and_then(Pid::from_raw);
                 // Whoever does not read updates misses them.
                 let _ = tell.try_send(Update::Started { pid });
@@ -232,9 +232,13 @@ async fn follow(
     }
     supervisor.release().await;
     // The first process died with its supervisor; this ends those of its group that did not. Those
-    // that left the group are out of reach, unless the supervisor had a control group.
+    // that left the group are out of reach, unless the supervisor had a control group, or by their mark.
     if let Some(group) = group {
         let _ = kill_process_group(group, Signal::KILL);
+        if !cfg!(target_os = "linux") {
+            let swept = move || mark::sweep(&carried_mark, PATIENCE);
+            let _ = tokio::task::spawn_blocking(swept).await;
+        }
     }
     cgroup::end_orphans();
     only(How::Lost, begun.elapsed())

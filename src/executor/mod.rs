@@ -14,8 +14,9 @@
 //! another user, as under `sudo`): after [`How`] is told the supervisor goes on holding the lock until
 //! they are gone. On Linux the supervisor adopts every orphan, so neither a session of its own nor a
 //! double fork hides a process; where the system delegates control groups, also what a killed supervisor
-//! left is found and ended. On macOS, which has no such adoption and no parent-death signal, only the
-//! command's process group is ended: a process that left the group stays.
+//! left is found and ended. On macOS, which has no such adoption and no parent-death signal, the command's
+//! process group is ended, and then whatever carries the command's mark in its environment: a process that left
+//! the group stays if it cleared its environment, or if it is a program of the system itself (see `mark`).
 //!
 //! | file | is |
 //! |---|---|
@@ -27,6 +28,7 @@
 //! | `launch` | the launcher: becomes the command |
 //! | `confine` | what the command may write: Landlock, bubblewrap |
 //! | `cgroup` | a control group for each supervisor, where the system delegates one |
+//! | `mark` | a variable by which processes are found that left their group |
 //! | `tree` | the command's processes, and how all of them are ended |
 //! | `capture` | what it printed: log, last lines, tail |
 //! | `capped` | a log file that keeps its head and its tail |
@@ -43,6 +45,7 @@ mod launch;
 mod link;
 mod local;
 mod lock;
+mod mark;
 mod redact;
 mod supervise;
 mod tree;
@@ -73,7 +76,7 @@ pub struct CommandSpec {
     pub argv: Vec<OsString>,
     /// The directory it runs in.
     pub dir: PathBuf,
-    /// Its whole environment: nothing else is inherited.
+    /// Its whole environment but for its mark: nothing else is inherited.
     pub env: Vec<(OsString, OsString)>,
     /// What it reads from standard input; none: `/dev/null`.
     pub input: Option<Vec<u8>>,

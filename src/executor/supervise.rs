@@ -24,7 +24,7 @@ use super::link::{Control, Reports};
 use super::tree::Tree;
 use super::turn::Marker;
 use super::wire::{self, Blob, Report};
-use super::{CommandSpec, FileLock, How, Stop};
+use super::{CommandSpec, FileLock, How, Stop, mark};
 
 mod kept;
 
@@ -183,7 +183,9 @@ impl Watch {
         launcher.arg0("todone").arg("launch").arg(std::process::id().to_string()).arg(&nonce);
         let fence = command.confine.as_ref().map(|confine| wire::text(&wire::Fence::of(confine)));
         launcher.arg(fence.as_deref().unwrap_or("-"));
+        let mark = mark::fresh();
         launcher.arg(program).args(args).env_clear().envs(command.env.iter().map(|(k, v)| (k, v)));
+        launcher.env(mark::VARIABLE, &mark);
         launcher.process_group(0);
         let mut outputs = Vec::new();
         let (err, errors) = pipe_out().map_err(pipes)?;
@@ -214,7 +216,7 @@ impl Watch {
         let leader = i32::try_from(pid).ok().and_then(Pid::from_raw);
         Ok(Self {
             command,
-            tree: Tree::new(leader.expect("BUG: a process id is a positive number")),
+            tree: Tree::new(leader.expect("BUG: a process id is a positive number"), mark),
             pid,
             capture,
             outputs,
@@ -238,7 +240,7 @@ impl Watch {
 
     /// Returns when the command has ended and its output with it, or when it must be killed.
     fn run(&mut self, control: &mut Control, reports: &mut Reports) {
-        reports.send(&Report::Started { pid: self.pid });
+        reports.send(&Report::Started { pid: self.pid, mark: self.tree.mark().to_owned() });
         // A request may have come in one piece with the command.
         self.heed(control, Instant::now());
         loop {

@@ -14,8 +14,8 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, wait, waitid,
 };
 
-use super::How;
 use super::cgroup::Group;
+use super::{How, mark};
 
 /// How long what is found alive is hunted without a pause.
 const HASTE: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Tree {
     leader: Pid,
+    /// What all of them carry in their environment, unless they cleared it.
+    mark: String,
     /// Becomes readable when the leader ends.
     watch: Option<OwnedFd>,
     ended: Option<How>,
@@ -48,7 +50,7 @@ impl Tree {
     }
 
     /// The tree of a process that was just started as the leader of a group of its own.
-    pub(super) fn new(leader: Pid) -> Self {
+    pub(super) fn new(leader: Pid, mark: String) -> Self {
         #[cfg(target_os = "linux")]
         let watch = {
             use rustix::process::{PidfdFlags, pidfd_open};
@@ -56,7 +58,12 @@ impl Tree {
         };
         #[cfg(not(target_os = "linux"))]
         let watch = None;
-        Self { leader, watch, ended: None, reaped: false }
+        Self { leader, mark, watch, ended: None, reaped: false }
+    }
+
+    /// What its processes carry in their environment.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// What becomes readable when the leader ends; none (macOS, Linux before 5.3): look now and then.
@@ -144,11 +151,14 @@ impl Tree {
         }
     }
 
-    /// Without adopted orphans the end of the leader says nothing of the others; they were killed in
-    /// one step with it, so all that is left is to let the kernel finish.
+    /// Without adopted orphans the end of the leader says nothing of the others. Those of its group were
+    /// killed in one step with it, so all that is left is to let the kernel finish; the rest is looked for.
     fn group_is_gone(&self) -> bool {
         if cfg!(target_os = "linux") {
             return true;
+        }
+        if !mark::sweep(&self.mark, PATIENCE) {
+            return false;
         }
         let begun = Instant::now();
         while rustix::process::test_kill_process_group(self.leader).is_ok() {

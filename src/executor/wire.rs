@@ -157,6 +157,9 @@ pub(super) enum Report {
     Started {
         /// Its id.
         pid: u32,
+        /// What it carries in its environment.
+        #[serde(default)]
+        mark: String,
     },
     /// A line that it printed. A frame of it is short enough to be written to a pipe in one piece.
     Line(Blob),
@@ -361,7 +364,7 @@ mod mangled {
         fn no_bytes_are_too_odd(
             bytes in mangled(vec![
                 [
-                    frame(&Report::Started { pid: 7 }),
+                    frame(&Report::Started { pid: 7, mark: "4f2a".to_owned() }),
                     frame(&Report::Line(Blob(b"text".to_vec()))),
                     frame(&crate::executor::Stop::Now),
                     raw(b"input"),

@@ -19,10 +19,25 @@ async fn words_and_environment_arrive_as_bytes() {
     command.env.push(("ODD".into(), odd()));
     let (exit, _) = run(command).await;
     assert_eq!(exit.tail, b"2|a b\n\xff'$x\"|a b\n\xff'$x\"");
-    // PATH, ODD (which is two lines), and PWD, which the shell sets itself; `_` in some shells.
+    // PATH, ODD (which is two lines), its mark, and PWD, which the shell sets itself; `_` in some shells.
     let count = std::fs::read_to_string(bench.path("count")).expect("it was counted");
     let count: u32 = count.trim().parse().expect("a number");
-    assert!((4..=6).contains(&count), "{count}");
+    assert!((5..=7).contains(&count), "{count}");
+}
+
+#[tokio::test]
+async fn each_command_and_all_that_comes_of_it_carry_a_mark_of_their_own() {
+    let bench = Bench::new();
+    let mut marks = Vec::new();
+    for _ in 0..2 {
+        let mut command = bench.script("sh -c 'printf %s \"$TODONE_MARK\"'");
+        // As in a run that is a task of another run.
+        command.env.push(("TODONE_MARK".into(), "outer".into()));
+        let (exit, _) = run(command).await;
+        assert!(exit.tail.len() == 32 && exit.tail.iter().all(u8::is_ascii_hexdigit), "{exit:?}");
+        marks.push(exit.tail);
+    }
+    assert_ne!(marks[0], marks[1]);
 }
 
 #[tokio::test]
