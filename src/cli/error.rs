@@ -56,7 +56,12 @@ impl Failure {
 
     /// Something outside todone, with the way out that follows from what the system said.
     fn with_way_out(text: String) -> Self {
-        const WAYS: [(&[&str], &str); 7] = [
+        const WAYS: [(&[&str], &str); 8] = [
+            (
+                &["bad config", "config value", "git repo version", "repository extension"],
+                "git can't read its own settings: mend them, or put back what they were before a task \
+                 changed them (`todone restore`)",
+            ),
             (
                 &["No space left", "Disk quota", "disk is full", "disk full"],
                 "make room on that disk (`todone clean --slots` frees worktrees)",

@@ -360,6 +360,9 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
     let pool = Pool::open(repo, &slots_dir(repo, Some(board))?)?;
     let (claims, seats) = shared()?;
     let walls = walls(board)?;
+    let dir = store.run_dir(run)?;
+    let keep = Names::of(run).changed();
+    let lookout = Lookout::new(repo, keep, dir.clone(), Arc::new(secrets(Some(board))));
     Ok(World {
         given: given(board),
         secrets: Arc::new(secrets(Some(board))),
@@ -373,12 +376,12 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         program,
         identity: identity(repo)?,
         env: task_env(board),
-        dir: store.run_dir(run)?,
+        dir,
         now,
         jobs: None,
         foresee: std::env::var_os("TODONE_FORESEE").is_none_or(|value| value != "off"),
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
-        lookout: Lookout::new(repo, Names::of(run).changed(), Arc::new(secrets(Some(board)))),
+        lookout,
         walls,
         prices: Arc::new(prices(Some(repo))?),
         home: std::env::var_os("HOME").map(PathBuf::from),

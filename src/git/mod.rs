@@ -45,4 +45,4 @@ pub use slot::{
 pub use three_way::{Clash, RawConflict, Stage, ThreeWay};
 pub(crate) use three_way::{OURS, THEIRS};
 pub use tidy::{Finished, LandBlock, advance_checkout, checked_out, finish_land};
-pub use witness::Witness;
+pub use witness::{Witness, has_copy, put_back_alone, standing_alone, state_dir_around};

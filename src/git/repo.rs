@@ -162,6 +162,11 @@ impl Repo {
         self
     }
 
+    /// The same repository with its own files in other places.
+    pub(super) fn stand_in(&self, common: PathBuf, git_dir: PathBuf) -> Self {
+        Self { common, git_dir, plumbing: true, spare: Arc::default(), ..self.clone() }
+    }
+
     /// Works with libgit2 on this repository; none if it has no part in it.
     pub(super) fn fast<T>(&self, work: impl FnOnce(&Fast) -> Result<T, Error>) -> Option<T> {
         if self.plumbing {

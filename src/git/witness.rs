@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use crate::model::{Oid, Shift, Thing};
 
 use super::scratch::io;
-use super::{Error, Repo};
+use super::{Error, Repo, guard};
 
 mod back;
+mod blind;
 mod compare;
 mod hooks;
 
+use blind::{Settings, StandIn};
+pub use blind::{has_copy, put_back_alone, standing_alone, state_dir_around};
 use hooks::Hooks;
 
 /// What a file is like without reading it: times in nanoseconds, size, inode.
@@ -50,7 +53,11 @@ enum Value {
 #[derive(Debug)]
 pub struct Witness {
     repo: Repo,
+    /// Where copies of files are kept.
+    dir: PathBuf,
     known: Option<Known>,
+    /// The last settings with which git could read it.
+    good: Option<Settings>,
     /// Every folder that `core.hooksPath` has named since the first look, and the settings that named the
     /// last of them.
     folders: BTreeSet<PathBuf>,
@@ -78,11 +85,13 @@ struct Stamps {
 const MOVES: &str = "moves";
 
 impl Witness {
-    /// Of this repository; nothing is known yet.
-    pub fn new(repo: &Repo) -> Self {
+    /// Of this repository; nothing is known yet. Copies of files are kept in `dir`.
+    pub fn new(repo: &Repo, dir: PathBuf) -> Self {
         Self {
             repo: repo.clone(),
+            dir,
             known: None,
+            good: None,
             folders: BTreeSet::new(),
             settings: None,
             hidden: BTreeSet::new(),
@@ -107,13 +116,28 @@ impl Witness {
         if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
         }
-        let state = State::read(&self.repo, &self.folders, &stamps.loose)?;
+        let read = |by: &Repo| State::read(&self.repo, by, &self.folders, &stamps.loose);
+        let (state, by) = match (read(&self.repo), &self.good) {
+            (Ok(state), _) => (state, None),
+            // Without good settings git reads nothing: all that changed beside them is told as well.
+            (Err(fault), Some(good)) => {
+                let by = StandIn::new(&self.repo, good).map_err(|_| fault)?;
+                (read(by.repo())?, Some(by))
+            }
+            (Err(fault), None) => return Err(fault),
+        };
+        if by.is_none() {
+            let (config, own) = (state.config.clone(), state.own_config.clone());
+            self.good = Some(Settings { config, own });
+        }
+        let by = by.as_ref().map_or(&self.repo, StandIn::repo);
         let Some(before) = self.known.replace(Known { stamps, state: state.clone() }) else {
             return Ok(Vec::new());
         };
-        let mut shifts = compare::compared(&self.repo, &before.state, &state)?;
+        let mut shifts = compare::compared(&self.repo, by, &before.state, &state)?;
         if !shifts.is_empty() {
-            compare::keep(&self.repo, &before.state, keep, hide, &mut shifts)?;
+            compare::copy(&self.repo, &before.state, &self.dir, &mut shifts)?;
+            compare::keep(by, &before.state, keep, hide, &mut shifts)?;
             shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)
@@ -132,7 +156,13 @@ impl Witness {
                     }
                 }
             }
-            Thing::Stash { message } => *message = hide(message),
+            Thing::Stash { message } => {
+                *message = hide(message);
+                // One that is told otherwise than it is called can't be put into its place again.
+                if shift.above.iter().any(|entry| hide(&entry.message) != entry.message) {
+                    shift.above.clear();
+                }
+            }
             Thing::Linked { path } => *path = hide(path),
             Thing::Head | Thing::Config | Thing::ConfigWorktree => {}
         }
@@ -197,10 +227,16 @@ impl Witness {
 }
 
 impl State {
-    fn read(repo: &Repo, folders: &BTreeSet<PathBuf>, loose: &Stamped) -> Result<Self, Error> {
+    /// Files are read as they are; git is asked as `by` is asked.
+    fn read(
+        repo: &Repo,
+        by: &Repo,
+        folders: &BTreeSet<PathBuf>,
+        loose: &Stamped,
+    ) -> Result<Self, Error> {
         let mut state = Self::default();
         let mut runs = BTreeSet::new();
-        for found in repo.list("refs/")? {
+        for found in by.list("refs/")? {
             if let Some(run) = found.name.strip_prefix("refs/todone/") {
                 runs.extend(run.strip_suffix("/base").map(str::to_owned));
             } else if found.name != "refs/stash" {
@@ -230,13 +266,13 @@ impl State {
         };
         state.refs.retain(|name, _| !own(name));
         let common = repo.common_dir();
-        state.head = head(repo)?;
+        state.head = head(by)?;
         state.config = there(&common.join("config"))?;
         state.own_config = match own_config(repo) {
             path if path.exists() => Some(there(&path)?),
             _ => None,
         };
-        state.stash = stashes(repo)?;
+        state.stash = stashes(by)?;
         state.folders.clone_from(folders);
         state.hooks.read(repo, None)?;
         for folder in folders {
@@ -269,7 +305,12 @@ fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
         return Ok(Vec::new());
     }
     let call = repo.git().args(["reflog", "show", "--format=%H %gs", "refs/stash", "--"]);
+    let shown = call.shown();
     let said = call.run()?;
+    // So it says that there is no such ref; all else says nothing of the stash.
+    if !said.status.success() && !said.complaint().contains("unknown revision") {
+        return Err(guard::failed(&shown, &said));
+    }
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     Ok(lines.filter_map(|(oid, text)| Some((oid.parse().ok()?, text.to_owned()))).collect())
@@ -348,7 +389,7 @@ mod tests {
     /// What a glance and then a look say after `deed`, on a repository with a branch `loose/one`.
     fn after(deed: impl Fn(&Repo, Oid)) -> (bool, usize) {
         let dir = tempfile::tempdir().expect("a directory");
-        let call = super::super::guard::call().dir(dir.path()).env("GIT_CONFIG_NOSYSTEM", "1");
+        let call = guard::call().dir(dir.path()).env("GIT_CONFIG_NOSYSTEM", "1");
         output(call.env("GIT_CONFIG_GLOBAL", "/dev/null").args(["init", "-q"])).expect("made");
         let repo = Repo::discover(dir.path()).expect("found");
         let tree = output(repo.git().args(["write-tree"])).expect("a tree");
@@ -361,7 +402,7 @@ mod tests {
         let (one, two) = (commit("one"), commit("two"));
         output(repo.git().args(["update-ref", "refs/heads/loose/one", &one.to_string()]))
             .expect("made");
-        let mut witness = Witness::new(&repo);
+        let mut witness = Witness::new(&repo, dir.path().join("kept"));
         assert!(witness.glance(), "nothing is known");
         assert_eq!(witness.look(KEEP, &str::to_owned).expect("seen"), []);
         deed(&repo, two);
@@ -393,7 +434,7 @@ mod tests {
             fs::write(&file, "1").expect("written");
             fs::create_dir_all(&hooks).expect("made");
             std::os::unix::fs::symlink("../shared", hooks.join("pre-push")).expect("linked");
-            let mut witness = Witness::new(repo);
+            let mut witness = Witness::new(repo, repo.state_dir());
             witness.look(KEEP, &str::to_owned).expect("seen");
             assert!(!witness.glance());
             fs::write(&file, "12").expect("written");
@@ -416,7 +457,7 @@ mod tests {
         assert_eq!(after(first), (true, 0));
         let second = |repo: &Repo, oid: Oid| {
             first(repo, oid);
-            let mut witness = Witness::new(repo);
+            let mut witness = Witness::new(repo, repo.state_dir());
             witness.look(KEEP, &str::to_owned).expect("seen");
             git(repo, &["update-ref", "refs/todone/r/attempt/b/1", &oid.to_string()]);
             assert!(!witness.glance());

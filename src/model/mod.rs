@@ -67,5 +67,5 @@ pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,
 };
-pub use trespass::{HIDDEN, Shift, Thing, Trespass};
+pub use trespass::{FileCopy, HIDDEN, Shift, Stashed, Thing, Trespass};
 pub use verdict::{Blame, GateRun, Trial, Verdict};

@@ -58,6 +58,30 @@ pub struct Shift {
     /// The ref that keeps what it was, or what a new thing is; none: nothing is to be kept, or it was
     /// gone already.
     pub saved: Option<String>,
+    /// Of settings: where they are, and a copy of what they were, so that they can be put back without git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<FileCopy>,
+    /// Of an entry that was taken from the stash: those above it that are still there, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Stashed>,
+}
+
+/// A file that git needs to read anything at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCopy {
+    /// Its absolute path.
+    pub file: String,
+    /// Where what it was stands; none: it was not there.
+    pub copy: Option<String>,
+}
+
+/// An entry of the stash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stashed {
+    /// Its commit.
+    pub id: String,
+    /// What `git stash list` says of it.
+    pub message: String,
 }
 
 /// What changed between two looks, and who ran meanwhile.
@@ -129,7 +153,16 @@ impl Shift {
                 None => format!("git update-ref --no-deref HEAD {before}"),
             }],
             (Thing::Stash { message }, Some(before), None) => {
-                vec![format!("git stash store -m {} {before}", quoted(message))]
+                vec![stash_back(message, before, &self.above)]
+            }
+            (Thing::Config | Thing::ConfigWorktree, before, _) if self.kept.is_some() => {
+                let kept = self.kept.as_ref().expect("BUG: it was looked at");
+                let file = quoted(&kept.file);
+                match (before, &kept.copy) {
+                    (None, _) => vec![format!("rm {file}")],
+                    (Some(_), Some(copy)) => vec![format!("cp {} {file}", quoted(copy))],
+                    (Some(_), None) => Vec::new(),
+                }
             }
             (Thing::Config, Some(before), _) => {
                 vec![through("\"$(git rev-parse --git-path config)\"", before)]
@@ -171,6 +204,20 @@ fn ref_back(name: &str, before: Option<&str>, after: Option<&str>) -> Vec<String
         (None, None) => return Vec::new(),
     };
     vec![command]
+}
+
+/// Puts an entry back into the stash, in its place: it comes on top, and then those again that stood above it.
+/// Only then their old places are given up, so that nothing is ever out of the stash. If somebody used the stash
+/// since nothing is done.
+fn stash_back(message: &str, id: &str, above: &[Stashed]) -> String {
+    let store = |message: &str, id: &str| format!("git stash store -m {} {id}", quoted(message));
+    let Some(top) = above.first() else { return store(message, id) };
+    let mut all = vec![format!("test \"$(git rev-parse 'stash@{{0}}')\" = {}", top.id)];
+    all.push(store(message, id));
+    all.extend(above.iter().rev().map(|entry| store(&entry.message, &entry.id)));
+    let old = format!("git stash drop -q 'stash@{{{}}}'", above.len() + 1);
+    all.extend(above.iter().map(|_| old.clone()));
+    all.join(" && ")
 }
 
 /// Writes a file in place, with its rights if they are told, and through a link. At first beside it: without

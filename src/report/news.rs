@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind, RunState, UnitState, UnitStatus};
 use crate::model::{
-    AttemptEnd, Breaker, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Pressure, Shift,
-    TaskId, Trial, Verdict,
+    AttemptEnd, Breaker, Change, Conflict, Failure, GateRun, OnConflict, Outcome, Pressure, TaskId,
+    Trial, Verdict,
 };
 
 use super::look::Ink;
@@ -175,8 +175,16 @@ impl News {
                 let names = words::names(&all, 8);
                 let text = format!("! your repository changed while {names} ran:");
                 let mut item = item(Weight::Bad, Ink::Bad, text);
-                let told = |shift: &Shift| escape::line(shift.told().as_bytes());
-                item.below = found.shifts.iter().take(TAIL).map(told).collect();
+                let shown = |text: &str| escape::line(text.as_bytes());
+                for shift in found.shifts.iter().take(TAIL) {
+                    item.below.push(shown(&shift.told()));
+                    // Without these todone may get no further than here, and make no report.
+                    if shift.kept.is_some() {
+                        let back = shift.commands().into_iter();
+                        item.below
+                            .extend(back.map(|line| format!("put it back: {}", shown(&line))));
+                    }
+                }
                 vec![item]
             }
             EventKind::Paced { from, to, why } => {

@@ -3,6 +3,7 @@
 //! Knows no events: it answers who ran between two looks, and what changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -29,11 +30,11 @@ struct Inner {
 }
 
 impl Lookout {
-    /// Keeps what was there before a change by refs that begin with `keep`. Names that tasks make are told
-    /// without these secrets.
-    pub fn new(repo: &Repo, keep: String, secrets: Arc<Secrets>) -> Self {
+    /// Keeps what was there before a change by refs that begin with `keep`, and copies of settings in `dir`.
+    /// Names that tasks make are told without these secrets.
+    pub fn new(repo: &Repo, keep: String, dir: PathBuf, secrets: Arc<Secrets>) -> Self {
         let inner = Inner {
-            witness: Witness::new(repo),
+            witness: Witness::new(repo, dir),
             keep,
             secrets,
             pace: Pace::default(),
@@ -124,7 +125,8 @@ mod tests {
         run(&["commit", "-q", "--allow-empty", "-m", "one"]);
         let other = run(&["commit-tree", "-m", "two", "HEAD^{tree}"]);
         let repo = Repo::discover(dir.path()).expect("found");
-        let lookout = Lookout::new(&repo, "refs/todone/r/saved/".to_owned(), Arc::default());
+        let keep = "refs/todone/r/saved/".to_owned();
+        let lookout = Lookout::new(&repo, keep, dir.path().join("run"), Arc::default());
         let hold = || {
             let next = Instant::now() + Duration::from_hours(1);
             lookout.inner.lock().expect("free").pace.next = Some(next);

@@ -387,3 +387,199 @@ fn what_was_there_before_outlives_a_clean() {
     space.todone(&["clean"]).code(0).says_not("todone restore");
     assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
 }
+
+/// The stash as `git stash list` has it.
+fn stash(space: &Space) -> String {
+    space.git(&["stash", "list", "--format=%gd %H %gs"])
+}
+
+/// Whatever a task does to several entries, the list is the same again, in the same order.
+#[test]
+fn a_stash_of_several_entries_is_the_same_list_again() {
+    let one = "echo mine > a; git stash push -q -m mine";
+    let taken = ["stash entry taken: On main: s"; 4];
+    for (deed, told) in [
+        ("git stash drop -q stash@{1}", &taken[..1]),
+        ("git stash drop -q stash@{3}; git stash drop -q stash@{1}", &taken[..2]),
+        ("git stash drop -q stash@{2}; git stash drop -q stash@{1}", &taken[..2]),
+        ("git stash pop -q", &taken[..1]),
+        ("git stash clear", &taken[..]),
+        (one, &["stash entry new: On (no branch): mine"][..]),
+        (&format!("git stash drop -q stash@{{2}}; {one}"), &taken[..1]),
+        (&format!("git stash clear; {one}"), &taken[..]),
+    ] {
+        for pasted in [true, false] {
+            let space = Space::new(&[("a", "1\n")]);
+            for name in ["s0", "s1", "it's \"2\" $HOME", "s3"] {
+                let name =
+                    if name.starts_with('s') { name.to_owned() } else { format!("s: {name}") };
+                space.write("a", &name);
+                space.git(&["stash", "push", "-q", "-m", &name]);
+            }
+            let before = space.git(&["stash", "list", "--format=%H %gs"]);
+            let deed = format!("{deed}\ngit reset -q --hard");
+            space.board(&format!(
+                "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n{deed}\n'''\n"
+            ));
+            let board = space.path("board.toml");
+            let mut ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+            let times = ran.out.matches("stash entry taken: On main: s").count();
+            assert_eq!(times, told.iter().filter(|text| text.contains("taken")).count(), "{deed}");
+            for text in told {
+                ran = ran.says(text);
+            }
+            if pasted {
+                paste(&space);
+            } else {
+                space.todone_quiet(&["restore"]).code(0).says_not("has changed again");
+            }
+            // What the task added stays, on top.
+            let now = space.git(&["stash", "list", "--format=%H %gs"]);
+            let mine = now.lines().filter(|line| line.ends_with(": mine")).count();
+            let now: Vec<&str> = now.lines().skip(mine).collect();
+            assert_eq!(now.join("\n"), before, "{deed}, pasted: {pasted}");
+            assert_eq!(mine, usize::from(deed.contains("mine")), "{deed}");
+            space.todone(&["restore"]).code(0).says_not("put back ");
+        }
+    }
+}
+
+/// Two tasks, one after the other, and a stash that the user has used since.
+#[test]
+fn a_stash_that_was_used_since_loses_nothing() {
+    let space = Space::new(&[("a", "1\n")]);
+    for name in ["s0", "s1", "s2", "s3"] {
+        space.write("a", name);
+        space.git(&["stash", "push", "-q", "-m", name]);
+    }
+    let before = stash(&space);
+    space.board(
+        "land = \"never\"\n[[task]]\nid = \"a\"\nrun = 'git stash drop -q stash@{2}'\n\
+         [[task]]\nid = \"b\"\nneeds = [\"a\"]\nrun = 'git stash drop -q; git stash drop -q stash@{1}'\n",
+    );
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    space.todone_quiet(&["run", board]).code(0).says("while a ran").says("while b ran");
+    space.todone_quiet(&["restore", "--dry-run"]).code(0).says("git stash store");
+    space.todone_quiet(&["restore"]).code(0);
+    assert_eq!(stash(&space), before);
+
+    space.todone_quiet(&["run", "--new", board]).code(0);
+    space.write("a", "later");
+    space.git(&["stash", "push", "-q", "-m", "later"]);
+    space.todone_quiet(&["restore"]).code(0);
+    let now = space.git(&["stash", "list", "--format=%gs"]);
+    let mut all: Vec<&str> = now.lines().collect();
+    all.sort_unstable();
+    let wanted = ["later", "s0", "s1", "s2", "s3"].map(|name| format!("On main: {name}"));
+    assert_eq!(all, wanted, "each once, where it was can't be told any more");
+}
+
+/// A board whose vandal spoils the settings after some more, with two other tasks that have nothing to do
+/// with it.
+fn spoiler(spoil: &str) -> String {
+    format!(
+        "land = \"never\"\n[[task]]\nid = \"vandal\"\nrun = '''\necho 2 > b\n\
+         mkdir \"$TODONE_BOARD_DIR/once\" || exit 0\n\
+         common=$(git rev-parse --path-format=absolute --git-common-dir)\n\
+         git stash pop -q; git branch -D side; git branch new\n\
+         git symbolic-ref refs/heads/link refs/heads/nowhere\n\
+         echo '#!/bin/sh' > \"$common/hooks/pre-push\"\n{spoil}\n'''\n\
+         [[task]]\nid = \"other\"\nneeds = [\"vandal\"]\nrun = \"echo 3 > c\"\n"
+    )
+}
+
+/// Without its settings git reads nothing, and todone with it: yet all is told, kept and put back.
+#[test]
+fn settings_that_git_can_not_read_are_told_and_put_back() {
+    for (spoil, plumbing) in [
+        (r#"printf '[core\n broken' > "$common/config""#, "0"),
+        (r#"printf '[core\n broken' > "$common/config""#, "1"),
+        (r#"git config core.repositoryFormatVersion 99"#, "0"),
+        (r#"git config core.repositoryFormatVersion 1; git config extensions.odd 1"#, "0"),
+        (r#"git config core.bare perhaps"#, "1"),
+    ] {
+        for pasted in [true, false] {
+            let space = space();
+            std::fs::create_dir_all(space.repo().join(".git/hooks")).expect("made");
+            let before = state(&space);
+            space.board(&spoiler(spoil));
+            let board = space.path("board.toml");
+            let run = |args: &[&str]| {
+                let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+                command.args(args).env("TODONE_PLUMBING", plumbing);
+                crate::space::ran(command.output().expect("it runs"))
+            };
+            let ran = run(&["run", board.to_str().expect("a name")]);
+            let ran = ran.code(3).says("your repository changed while vandal ran");
+            let ran =
+                ran.says("config was rewritten").says("todone restore").says("put it back: cp ");
+            ran.says("stash entry taken: On main: precious")
+                .says("branch `side` is gone")
+                .says("branch `new` is new")
+                .says("branch `link` is new")
+                .says("hook `pre-push` is new");
+            // Every verb that asks git says what to do.
+            run(&["status"]).code(3).says("todone restore");
+            let dry = run(&["restore", "--dry-run"]).code(3);
+            dry.says("would put back: the repository's config").says("what else changed");
+            if pasted {
+                // As it was told: the settings, and then whatever the report says.
+                let told = ran_line(&run(&["restore", "--dry-run"]).out, "cp ");
+                let said = space.command("sh").args(["-c", &told]).output().expect("it runs");
+                assert!(said.status.success(), "{told}");
+                paste(&space);
+            } else {
+                run(&["restore"]).code(0).says("put back  the repository's config");
+            }
+            assert_eq!(state(&space), before, "{spoil}, pasted: {pasted}");
+            // And the run can be gone on with.
+            run(&["resume"]).code(0).says("merged");
+            run(&["restore"]).code(0).says("as before the repository's config");
+            assert_eq!(state(&space), before, "{spoil}");
+            let all = std::fs::read_dir(space.repo().join(".git/todone")).expect("there");
+            let names = all.map(|entry| entry.expect("one").file_name().into_string());
+            let left =
+                names.filter(|name| name.as_ref().is_ok_and(|it| it.starts_with("quarantine-")));
+            assert_eq!(left.count(), 0, "{spoil}");
+            run(&["clean", "--all", "--force"]).code(0);
+            assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+        }
+    }
+}
+
+fn ran_line(text: &str, start: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| line.starts_with(start)).expect("told").to_owned()
+}
+
+/// A worktree of the user's own has a HEAD and settings of its own.
+#[test]
+fn settings_of_a_linked_worktree_are_put_back_too() {
+    let space = space();
+    space.git(&["config", "extensions.worktreeConfig", "true"]);
+    let linked = space.path("linked");
+    let at = linked.to_str().expect("a name");
+    space.git(&["worktree", "add", "-q", "-b", "work", at]);
+    let run = |args: &[&str]| {
+        let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+        crate::space::ran(command.current_dir(&linked).args(args).output().expect("it runs"))
+    };
+    let own = space.repo().join(".git/worktrees/linked/config.worktree");
+    let before = state(&space);
+    space.board(&format!(
+        "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\ngit branch -D side\n\
+         echo 2 > b\necho '[broken' > {}\n'''\n",
+        own.display()
+    ));
+    let board = space.path("board.toml");
+    let ran = run(&["run", board.to_str().expect("a name")]).code(3);
+    ran.says("`config.worktree` of your checkout was rewritten")
+        .says("put it back: rm ")
+        .says("branch `side` is gone")
+        .says_not("HEAD names");
+    run(&["restore"]).code(0).says("put back  `config.worktree`").says("put back  branch `side`");
+    assert!(!own.exists());
+    assert_eq!(state(&space), before);
+    run(&["resume"]).code(0);
+}

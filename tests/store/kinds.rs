@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use todone::event::{EventKind, LandRefusal, RunStatus};
 use todone::model::{
-    AttemptEnd, Bounds, Breaker, Budget, Conflict, ConflictKind, Failure, GateRun, GateScope,
-    LockWait, Note, Outcome, Plan, Pot, Pressure, Published, Remade, RepoPath, Sandbox, Settled,
-    Share, Shift, SkipReason, Strategy, Thing, Trespass, Trial, Turned, Unit, Verdict,
+    AttemptEnd, Bounds, Breaker, Budget, Conflict, ConflictKind, Failure, FileCopy, GateRun,
+    GateScope, LockWait, Note, Outcome, Plan, Pot, Pressure, Published, Remade, RepoPath, Sandbox,
+    Settled, Share, Shift, SkipReason, Stashed, Strategy, Thing, Trespass, Trial, Turned, Unit,
+    Verdict,
 };
 
 use crate::created;
@@ -241,6 +242,8 @@ pub fn every_kind() -> Vec<EventKind> {
                 before: Some("1".repeat(40)),
                 after: None,
                 saved: Some("refs/todone/every-1234/saved/+1/heads/main".to_owned()),
+                kept: Some(FileCopy { file: "/r/.git/config".to_owned(), copy: None }),
+                above: vec![Stashed { id: "2".repeat(40), message: "WIP".to_owned() }],
             }],
         }),
         EventKind::Sandboxed {

@@ -198,6 +198,8 @@ fn driven(
     let dir = space.path("runs").join(name);
     std::fs::create_dir_all(&dir).expect("made");
     let claims = Claims::new(space.path("locks"));
+    let keep = format!("refs/todone/{name}/saved/+");
+    let lookout = Lookout::new(&repo, keep, dir.clone(), Arc::default());
     let world = World {
         run: run.clone(),
         repo: repo.clone(),
@@ -217,7 +219,7 @@ fn driven(
         jobs: None,
         both_ways: false,
         foresee: true,
-        lookout: Lookout::new(&repo, format!("refs/todone/{name}/saved/+"), Arc::default()),
+        lookout,
         walls: Default::default(),
         prices: Arc::default(),
         home: None,

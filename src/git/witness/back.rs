@@ -10,14 +10,17 @@ use crate::git::guard::output;
 use crate::git::objects::Kind;
 use crate::git::scratch::io;
 use crate::git::{Error, Expect, RefUpdate, Repo};
-use crate::model::{HIDDEN, Oid, Shift, Thing};
+use crate::model::{HIDDEN, Oid, Shift, Stashed, Thing};
 
 use super::hooks::{self, Hook};
-use super::{head, own_config, stashes};
+use super::{head, own_config, put_back_alone, standing_alone, stashes};
 
 impl Repo {
     /// What a thing is now, in the form that a [`Shift`] has it.
     pub fn standing(&self, shift: &Shift) -> Result<Option<String>, Error> {
+        if let Some(now) = standing_alone(shift) {
+            return Ok(now);
+        }
         let blob = |bytes: &[u8]| self.format().hash(Kind::Blob, bytes).to_string();
         let told = |now: String| {
             let all = [&shift.before, &shift.after].into_iter().flatten();
@@ -61,6 +64,9 @@ impl Repo {
 
     /// Makes a thing again what it was. The caller has seen that it is what the shift left.
     pub fn put_back(&self, shift: &Shift) -> Result<(), Error> {
+        if put_back_alone(shift)? {
+            return Ok(());
+        }
         let (before, after) = (shift.before.as_deref(), shift.after.as_deref());
         let oid = |text: Option<&str>| text.and_then(|text| text.parse::<Oid>().ok());
         match &shift.what {
@@ -98,9 +104,7 @@ impl Repo {
                 output(call).map(drop)
             }
             Thing::Stash { message } => match before {
-                Some(before) => {
-                    output(self.git().args(["stash", "store", "-m", message, before])).map(drop)
-                }
+                Some(before) => self.stash_back(before, message, &shift.above),
                 None => Ok(()),
             },
             Thing::Config => self.through(&self.common_dir().join("config"), before),
@@ -119,6 +123,26 @@ impl Repo {
         self.update_refs(&[RefUpdate { name, expect, to }], "todone: restore")
     }
 
+    /// Puts an entry back into the stash: in its place, unless somebody used the stash since, else on top.
+    fn stash_back(&self, id: &str, message: &str, above: &[Stashed]) -> Result<(), Error> {
+        let there = stashes(self)?;
+        let same = |((oid, _), entry): (&(Oid, String), &Stashed)| oid.to_string() == entry.id;
+        let as_left = there.len() >= above.len() && there.iter().zip(above).all(same);
+        let store = |id: &str, message: &str| {
+            output(self.git().args(["stash", "store", "-m", message, id])).map(drop)
+        };
+        store(id, message)?;
+        if as_left {
+            above.iter().rev().try_for_each(|entry| store(&entry.id, &entry.message))?;
+            // Only now their old places are given up.
+            let old = format!("stash@{{{}}}", above.len() + 1);
+            for _ in above {
+                output(self.git().args(["stash", "drop", "-q", &old]))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a file, in the place that a link leads to.
     fn through(&self, path: &Path, before: Option<&str>) -> Result<(), Error> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -130,13 +154,8 @@ impl Repo {
         let Some(before) = before else {
             return fs::remove_file(path).map_err(io("removing", path));
         };
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(io("making", dir))?;
-        }
-        let mut new = path.as_os_str().to_owned();
-        new.push(".todone-new");
-        let new = PathBuf::from(new);
         if let Some(target) = before.strip_prefix("link ") {
+            let new = beside(path)?;
             let _ = fs::remove_file(&new);
             std::os::unix::fs::symlink(target, &new).map_err(io("linking", &new))?;
             return fs::rename(&new, path).map_err(io("writing", path));
@@ -144,13 +163,7 @@ impl Repo {
         let (mode, hex) = before.split_once(' ').unwrap_or(("", before));
         let Ok(blob) = hex.parse::<Oid>() else { return Ok(()) };
         let bytes = self.objects()?.blob(blob)?;
-        fs::write(&new, bytes).map_err(io("writing", &new))?;
-        let mode = match u32::from_str_radix(mode, 8) {
-            Ok(mode) => mode,
-            Err(_) => fs::metadata(path).map_or(0o644, |there| there.permissions().mode()),
-        };
-        let set = fs::set_permissions(&new, fs::Permissions::from_mode(mode));
-        set.and_then(|()| fs::rename(&new, path)).map_err(io("writing", path))
+        overwrite(path, &bytes, u32::from_str_radix(mode, 8).ok())
     }
 
     /// The ref that a told name stands for: the name itself, or, if something was taken out of it, the only
@@ -164,7 +177,27 @@ impl Repo {
     }
 }
 
-/// The same of a hook.
+/// A path beside another, whose folder is made if it is missing.
+fn beside(path: &Path) -> Result<PathBuf, Error> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(io("making", dir))?;
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".todone-new");
+    Ok(PathBuf::from(new))
+}
+
+/// Makes a file hold this in one step, with these rights, or those that it has.
+pub(super) fn overwrite(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), Error> {
+    let new = beside(path)?;
+    fs::write(&new, bytes).map_err(io("writing", &new))?;
+    let there = || fs::metadata(path).map_or(0o644, |there| there.permissions().mode());
+    let mode = fs::Permissions::from_mode(mode.unwrap_or_else(there));
+    let set = fs::set_permissions(&new, mode);
+    set.and_then(|()| fs::rename(&new, path)).map_err(io("writing", path))
+}
+
+/// The same as [`Repo::whole`] of a hook.
 fn whole_hook(dir: &Path, name: &str) -> Option<String> {
     if !name.contains(HIDDEN) {
         return Some(name.to_owned());

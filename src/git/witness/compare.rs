@@ -9,19 +9,33 @@ use std::path::Path;
 
 use crate::git::guard::output;
 use crate::git::objects::Kind;
-use crate::git::{Error, Expect, RefUpdate, Repo};
-use crate::model::{Oid, Shift, Thing};
+use crate::git::scratch::io;
+use crate::git::{Error, Expect, RefUpdate, Repo, listed};
+use crate::model::{FileCopy, Oid, Shift, Stashed, Thing};
 
 use super::hooks::{self, Hook, Hooks};
-use super::{MOVES, State, Value};
+use super::{MOVES, State, Value, own_config};
 
-/// What changed, but for what todone itself moved. New refs come first: they may stand where another is to
-/// be again. Entries of the stash come as they were made.
-pub(super) fn compared(repo: &Repo, before: &State, now: &State) -> Result<Vec<Shift>, Error> {
+/// What changed, but for what todone itself moved. Settings come first, since without them git may read nothing,
+/// then new refs: they may stand where another is to be again. Entries of the stash come as they were made.
+pub(super) fn compared(
+    repo: &Repo,
+    by: &Repo,
+    before: &State,
+    now: &State,
+) -> Result<Vec<Shift>, Error> {
     let mut all = Vec::new();
     let mut add = |what, before: Option<String>, after: Option<String>| {
-        all.push(Shift { what, before, after, saved: None });
+        all.push(Shift { what, before, after, saved: None, kept: None, above: Vec::new() });
     };
+    let blob = |bytes: &[u8]| repo.format().hash(Kind::Blob, bytes).to_string();
+    if before.config != now.config {
+        add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
+    }
+    if before.own_config != now.own_config {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(blob);
+        add(Thing::ConfigWorktree, text(&before.own_config), text(&now.own_config));
+    }
     let moves = fs::read(repo.state_dir().join(MOVES)).unwrap_or_default();
     let moves = String::from_utf8_lossy(&moves).into_owned();
     let names: BTreeSet<_> = before.refs.keys().chain(now.refs.keys()).collect();
@@ -43,14 +57,6 @@ pub(super) fn compared(repo: &Repo, before: &State, now: &State) -> Result<Vec<S
     for (oid, message) in now.stash.iter().rev().filter(|entry| !before.stash.contains(entry)) {
         add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
     }
-    let blob = |bytes: &[u8]| repo.format().hash(Kind::Blob, bytes).to_string();
-    if before.config != now.config {
-        add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
-    }
-    if before.own_config != now.own_config {
-        let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(blob);
-        add(Thing::ConfigWorktree, text(&before.own_config), text(&now.own_config));
-    }
     let names: BTreeSet<_> = before.hooks.all.keys().chain(now.hooks.all.keys()).collect();
     for key @ (folder, name) in names {
         let (old, new) = (before.hooks.all.get(key), now.hooks.all.get(key));
@@ -58,7 +64,7 @@ pub(super) fn compared(repo: &Repo, before: &State, now: &State) -> Result<Vec<S
         let looked = folder.as_ref().is_none_or(|folder| before.folders.contains(folder));
         let path = hooks::place(repo, folder.as_deref()).join(name);
         let bytes = new.map(Hook::bytes);
-        if old == new || !looked || landed(repo, now, &moves, &path, bytes)? {
+        if old == new || !looked || landed(by, now, &moves, &path, bytes)? {
             continue;
         }
         let folder = folder.as_ref().map(|folder| folder.display().to_string());
@@ -69,14 +75,73 @@ pub(super) fn compared(repo: &Repo, before: &State, now: &State) -> Result<Vec<S
         // By its path: no link may lead there any more.
         let new = hooks::file(path)?;
         let bytes = new.as_ref().map(|(_, bytes)| &bytes[..]);
-        if new.as_ref() == Some(old) || landed(repo, now, &moves, path, bytes)? {
+        if new.as_ref() == Some(old) || landed(by, now, &moves, path, bytes)? {
             continue;
         }
         let text = |file| hooks::told(file, repo);
         let path = path.display().to_string();
         add(Thing::Linked { path }, Some(text(old)), new.as_ref().map(text));
     }
+    for shift in &mut all {
+        if matches!(shift.what, Thing::Stash { .. }) {
+            shift.above = above(shift, before, now);
+        }
+    }
     Ok(all)
+}
+
+/// Those entries of the stash that stand above the place of one that was taken.
+fn above(shift: &Shift, before: &State, now: &State) -> Vec<Stashed> {
+    let of = |(oid, _): &(Oid, String)| Some(oid.to_string());
+    let Some(place) = before.stash.iter().position(|entry| of(entry) == shift.before) else {
+        return Vec::new();
+    };
+    // Its place is above the first of the older ones that is still there.
+    let older = &before.stash[place + 1..];
+    let above = now.stash.iter().take_while(|entry| !older.contains(entry));
+    let entry =
+        |(oid, message): &(Oid, String)| Stashed { id: oid.to_string(), message: message.clone() };
+    above.map(entry).collect()
+}
+
+/// Keeps copies of settings, which can be put back without git.
+pub(super) fn copy(
+    repo: &Repo,
+    before: &State,
+    dir: &Path,
+    shifts: &mut [Shift],
+) -> Result<(), Error> {
+    for shift in shifts {
+        let (file, bytes) = match &shift.what {
+            Thing::Config => (repo.common_dir().join("config"), Some(&before.config)),
+            Thing::ConfigWorktree => (own_config(repo), before.own_config.as_ref()),
+            _ => continue,
+        };
+        let mut copy = None;
+        if let (Some(bytes), Some(name)) = (bytes, &shift.before) {
+            let path = dir.join("kept").join(name);
+            write(&path, bytes)?;
+            copy = path.to_str().map(str::to_owned);
+            if copy.is_none() {
+                continue;
+            }
+        }
+        shift.kept = file.to_str().map(|file| FileCopy { file: file.to_owned(), copy });
+    }
+    Ok(())
+}
+
+/// Writes a file that nobody else may read.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::io::Write as _;
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    if let Some(dir) = path.parent() {
+        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(dir);
+        made.map_err(io("making", dir))?;
+    }
+    let mut open = fs::File::options();
+    let file = open.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(io("writing", path))
 }
 
 fn told(value: &Value) -> String {
@@ -193,8 +258,7 @@ fn landed(
     }) else {
         return Ok(false);
     };
-    let listed = output(repo.git().args(["ls-tree", "-z", "HEAD", "--", &inside]))?;
-    let entry = String::from_utf8_lossy(&listed).into_owned();
-    let of_head = entry.split([' ', '\t']).nth(2).and_then(|oid| oid.parse::<Oid>().ok());
+    let said = output(repo.git().args(["ls-tree", "-z", "HEAD", "--", &inside]))?;
+    let of_head = listed::object(&said);
     Ok(of_head == bytes.map(|bytes| repo.format().hash(Kind::Blob, bytes)))
 }
