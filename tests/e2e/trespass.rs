@@ -568,8 +568,9 @@ fn settings_of_a_linked_worktree_are_put_back_too() {
     let own = space.repo().join(".git/worktrees/linked/config.worktree");
     let before = state(&space);
     space.board(&format!(
-        "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\ngit branch -D side\n\
-         echo 2 > b\necho '[broken' > {}\n'''\n",
+        "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\necho 2 > b\n\
+         mkdir \"$TODONE_BOARD_DIR/once\" || exit 0\ngit branch -D side\n\
+         echo '[broken' > {}\n'''\n",
         own.display()
     ));
     let board = space.path("board.toml");

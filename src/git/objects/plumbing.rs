@@ -54,6 +54,8 @@ impl Store {
         let told = reader.answer(oid);
         told.unwrap_or_else(|source| {
             self.reader = None;
+            // A reader that ends at once doesn't say why. Whoever asks alone is told.
+            output(self.git.clone().args(["cat-file", "-e", &oid.to_string()]))?;
             Err(Fault::Pipe { command: call.shown(), source }.into())
         })
     }
