@@ -58,7 +58,13 @@ impl Failure {
     fn with_way_out(text: String) -> Self {
         const WAYS: [(&[&str], &str); 8] = [
             (
-                &["bad config", "config value", "git repo version", "repository extension"],
+                &[
+                    "bad config",
+                    "config value",
+                    "git repo version",
+                    "repository extension",
+                    "/config': Permission denied",
+                ],
                 "git can't read its own settings: mend them, or put back what they were before a task \
                  changed them (`todone restore`)",
             ),

@@ -33,9 +33,7 @@ struct State {
     head: Vec<u8>,
     /// The newest first.
     stash: Vec<(Oid, String)>,
-    config: Vec<u8>,
-    /// The settings of this checkout alone.
-    own_config: Option<Vec<u8>>,
+    settings: Settings,
     hooks: Hooks,
     /// The folders beside the repository's own in which hooks were looked for.
     folders: BTreeSet<PathBuf>,
@@ -116,8 +114,12 @@ impl Witness {
         if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
         }
-        let read = |by: &Repo| State::read(&self.repo, by, &self.folders, &stamps.loose);
-        let (state, by) = match (read(&self.repo), &self.good) {
+        let now = Settings::read(&self.repo)?;
+        let read = |by: &Repo| State::read(&self.repo, by, &now, &self.folders, &stamps.loose);
+        // libgit2 reads past settings at which git stops.
+        let known_good = self.good.as_ref().is_none_or(|good| *good == now);
+        let asked = if known_good { self.repo.clone() } else { self.repo.clone().with_plumbing() };
+        let (state, by) = match (read(&asked), &self.good) {
             (Ok(state), _) => (state, None),
             // Without good settings git reads nothing: all that changed beside them is told as well.
             (Err(fault), Some(good)) => {
@@ -127,17 +129,18 @@ impl Witness {
             (Err(fault), None) => return Err(fault),
         };
         if by.is_none() {
-            let (config, own) = (state.config.clone(), state.own_config.clone());
-            self.good = Some(Settings { config, own });
+            self.good = Some(now);
         }
         let by = by.as_ref().map_or(&self.repo, StandIn::repo);
-        let Some(before) = self.known.replace(Known { stamps, state: state.clone() }) else {
-            return Ok(Vec::new());
+        let mut shifts = match &self.known {
+            Some(before) => compare::compared(&self.repo, by, &before.state, &state)?,
+            None => Vec::new(),
         };
-        let mut shifts = compare::compared(&self.repo, by, &before.state, &state)?;
-        if !shifts.is_empty() {
-            compare::copy(&self.repo, &before.state, &self.dir, &mut shifts)?;
-            compare::keep(by, &before.state, keep, hide, &mut shifts)?;
+        let before = self.known.replace(Known { stamps, state });
+        if let Some(Known { state: before, .. }) = before.filter(|_| !shifts.is_empty()) {
+            // What can't be kept is told all the same.
+            let _ = compare::copy(&self.repo, &before, &self.dir, &mut shifts);
+            let _ = compare::keep(by, &before, keep, hide, &mut shifts);
             shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)
@@ -231,10 +234,11 @@ impl State {
     fn read(
         repo: &Repo,
         by: &Repo,
+        settings: &Settings,
         folders: &BTreeSet<PathBuf>,
         loose: &Stamped,
     ) -> Result<Self, Error> {
-        let mut state = Self::default();
+        let mut state = Self { settings: settings.clone(), ..Self::default() };
         let mut runs = BTreeSet::new();
         for found in by.list("refs/")? {
             if let Some(run) = found.name.strip_prefix("refs/todone/") {
@@ -265,13 +269,7 @@ impl State {
             name.starts_with("refs/heads/") && runs.contains(last)
         };
         state.refs.retain(|name, _| !own(name));
-        let common = repo.common_dir();
         state.head = head(by)?;
-        state.config = there(&common.join("config"))?;
-        state.own_config = match own_config(repo) {
-            path if path.exists() => Some(there(&path)?),
-            _ => None,
-        };
         state.stash = stashes(by)?;
         state.folders.clone_from(folders);
         state.hooks.read(repo, None)?;

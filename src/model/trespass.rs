@@ -160,7 +160,7 @@ impl Shift {
                 let file = quoted(&kept.file);
                 match (before, &kept.copy) {
                     (None, _) => vec![format!("rm {file}")],
-                    (Some(_), Some(copy)) => vec![format!("cp {} {file}", quoted(copy))],
+                    (Some(_), Some(copy)) => vec![format!("cp -f {} {file}", quoted(copy))],
                     (Some(_), None) => Vec::new(),
                 }
             }

@@ -513,7 +513,7 @@ fn settings_that_git_can_not_read_are_told_and_put_back() {
             let ran = run(&["run", board.to_str().expect("a name")]);
             let ran = ran.code(3).says("your repository changed while vandal ran");
             let ran =
-                ran.says("config was rewritten").says("todone restore").says("put it back: cp ");
+                ran.says("config was rewritten").says("todone restore").says("put it back: cp -f ");
             ran.says("stash entry taken: On main: precious")
                 .says("branch `side` is gone")
                 .says("branch `new` is new")
@@ -525,7 +525,7 @@ fn settings_that_git_can_not_read_are_told_and_put_back() {
             dry.says("would put back: the repository's config").says("what else changed");
             if pasted {
                 // As it was told: the settings, and then whatever the report says.
-                let told = ran_line(&run(&["restore", "--dry-run"]).out, "cp ");
+                let told = ran_line(&run(&["restore", "--dry-run"]).out, "cp -f ");
                 let said = space.command("sh").args(["-c", &told]).output().expect("it runs");
                 assert!(said.status.success(), "{told}");
                 paste(&space);
@@ -545,6 +545,31 @@ fn settings_that_git_can_not_read_are_told_and_put_back() {
             run(&["clean", "--all", "--force"]).code(0);
             assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
         }
+    }
+}
+
+/// libgit2 reads on where git does not: with nothing else changed nobody else would notice.
+#[test]
+fn settings_that_git_can_not_read_are_told_where_nothing_else_changed() {
+    for spoil in [
+        r#"printf '[core\n broken' > "$common/config""#,
+        "git config core.repositoryFormatVersion 99",
+        "git config core.bare perhaps",
+    ] {
+        let space = Space::new(&[("a", "1\n")]);
+        let before = state(&space);
+        space.board(&format!(
+            "[[task]]\nid = \"t\"\nrun = '''\n\
+             common=$(git rev-parse --path-format=absolute --git-common-dir)\n{spoil}\n'''\n"
+        ));
+        let board = space.path("board.toml");
+        let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
+        ran.says("your repository changed while t ran").says("config was rewritten");
+        let back = space.todone_quiet(&["restore"]).code(0);
+        back.says("put back  the repository's config");
+        assert_eq!(state(&space), before, "{spoil}");
+        space.todone_quiet(&["clean", "--all", "--force"]).code(0);
+        assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "", "{spoil}");
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind::{NotFound, PermissionDenied};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::git::objects::{Format, Kind};
@@ -14,12 +16,31 @@ use crate::git::{Error, Repo};
 use crate::model::Shift;
 
 use super::back::overwrite;
+use super::own_config;
 
-/// The settings with which git could read a repository: those of all its checkouts, and of this one alone.
-#[derive(Clone, Debug)]
+/// The settings of all checkouts of a repository, and those of this one alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     pub config: Vec<u8>,
     pub own: Option<Vec<u8>>,
+}
+
+impl Settings {
+    /// As they are now, whether git can read them or not.
+    pub fn read(repo: &Repo) -> Result<Self, Error> {
+        let bytes = |path: &Path| readable(fs::read(path)).map_err(io("reading", path));
+        let own = own_config(repo);
+        let own = own.exists().then(|| bytes(&own)).transpose()?;
+        Ok(Self { config: bytes(&repo.common_dir().join("config"))?, own })
+    }
+}
+
+/// Settings that nobody can read any more are lost to git as if they were empty.
+fn readable(read: std::io::Result<Vec<u8>>) -> std::io::Result<Vec<u8>> {
+    match read {
+        Err(fault) if matches!(fault.kind(), PermissionDenied | NotFound) => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 /// A repository with other settings and else the same files, by links to them.
@@ -105,7 +126,9 @@ pub fn state_dir_around(dir: &Path) -> Option<PathBuf> {
 pub fn standing_alone(shift: &Shift) -> Option<Option<String>> {
     let kept = shift.kept.as_ref()?;
     let format = of(shift);
-    Some(fs::read(&kept.file).ok().map(|bytes| format.hash(Kind::Blob, &bytes).to_string()))
+    let file = Path::new(&kept.file);
+    let bytes = file.exists().then(|| readable(fs::read(file)).ok()).flatten();
+    Some(bytes.map(|bytes| format.hash(Kind::Blob, &bytes).to_string()))
 }
 
 /// Whether [`put_back_alone`] can put it back: there is a copy, and it holds what was there.
@@ -129,7 +152,9 @@ pub fn put_back_alone(shift: &Shift) -> Result<bool, Error> {
     }
     let Some(bytes) = copied(shift) else { return Ok(false) };
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    overwrite(&file, &bytes, None).map(|()| true)
+    // They may be lost by their rights alone.
+    let mode = fs::metadata(&file).map_or(0o644, |there| there.permissions().mode() | 0o600);
+    overwrite(&file, &bytes, Some(mode)).map(|()| true)
 }
 
 /// How the repository named what the shift tells.
@@ -142,6 +167,30 @@ fn of(shift: &Shift) -> Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_are_lost_by_their_rights_are_put_back_readable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, copy) = (dir.path().join("config"), dir.path().join("copy"));
+        let name = Format::Sha1.hash(Kind::Blob, b"old").to_string();
+        fs::write(&file, "new").expect("written");
+        fs::write(&copy, "old").expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o040)).expect("set");
+        let text = |path: &Path| path.to_str().expect("a name").to_owned();
+        let shift = Shift {
+            what: crate::model::Thing::Config,
+            before: Some(name),
+            after: None,
+            saved: None,
+            kept: Some(crate::model::FileCopy { file: text(&file), copy: Some(text(&copy)) }),
+            above: Vec::new(),
+        };
+        assert!(put_back_alone(&shift).expect("put back"));
+        assert_eq!(fs::read(&file).expect("there"), b"old");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o640);
+        let denied = || Err(std::io::Error::from(PermissionDenied));
+        assert_eq!(readable(denied()).expect("empty"), b"");
+    }
 
     #[test]
     fn the_store_is_found_without_git() {

@@ -29,12 +29,12 @@ pub(super) fn compared(
         all.push(Shift { what, before, after, saved: None, kept: None, above: Vec::new() });
     };
     let blob = |bytes: &[u8]| repo.format().hash(Kind::Blob, bytes).to_string();
-    if before.config != now.config {
-        add(Thing::Config, Some(blob(&before.config)), Some(blob(&now.config)));
+    if before.settings.config != now.settings.config {
+        add(Thing::Config, Some(blob(&before.settings.config)), Some(blob(&now.settings.config)));
     }
-    if before.own_config != now.own_config {
+    if before.settings.own != now.settings.own {
         let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(blob);
-        add(Thing::ConfigWorktree, text(&before.own_config), text(&now.own_config));
+        add(Thing::ConfigWorktree, text(&before.settings.own), text(&now.settings.own));
     }
     let moves = fs::read(repo.state_dir().join(MOVES)).unwrap_or_default();
     let moves = String::from_utf8_lossy(&moves).into_owned();
@@ -113,8 +113,8 @@ pub(super) fn copy(
 ) -> Result<(), Error> {
     for shift in shifts {
         let (file, bytes) = match &shift.what {
-            Thing::Config => (repo.common_dir().join("config"), Some(&before.config)),
-            Thing::ConfigWorktree => (own_config(repo), before.own_config.as_ref()),
+            Thing::Config => (repo.common_dir().join("config"), Some(&before.settings.config)),
+            Thing::ConfigWorktree => (own_config(repo), before.settings.own.as_ref()),
             _ => continue,
         };
         let mut copy = None;
@@ -170,9 +170,9 @@ pub(super) fn keep(
         let oid = match &shift.what {
             // A new file stays where it is until the user says otherwise.
             what if made && is_file(what) => continue,
-            Thing::Config => objects.write_blob(&before.config)?,
+            Thing::Config => objects.write_blob(&before.settings.config)?,
             Thing::ConfigWorktree => {
-                objects.write_blob(before.own_config.as_deref().unwrap_or_default())?
+                objects.write_blob(before.settings.own.as_deref().unwrap_or_default())?
             }
             what @ (Thing::Hook { .. } | Thing::Linked { .. }) => {
                 match before.hooks.bytes_of(what) {
