@@ -5,19 +5,21 @@
 //! merge drivers, writes nothing into the repository, and decides nothing: what it finds is told.
 
 mod done;
+mod meeting;
 mod worktree;
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::board::scope_set;
-use crate::git::{Quarantine, Runner, ThreeWay};
+use crate::git::{Runner, ThreeWay};
 use crate::model::{Board, Change, Entry, Oid, Patch, RepoPath, TaskId};
 
 use super::Error;
 use super::slot::World;
+use meeting::{Meeting, Meetings};
 use worktree::{Sight, made};
 
 pub use done::Done;
@@ -71,12 +73,12 @@ pub fn look(
     pairs: &[Pair],
     seen: Seen,
 ) -> Result<(Vec<Clash>, Seen), Error> {
-    let (asked, seen) = news(board, pairs, seen, (world.now)());
+    let (asked, mut seen) = news(board, pairs, seen, (world.now)());
     if asked.is_empty() {
         return Ok((Vec::new(), seen));
     }
     let mut quarantine = world.repo.quarantine()?;
-    let mut meetings = Vec::new();
+    let mut meetings = Meetings { pairs, all: Vec::new() };
     // A running task is held against many.
     let mut known: BTreeMap<(&TaskId, &RepoPath), Option<Option<Entry>>> = BTreeMap::new();
     let mut trees: BTreeMap<Oid, Oid> = BTreeMap::new();
@@ -101,29 +103,25 @@ pub fn look(
         let Some(theirs) = theirs else { continue };
         if theirs != base && theirs != change.new {
             let sides = [base, change.new, theirs];
-            meetings.push(Meeting { pair, path: path.clone(), sides });
+            meetings.all.push(Meeting { pair, path: path.clone(), sides });
         }
     }
-    if meetings.is_empty() {
+    if meetings.all.is_empty() {
         return Ok((Vec::new(), seen));
     }
-    let merge = ThreeWay::new(&world.repo, base_tree)?.run_by(Some(runner.clone()));
-    let clashing = match merge.has_drivers() {
-        true => one_by_one(&mut quarantine, &merge, &meetings)?,
-        false => at_once(&mut quarantine, &merge, &meetings)?,
+    let merge = match seen.merge.take() {
+        Some(merge) => merge,
+        None => ThreeWay::new(&world.repo, base_tree)?,
     };
-    let mut found: Vec<Clash> = Vec::new();
-    let mut last = None;
-    for Meeting { pair, path, .. } in clashing.into_iter().map(|number| &meetings[number]) {
-        // The first place of a pair is enough.
-        if last.replace(*pair) == Some(*pair) {
-            continue;
-        }
+    let merge = merge.run_by(Some(runner.clone()));
+    let clashing = meetings.clashing(&mut quarantine, &merge, !world.repo.plumbing())?;
+    let clash = |Meeting { pair, path, .. }: &Meeting| {
         let running = matches!(pairs[*pair].1.what, What::Running(..));
         let (first, second) = in_order(&pairs[*pair]);
-        let (first, second, path) = (first.clone(), second.clone(), path.clone());
-        found.push(Clash { first, second, path, running });
-    }
+        Clash { first: first.clone(), second: second.clone(), path: path.clone(), running }
+    };
+    let found = clashing.into_iter().map(clash).collect();
+    seen.merge = Some(merge);
     Ok((found, seen))
 }
 
@@ -154,73 +152,4 @@ fn news<'a>(
         asked.extend(sight.asks(pair, open.map(|one| (&one.path, (number, one)))));
     }
     (asked, sight.close())
-}
-
-/// A path of which both of a pair made something else.
-struct Meeting {
-    pair: usize,
-    path: RepoPath,
-    /// What was there, and what the two made of it.
-    sides: [Option<Entry>; 3],
-}
-
-/// The numbers of those that git can't merge, each asked for at its own path: drivers look at it.
-fn one_by_one(
-    quarantine: &mut Quarantine,
-    merge: &ThreeWay,
-    meetings: &[Meeting],
-) -> Result<Vec<usize>, Error> {
-    let mut clashing: Vec<usize> = Vec::new();
-    for (number, Meeting { pair, path, sides }) in meetings.iter().enumerate() {
-        if clashing.last().is_some_and(|last| meetings[*last].pair == *pair) {
-            continue;
-        }
-        let mut alone = |new: Option<Entry>| {
-            let objects = quarantine.objects();
-            let empty = objects.empty_tree();
-            objects.edit(empty, &[Change { path: path.clone(), old: None, new }])
-        };
-        let [base, ours, theirs] = [alone(sides[0])?, alone(sides[1])?, alone(sides[2])?];
-        if merge.merge(quarantine, base, ours, theirs)?.is_err() {
-            clashing.push(number);
-        }
-    }
-    Ok(clashing)
-}
-
-/// The same with one question for all of them: starting git is what costs.
-fn at_once(
-    quarantine: &mut Quarantine,
-    merge: &ThreeWay,
-    meetings: &[Meeting],
-) -> Result<Vec<usize>, Error> {
-    let mut clashing = BTreeSet::new();
-    let mut trees: [Vec<Change>; 3] = Default::default();
-    for (number, Meeting { path, sides, .. }) in meetings.iter().enumerate() {
-        // Both added it, or one deleted what the other changed.
-        if sides.contains(&None) {
-            clashing.insert(number);
-            continue;
-        }
-        // Each in a folder of its own; what attributes say of names holds there, too.
-        let path = RepoPath::new([format!("{number:08}/").as_bytes(), path.as_bytes()].concat());
-        for (new, tree) in sides.iter().zip(&mut trees) {
-            tree.push(Change { path: path.clone(), old: None, new: *new });
-        }
-    }
-    if trees.iter().all(|tree| !tree.is_empty()) {
-        let mut write = |changes: &[Change]| {
-            let objects = quarantine.objects();
-            let empty = objects.empty_tree();
-            objects.edit(empty, changes)
-        };
-        let [base, ours, theirs] = [write(&trees[0])?, write(&trees[1])?, write(&trees[2])?];
-        if let Err((_, stages, _)) = merge.merge(quarantine, base, ours, theirs)? {
-            let number = |path: &RepoPath| -> Option<usize> {
-                path.to_string().split('/').next()?.parse().ok()
-            };
-            clashing.extend(stages.iter().filter_map(|stage| number(&stage.path)));
-        }
-    }
-    Ok(clashing.into_iter().collect())
 }

@@ -117,6 +117,14 @@ impl Engine {
         }
     }
 
+    /// How long an object is, where that can be told without reading it.
+    pub(super) fn size(&self, oid: Oid) -> Option<usize> {
+        match self {
+            Self::Fast(fast, _) => fast.size(oid),
+            Self::Plumbing(_) => None,
+        }
+    }
+
     pub(super) fn write(&mut self, oid: Oid, kind: Kind, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Self::Fast(store, _) => store.write(oid, kind, bytes),

@@ -100,6 +100,10 @@ impl Store {
         Ok(Some((kind, object.data().to_vec())))
     }
 
+    pub(super) fn size(&self, oid: Oid) -> Option<usize> {
+        self.odb().ok()?.read_header(theirs(oid)).ok().map(|(size, _)| size)
+    }
+
     pub(super) fn write(&self, oid: Oid, kind: Kind, bytes: &[u8]) -> Result<(), Error> {
         if let Some(objects) = &self.synced {
             // Whoever wrote it first, a task for example, may not have synced it, and an object that

@@ -91,6 +91,17 @@ impl Objects {
         self.read_as(oid, Kind::Blob)
     }
 
+    /// A blob's bytes, if it is soon told that there are no more than `most`.
+    pub fn small_blob(&mut self, oid: Oid, most: usize) -> Result<Option<Vec<u8>>, Error> {
+        if let Some((_, bytes)) = self.staged.as_ref().and_then(|staged| staged.get(oid)) {
+            return Ok((bytes.len() <= most).then(|| bytes.to_vec()));
+        }
+        match self.engine.size(oid) {
+            Some(size) if size <= most => self.blob(oid).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Writes a blob.
     pub fn write_blob(&mut self, bytes: &[u8]) -> Result<Oid, Error> {
         self.write(Kind::Blob, bytes.to_vec())

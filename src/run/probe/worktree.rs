@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::git::Quarantine;
+use crate::git::{Quarantine, ThreeWay};
 use crate::model::{Entry, Mode, Oid, RepoPath, TaskId};
 
 use super::{Error, Pair, What, Work};
@@ -39,6 +39,8 @@ pub struct Seen {
     files: BTreeMap<Who, BTreeMap<RepoPath, Stamp>>,
     /// The patches that they were held against.
     pairs: BTreeSet<(Oid, Who)>,
+    /// What asks git, once it was needed: its attributes are those of the run's base.
+    pub(super) merge: Option<ThreeWay>,
 }
 
 /// One look.
@@ -92,7 +94,7 @@ impl<'a> Sight<'a> {
             let files = files.into_iter().filter_map(|(path, seen)| Some((path.clone(), seen?)));
             (who, files.filter(|(_, stamp)| settled(stamp)).collect())
         });
-        Seen { files: files.collect(), pairs: self.pairs }
+        Seen { files: files.collect(), pairs: self.pairs, merge: self.before.merge }
     }
 }
 
