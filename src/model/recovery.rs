@@ -37,7 +37,7 @@ pub struct Recovery {
     pub breaker_probes: u32,
 }
 
-/// How the breaker of an account stands.
+/// How the breaker of a profile stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Breaker {
@@ -67,7 +67,7 @@ impl Breaker {
 /// A breaker turned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turned {
-    /// The profile whose failure opened it; others of its account share it.
+    /// The profile whose breaker it is.
     pub profile: String,
     /// How it stands now.
     pub breaker: Breaker,

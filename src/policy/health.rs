@@ -1,21 +1,17 @@
-//! When an account may be asked again, and whether at all: holds, a breaker, stops.
+//! When a profile may be asked again, and whether at all: holds and stops of its account, its own breaker.
 //!
 //! Knows no task and no clock; it is told what came of attempts, and when.
 //!
 //! All profiles of one kind that say who they are and where they ask alike share an account. A limit holds
-//! all of it, an overloaded model only that model. Somebody who fails time and again without any success is
-//! asked less and less (one at a time), and in the end no more.
+//! all of it, an overloaded model only that model. A breaker is of one profile: two of an account may have
+//! other programs, models and flags, and one that works says nothing of one that does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::{Breaker, Failure, Profile, ProfileKind, Recovery, Trouble, Turned};
+use crate::model::{Failure, Profile, ProfileKind, Recovery, Trouble, Turned};
 
-/// So many failures in a row, without a success, open the breaker.
-const IN_A_ROW: u32 = Recovery::IN_A_ROW;
-/// So often it is tried again when the breaker was open.
-const PROBES: u32 = Recovery::PROBES;
-/// How long the breaker stays open the first time, in milliseconds; it doubles.
-const OPEN: u64 = Recovery::OPEN;
+use super::breaker::Record;
+
 /// How long is waited the first time if nobody says how long; it doubles.
 const WAIT: u64 = Recovery::FIRST_WAIT;
 /// The longest that is waited if nobody says how long.
@@ -48,25 +44,15 @@ struct Account {
     strikes: u32,
     /// The same for one model.
     models: BTreeMap<Option<String>, (u64, u32, Trouble)>,
-    /// Failures in a row.
-    failed: u32,
-    /// How often the breaker opened in a row.
-    opened: u32,
-    /// The profile whose failure opened it.
-    opened_by: String,
-    open_until: u64,
-    /// Whether one is being tried behind an open breaker.
-    probing: bool,
     /// Why nobody asks it any more.
     stopped: Option<String>,
 }
 
-/// How the accounts of a run stand.
+/// How the accounts and the profiles of a run stand.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     accounts: BTreeMap<String, Account>,
-    /// The profiles whose program could not be started the last time.
-    lacking: BTreeSet<String>,
+    profiles: BTreeMap<String, Record>,
     /// How breakers turned since that was asked for last.
     turns: Vec<Turned>,
 }
@@ -130,20 +116,19 @@ impl Health {
     pub fn heard(&mut self, profile: &Profile, failure: Option<&Failure>, now: u64) {
         let name = profile.name.as_str();
         let llm = profile.kind.is_llm();
-        match failure {
-            Some(Failure::Start { .. }) => {
-                self.lacking.insert(name.to_owned());
-            }
-            Some(Failure::Interrupted | Failure::Setup { .. } | Failure::Handoff { .. }) => {}
-            _ => {
-                self.lacking.remove(name);
-            }
-        }
         let account = self.accounts.entry(account(profile)).or_default();
-        let probed = std::mem::take(&mut account.probing);
-        match failure {
-            Some(Failure::Interrupted | Failure::Setup { .. } | Failure::Handoff { .. }) => {}
-            Some(Failure::Agent { kind, message, after, at }) => match kind {
+        let record = self.profiles.entry(name.to_owned()).or_default();
+        // Of these it is not to blame, and they say nothing of whether it works.
+        if let Some(Failure::Interrupted | Failure::Setup { .. } | Failure::Handoff { .. }) =
+            failure
+        {
+            self.turns.extend(record.let_go(name));
+            return;
+        }
+        let probed = std::mem::take(&mut record.probing);
+        record.lacks = matches!(failure, Some(Failure::Start { .. }));
+        let how = match failure {
+            Some(failure @ Failure::Agent { kind, message, after, at }) => match kind {
                 Trouble::RateLimit => {
                     let told = at.map(|at| at.saturating_sub(now)).or(*after);
                     // Others may have been under way when the first one met the limit.
@@ -153,6 +138,7 @@ impl Health {
                     let wait = wait(told, account.strikes, at.is_some(), now);
                     let until = account.hold.map_or(0, |(until, _)| until).max(now + wait);
                     account.hold = Some((until, *kind));
+                    None
                 }
                 Trouble::Overloaded | Trouble::Server | Trouble::Network => {
                     let model =
@@ -161,59 +147,54 @@ impl Health {
                         model.1 += 1;
                     }
                     *model = (model.0.max(now + wait(*after, model.1, false, now)), model.1, *kind);
-                    if *kind != Trouble::Overloaded {
-                        self.turns.extend(account.fails(name, &kind.to_string(), probed, now));
-                    }
+                    (*kind != Trouble::Overloaded).then_some(failure)
                 }
                 Trouble::Auth | Trouble::Quota => {
                     account.stopped = Some(format!("{kind}: {message}"));
+                    None
                 }
-                Trouble::NoResult | Trouble::Other => {
-                    self.turns.extend(account.fails(name, &kind.to_string(), probed, now));
-                }
-                _ => {}
+                Trouble::NoResult | Trouble::Other => Some(failure),
+                _ => None,
             },
             Some(failure @ Failure::Start { .. }) if llm => {
-                account.stopped = Some(failure.to_string());
+                record.stopped = Some(failure.to_string());
+                None
             }
-            Some(failure @ (Failure::Exit { .. } | Failure::Signal { .. } | Failure::Lost))
-                if llm =>
-            {
-                self.turns.extend(account.fails(name, &failure.to_string(), probed, now));
-            }
-            // It ended badly by itself, which a test or a rewriter may do for its task's sake: that is no dead
-            // agent, but one that can't be started, or is killed, is.
-            Some(Failure::Exit { .. }) => {}
-            Some(failure @ (Failure::Start { .. } | Failure::Signal { .. } | Failure::Lost)) => {
-                self.turns.extend(account.fails(name, &failure.to_string(), probed, now));
-            }
+            // A command ended badly by itself, which a test or a rewriter may do for its task's sake: that is no
+            // dead agent, but one that can't be started, or is killed, is.
+            Some(Failure::Exit { .. }) if !llm => None,
+            Some(
+                failure @ (Failure::Start { .. }
+                | Failure::Exit { .. }
+                | Failure::Signal { .. }
+                | Failure::Lost),
+            ) => Some(failure),
             // Whatever else went wrong, it worked.
             _ => {
-                self.turns.extend(account.turned(Breaker::Closed, None, None));
-                let stopped = account.stopped.take();
-                *account = Account { stopped, ..Account::default() };
+                self.turns.extend(record.works(name));
+                *account = Account { stopped: account.stopped.take(), ..Account::default() };
+                None
             }
+        };
+        if let Some(failure) = how {
+            let how = match failure {
+                Failure::Agent { kind, .. } => kind.to_string(),
+                failure => failure.to_string(),
+            };
+            self.turns.extend(record.fails(name, &how, probed, now));
         }
     }
 
     /// An attempt that was let through did not come to its beginning.
     pub fn let_go(&mut self, profile: &Profile) {
-        if let Some(account) = self.accounts.get_mut(&account(profile))
-            && std::mem::take(&mut account.probing)
-        {
-            let until = Some(account.open_until);
-            self.turns.extend(account.turned(Breaker::Open, until, None));
-        }
+        let record = self.profiles.get_mut(&profile.name);
+        self.turns.extend(record.and_then(|record| record.let_go(&profile.name)));
     }
 
     /// An attempt begins.
     pub fn begins(&mut self, profile: &Profile) {
-        if let Some(account) = self.accounts.get_mut(&account(profile)) {
-            account.probing = account.failed >= IN_A_ROW;
-            if account.probing {
-                self.turns.extend(account.turned(Breaker::HalfOpen, None, None));
-            }
-        }
+        let record = self.profiles.get_mut(&profile.name);
+        self.turns.extend(record.and_then(|record| record.begins(&profile.name)));
     }
 
     /// How breakers turned since this was asked last.
@@ -223,32 +204,32 @@ impl Health {
 
     /// Whether this profile, with its model, may be asked now.
     pub fn gate(&self, profile: &Profile, now: u64) -> Gate {
-        let Some(account) = self.accounts.get(&account(profile)) else { return Gate::Open };
         let name = &profile.name;
         let what = |kind: Trouble| match kind {
             Trouble::RateLimit => format!("{name}'s rate limit"),
             kind => format!("{name} ({kind})"),
         };
-        if let Some((at, kind)) = account.hold
-            && now < at
-        {
-            return Gate::Until { at, what: what(kind) };
-        }
-        if let Some((at, _, kind)) = account.models.get(&profile.model)
-            && now < *at
-        {
-            return Gate::Until { at: *at, what: what(*kind) };
-        }
-        if account.failed >= IN_A_ROW {
-            let what = format!("{name}, which failed {} times in a row", account.failed);
-            if now < account.open_until {
-                return Gate::Until { at: account.open_until, what };
-            }
-            if account.probing {
-                return Gate::Probing { what: format!("the one try of {what}") };
+        if let Some(account) = self.accounts.get(&account(profile)) {
+            let model = account.models.get(&profile.model).map(|(at, _, kind)| (*at, *kind));
+            for (at, kind) in account.hold.into_iter().chain(model) {
+                if now < at {
+                    return Gate::Until { at, what: what(kind) };
+                }
             }
         }
-        Gate::Open
+        match self.profiles.get(name) {
+            Some(record) if record.tripped() => {
+                let what = format!("{name}, which failed {} times in a row", record.failed);
+                if now < record.open_until {
+                    return Gate::Until { at: record.open_until, what };
+                }
+                if record.probing {
+                    return Gate::Probing { what: format!("the one try of {what}") };
+                }
+                Gate::Open
+            }
+            _ => Gate::Open,
+        }
     }
 
     /// Until when a limit holds the whole account of this profile; none: none does.
@@ -258,52 +239,22 @@ impl Health {
 
     /// Why this profile is not asked any more, and what to do.
     pub fn stopped(&self, profile: &Profile) -> Option<&str> {
-        self.accounts.get(&account(profile))?.stopped.as_deref()
+        let account = self.accounts.get(&account(profile)).and_then(|of| of.stopped.as_deref());
+        account.or_else(|| self.profiles.get(&profile.name)?.stopped.as_deref())
     }
 
     /// Whether the program of this profile could not be started the last time.
     pub fn lacks(&self, profile: &str) -> bool {
-        self.lacking.contains(profile)
+        self.profiles.get(profile).is_some_and(|record| record.lacks)
     }
 
     /// Whoever takes a run up again has mended what stopped it; limits hold on.
     pub fn lift(&mut self) {
-        self.lacking.clear();
         self.turns.clear();
+        self.profiles.clear();
         for account in self.accounts.values_mut() {
             account.stopped = None;
-            account.probing = false;
-            (account.failed, account.opened, account.open_until) = (0, 0, 0);
         }
-    }
-}
-
-impl Account {
-    /// A failure that would open the breaker if it came often.
-    fn fails(&mut self, name: &str, how: &str, probed: bool, now: u64) -> Option<Turned> {
-        self.failed += 1;
-        // Those that were under way when it opened say nothing new.
-        if self.failed < IN_A_ROW || (self.opened > 0 && !probed) {
-            return None;
-        }
-        let last = self.opened == PROBES;
-        if last {
-            let text = format!("`{name}` failed {} times in a row, at last: {how}", self.failed);
-            self.stopped = Some(text);
-        }
-        self.open_until = now + (OPEN << self.opened.min(10));
-        self.opened += 1;
-        if self.opened == 1 {
-            name.clone_into(&mut self.opened_by);
-        }
-        let until = (!last).then_some(self.open_until);
-        self.turned(Breaker::Open, until, Some(how.to_owned()))
-    }
-
-    /// The word that its breaker turned; none: it never opened.
-    fn turned(&self, breaker: Breaker, until: Option<u64>, why: Option<String>) -> Option<Turned> {
-        let (profile, failed) = (self.opened_by.clone(), self.failed);
-        (self.opened > 0).then_some(Turned { profile, breaker, failed, until, why })
     }
 }
 
@@ -322,7 +273,11 @@ fn wait(told: Option<u64>, strikes: u32, moment: bool, now: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Breaker;
 
+    const IN_A_ROW: u32 = Recovery::IN_A_ROW;
+    const PROBES: u32 = Recovery::PROBES;
+    const OPEN: u64 = Recovery::OPEN;
     const NOW: u64 = 1_700_000_000_000;
 
     fn agent(kind: Trouble, after: Option<u64>, at: Option<u64>) -> Option<Failure> {
@@ -494,8 +449,45 @@ mod tests {
     }
 
     #[test]
+    fn a_breaker_is_of_one_profile_and_a_limit_of_all_that_share_the_account() {
+        let (bad, good) = (claude("bad", None), claude("good", None));
+        let crash = Failure::Exit { code: 1 };
+        let mut health = Health::default();
+        for _ in 0..IN_A_ROW {
+            health.heard(&bad, Some(&crash), NOW);
+            // That the other one works says nothing of this one.
+            health.heard(&good, None, NOW);
+        }
+        let turned: Vec<_> =
+            health.turned().into_iter().map(|it| (it.profile, it.breaker)).collect();
+        assert_eq!(turned, [("bad".to_owned(), Breaker::Open)]);
+        assert_eq!(until(&health, &bad, NOW), OPEN);
+        assert_eq!(health.gate(&good, NOW), Gate::Open);
+        // Nor is the other one held while this one is tried, and then stopped.
+        let mut now = NOW;
+        for round in 0..PROBES {
+            now += OPEN << round;
+            health.begins(&bad);
+            assert!(matches!(health.gate(&bad, now), Gate::Probing { .. }));
+            assert_eq!(health.gate(&good, now), Gate::Open);
+            health.heard(&bad, Some(&crash), now);
+        }
+        assert!(health.stopped(&bad).expect("stopped").contains("`bad` failed"));
+        assert_eq!(health.stopped(&good), None);
+        // A program that is not there is that of one profile.
+        let mut elsewhere = claude("elsewhere", None);
+        elsewhere.command = vec!["no-such-program".to_owned()];
+        let missing = Failure::Start { reason: "it is not there".into() };
+        health.heard(&elsewhere, Some(&missing), now);
+        assert!(health.stopped(&elsewhere).is_some() && health.lacks("elsewhere"));
+        assert!(health.stopped(&good).is_none() && !health.lacks("good"));
+        health.heard(&good, agent(Trouble::RateLimit, None, None).as_ref(), now);
+        assert!(until(&health, &elsewhere, now) >= WAIT);
+    }
+
+    #[test]
     fn a_breaker_tells_how_it_turns() {
-        let (one, two) = (claude("one", None), claude("two", None));
+        let one = claude("one", None);
         let crash = Failure::Exit { code: 1 };
         let mut health = Health::default();
         let told = |health: &mut Health| -> Vec<(String, Breaker, u32, Option<u64>)> {
@@ -509,16 +501,23 @@ mod tests {
         let name = || "one".to_owned();
         let until = Some(NOW + OPEN);
         assert_eq!(told(&mut health), [(name(), Breaker::Open, IN_A_ROW, until)]);
-        // Another of its account is let through, and is not started after all.
-        health.begins(&two);
-        health.let_go(&two);
+        // One is let through, and is not started after all.
+        health.begins(&one);
+        health.let_go(&one);
         assert_eq!(
             told(&mut health),
             [(name(), Breaker::HalfOpen, IN_A_ROW, None), (name(), Breaker::Open, IN_A_ROW, until)]
         );
-        health.begins(&two);
-        health.heard(&two, None, NOW + OPEN);
-        health.let_go(&two);
+        // One that is interrupted says nothing either.
+        health.begins(&one);
+        health.heard(&one, Some(&Failure::Interrupted), NOW + OPEN);
+        assert_eq!(
+            told(&mut health),
+            [(name(), Breaker::HalfOpen, IN_A_ROW, None), (name(), Breaker::Open, IN_A_ROW, until)]
+        );
+        health.begins(&one);
+        health.heard(&one, None, NOW + OPEN);
+        health.let_go(&one);
         assert_eq!(
             told(&mut health),
             [

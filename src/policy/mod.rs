@@ -9,11 +9,13 @@
 //! | `price.rs` | which agents no budget in dollars can hold |
 //! | `spread.rs` | which of several profiles works next |
 //! | `pace.rs` | how many tasks work at once (`jobs = "auto"`) |
+//! | `breaker.rs` | how an agent that only fails is left alone |
 //! | `choice.rs` | which profile and model tries it |
-//! | `health.rs` | when an account may be asked again, and whether at all |
+//! | `health.rs` | when an agent and its account may be asked again, and whether at all |
 //! | `looks.rs` | how soon what runs is looked at again for conflicts |
 //! | `session.rs` | whether the next attempt goes on in the conversation of the last |
 
+mod breaker;
 mod budget;
 mod choice;
 mod health;

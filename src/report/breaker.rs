@@ -12,7 +12,7 @@ use super::words;
 /// One breaker that has turned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerReport {
-    /// The profile whose failures opened it; others of its account share it.
+    /// The profile whose breaker it is.
     pub profile: String,
     /// `closed`, `open` or `half-open`.
     pub state: Breaker,

@@ -251,6 +251,33 @@ fn a_breaker_is_on_the_log_and_in_every_report_and_commands_have_one() {
     space.todone(&["report"]).code(0).says("breaker of own: closed; it opened once");
 }
 
+#[test]
+fn a_breaker_is_of_one_profile_whatever_others_of_its_account_do() {
+    let space = Space::new(&[("x", "")]);
+    let bad = replay("-", &["opencode-success:1"]);
+    let good = replay("@", &["opencode-success:0"]);
+    let tasks: String = (1..=5)
+        .flat_map(|n| [format!("b{n}\"\nagent = \"bad"), format!("g{n}\"\nagent = \"good")])
+        .map(|task| format!("[[task]]\nid = \"{task}\"\nprompt = \"p\"\n"))
+        .collect();
+    space.board(&format!(
+        "jobs = 1\nland = \"never\"\n[agent.bad]\nkind = \"opencode\"\n{bad}\n\
+         [agent.good]\nkind = \"opencode\"\n{good}\n{tasks}"
+    ));
+    space.run(&[]).code(1);
+    let breakers = space.report()["breakers"].clone();
+    let all: Vec<_> = breakers.as_array().expect("a list").iter().collect();
+    assert_eq!(all.len(), 1, "{breakers:#}");
+    assert_eq!(
+        (&all[0]["profile"], &all[0]["state"], &all[0]["failed"]),
+        (&"bad".into(), &"open".into(), &5.into())
+    );
+    for n in 1..=5 {
+        assert_eq!(space.status_of(&format!("b{n}")), "failed");
+        assert_eq!(space.status_of(&format!("g{n}")), "merged");
+    }
+}
+
 /// Takes the half minute for which a breaker rests.
 #[test]
 fn behind_an_open_breaker_one_attempt_is_let_through_and_its_success_closes_it() {

@@ -35,7 +35,7 @@ pub(super) struct Asked {
     pub mediator: Option<Profile>,
 }
 
-/// What is known of the accounts from the log: limits hold on, whoever took the run up again has mended
+/// What is known of agents and their accounts from the log: limits hold on, whoever took the run up again has mended
 /// the rest.
 pub(super) fn health(state: &RunState) -> Health {
     let mut health = Health::default();
@@ -287,7 +287,7 @@ impl Dispatcher {
         policy::after(&failures, retry, others) == Decision::Retry
     }
 
-    /// What came of an attempt is what is known of its account.
+    /// What came of an attempt is what is known of its agent and its account.
     pub(super) fn note_health(&mut self, id: &TaskId, end: &AttemptEnd) {
         let state = self.journal.state();
         let unit = &state.units[id];
