@@ -1,7 +1,7 @@
 //! Walks `fixtures/transcripts`: what real agents printed, and what it comes to.
 //!
-//! A new case is a new folder, `<kind>-<name>`, with `stdout`, perhaps `stderr`, and an `expected.json`
-//! that holds how the process ended: `{"ended": {"code": 1}}`. `TODONE_BLESS=1 cargo test --test
+//! A new case is a new folder, `<kind>-<name>`, with `stdout`, perhaps `stderr` and `usage.json`, in which the
+//! program summed up what it used, and an `expected.json` that holds how the process ended: `{"ended": {"code": 1}}`. `TODONE_BLESS=1 cargo test --test
 //! transcripts every` writes the rest of it.
 
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ struct Case {
     kind: ProfileKind,
     stdout: Vec<u8>,
     tail: String,
+    /// What it summed up in a file of its own.
+    sum: Vec<u8>,
     expected: Value,
 }
 
@@ -27,12 +29,12 @@ fn cases() -> Vec<Case> {
         let read = |name: &str| std::fs::read(dir.join(name)).unwrap_or_default();
         let name = dir.file_name().expect("a name").to_string_lossy().into_owned();
         let kind = ProfileKind::named(name.split('-').next().expect("a kind"));
-        let (stdout, stderr) = (read("stdout"), read("stderr"));
+        let (stdout, stderr, sum) = (read("stdout"), read("stderr"), read("usage.json"));
         // The executor gives the last 8 KiB of both together.
         let all = [&stdout[..], &stderr].concat();
         let tail = String::from_utf8_lossy(&all[all.len().saturating_sub(8192)..]).into_owned();
         let expected = serde_json::from_slice(&read("expected.json")).expect("expected.json");
-        Case { dir, kind, stdout, tail, expected }
+        Case { dir, kind, stdout, tail, sum, expected }
     };
     let cases: Vec<Case> = dirs.into_iter().map(case).collect();
     assert!(cases.len() >= 42, "{} cases", cases.len());
@@ -57,6 +59,7 @@ impl Case {
         for piece in stdout.chunks(1000) {
             steps.extend(listener.take(piece).iter().map(|step| step.words()));
         }
+        listener.sum(&self.sum);
         (listener.finish(ended, tail, "p", None), steps)
     }
 

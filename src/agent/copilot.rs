@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::{Permissions, Profile};
 
-use super::json::{count, subject, text};
+use super::json::{at, count, plus, subject, text};
 use super::listen::{Step, Transcript};
 use super::mcp::Way;
 use super::{
@@ -36,7 +36,13 @@ impl Adapter for Copilot {
         if let Some(model) = &profile.model {
             argv.extend(["--model".into(), model.into()]);
         }
-        let mut start = Start::default();
+        if let Some(session) = &prompt.session {
+            argv.extend(["--resume".into(), session.into()]);
+        }
+        // Its stream tells no tokens.
+        let sum = assignment.scratch.join("usage.json");
+        argv.extend(["--usage-output-file".into(), sum.clone().into()]);
+        let mut start = Start { sum: Some(sum), ..Start::default() };
         if let Some(file) = mcp::file(profile, Way::Copilot, assignment, &mut start) {
             argv.extend(["--additional-mcp-config".into(), format!("@{}", file.display()).into()]);
             if profile.permissions != Permissions::All {
@@ -50,6 +56,29 @@ impl Adapter for Copilot {
 
     fn speaks(&self) -> bool {
         true
+    }
+
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn counts_on(&self) -> bool {
+        true
+    }
+
+    fn sum(&self, so_far: &mut Transcript, sum: &Value) {
+        let models = at(sum, &["modelMetrics"]).and_then(Value::as_object);
+        for used in models.into_iter().flat_map(|models| models.values()) {
+            let of = |name: &str| count(used, &["usage", name]);
+            let (read, written) = (of("cacheReadTokens"), of("cacheWriteTokens"));
+            // Whatever service answers, what went through a cache is counted among what was read, too.
+            let cached = plus(read, written).unwrap_or(0);
+            let input = of("inputTokens").map(|all| all.saturating_sub(cached));
+            so_far.input = plus(so_far.input, input);
+            so_far.output = plus(so_far.output, of("outputTokens"));
+            so_far.cache_read = plus(so_far.cache_read, read);
+            so_far.cache_write = plus(so_far.cache_write, written);
+        }
     }
 
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {

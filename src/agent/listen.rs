@@ -266,6 +266,13 @@ impl Listener {
         self.so_far.session.as_deref().filter(|session| is_session(session))
     }
 
+    /// Takes what it summed up at its end, in a file of its own. What is no JSON tells nothing.
+    pub fn sum(&mut self, bytes: &[u8]) {
+        if let Ok(sum) = serde_json::from_slice(bytes) {
+            self.adapter.sum(&mut self.so_far, &sum);
+        }
+    }
+
     /// The end. `tail` is the last of all that it printed, also to standard error. `asked` is the
     /// model that it was asked to use.
     pub fn finish(mut self, ended: Ended, tail: &str, profile: &str, asked: Option<&str>) -> Heard {

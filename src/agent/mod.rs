@@ -126,6 +126,8 @@ pub struct Launch {
     pub prompt: Option<Vec<u8>>,
     /// Whether todone itself is to be started, which then speaks with that program (`todone speak`).
     pub bridged: bool,
+    /// The file below the scratch directory in which it sums up at its end what it used, if it does.
+    pub sum: Option<PathBuf>,
 }
 
 /// How one kind of agent is talked to.
@@ -149,6 +151,9 @@ pub trait Adapter: Sync {
     fn line(&self, _so_far: &mut Transcript, _line: &str) -> Option<Step> {
         None
     }
+
+    /// Reads what it summed up at its end. What can't be understood is passed over.
+    fn sum(&self, _so_far: &mut Transcript, _sum: &serde_json::Value) {}
 
     /// Whether a conversation of an earlier attempt can go on.
     fn follows(&self) -> bool {
@@ -195,6 +200,8 @@ pub struct Start {
     pub files: Vec<(PathBuf, Vec<u8>)>,
     /// Whether the input is an [`Order`] for the bridge.
     pub bridged: bool,
+    /// The file below the scratch directory in which it sums up at its end what it used, if it does.
+    pub sum: Option<PathBuf>,
 }
 
 /// The table of adapters. None: a kind that this version does not know.
@@ -263,6 +270,7 @@ pub fn launch(assignment: &Assignment<'_>) -> Launch {
         files,
         prompt: question,
         bridged: start.bridged,
+        sum: start.sum,
     }
 }
 

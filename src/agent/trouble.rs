@@ -15,6 +15,7 @@ const WORDS: &[(Trouble, &[&str])] = &[
             "error resuming session",
             "session not found",
             "no saved session found",
+            "no session, task, or name matched",
         ],
     ),
     (

@@ -359,11 +359,6 @@ impl ProfileKind {
     pub fn tells_usd(&self) -> bool {
         matches!(self, Self::Claude | Self::Opencode | Self::Aider)
     }
-
-    /// Whether it tells tokens in the stream that todone reads.
-    pub fn tells_tokens(&self) -> bool {
-        *self != Self::Copilot
-    }
 }
 
 impl Board {

@@ -55,9 +55,6 @@ fn lacks(profile: &Profile, model: Option<&str>, prices: &Prices) -> Option<Stri
         return None;
     }
     let word = kind.word();
-    if !kind.tells_tokens() {
-        return Some(format!("{word} tells neither dollars nor tokens"));
-    }
     match model {
         None => Some(format!("{word} tells tokens alone, and no `model` is named")),
         Some(model) if prices.of(model).is_none() => {

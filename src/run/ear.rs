@@ -21,6 +21,8 @@ use super::Secrets;
 const MOST: u64 = 1 << 30;
 /// So many of the last steps are kept.
 const STEPS: usize = 12;
+/// The most that is read of what it sums up at its end.
+const MOST_SUM: u64 = 1 << 20;
 /// From this length on the end of an output lacks its beginning.
 const TAIL: usize = 8 * 1024;
 /// How much is read at once.
@@ -96,9 +98,14 @@ impl Ear {
         self.steps.front().filter(|_| any).cloned()
     }
 
-    /// It is over: what came of it, and its last lines for people instead of those of its stream.
-    pub fn finish(mut self, exit: &mut Exit, profile: &Profile) -> Heard {
+    /// It is over: what came of it, and its last lines for people instead of those of its stream. `sum`: the file
+    /// in which it says what it used.
+    pub fn finish(mut self, exit: &mut Exit, profile: &Profile, sum: Option<&Path>) -> Heard {
         self.read();
+        // One that was killed has not come to write it.
+        if let Some(Ok(bytes)) = sum.and_then(|path| plain(path, MOST_SUM)) {
+            self.listener.sum(&bytes);
+        }
         // What can't be removed now goes with the run's folder.
         let _ = std::fs::remove_file(&self.path);
         let ended = match exit.how {
@@ -125,13 +132,7 @@ impl Ear {
 
 /// What an agent with a command of its own wrote into its result file, if it wrote one.
 pub fn result(scratch: &Path, profile: &Profile, secrets: &Secrets) -> Option<ResultFile> {
-    let path = ResultFile::path(scratch);
-    let there = path.symlink_metadata().ok()?;
-    // A pipe would hold the reader up, and a link may lead to what the agent may not read.
-    let read = match there.is_file() {
-        false => Err("it is no plain file".to_owned()),
-        true => read_to(&path, ResultFile::MOST as u64 + 1).map_err(|fault| fault.to_string()),
-    };
+    let read = plain(&ResultFile::path(scratch), ResultFile::MOST as u64 + 1)?;
     Some(match read {
         Err(reason) => ResultFile::unreadable(&profile.name, reason),
         // Nothing of it went through the supervisor, which takes secrets out.
@@ -139,6 +140,16 @@ pub fn result(scratch: &Path, profile: &Profile, secrets: &Secrets) -> Option<Re
             Some(finder) => ResultFile::read(&finder.replaced(&bytes), &profile.name),
             None => ResultFile::read(&bytes, &profile.name),
         },
+    })
+}
+
+/// The beginning of a file that an agent wrote, or why it can't be read; none: it wrote none.
+fn plain(path: &Path, most: u64) -> Option<Result<Vec<u8>, String>> {
+    let there = path.symlink_metadata().ok()?;
+    // A pipe would hold the reader up, and a link may lead to what the agent may not read.
+    Some(match there.is_file() {
+        false => Err("it is no plain file".to_owned()),
+        true => read_to(path, most).map_err(|fault| fault.to_string()),
     })
 }
 

@@ -430,7 +430,7 @@ pub(super) async fn run_command(
         turn.over(&exit);
     }
     over = share::how(&mut exit, over, job, *halt.borrow());
-    let heard = ear.map(|ear| ear.finish(&mut exit, profile));
+    let heard = ear.map(|ear| ear.finish(&mut exit, profile, launch.sum.as_deref()));
     Ok((exit, heard, over))
 }
 

@@ -52,6 +52,12 @@ fn after_a_red_verify_every_kind_goes_on_in_its_session_and_its_counters_are_dif
             Some(2),
         ),
         ("qwen", "--resume\nef5dc829-3db8-4a32-99c6-0cd0f2331528\n".to_owned(), 57_298, Some(2)),
+        (
+            "copilot",
+            "--resume\n674eed2b-f4c0-4b2c-b030-b50e8c19e4e9\n".to_owned(),
+            10_704 + 10_732,
+            Some(2),
+        ),
     ] {
         let space = Space::new(&[("x", "")]);
         let turns_of = [format!("{kind}-say:0"), format!("{kind}-say-resumed:0")];
@@ -106,6 +112,7 @@ fn what_can_not_be_the_name_of_a_session_is_never_an_argument() {
         ("gemini", "043ea7e0-9064-4572-9098-bac73557b1fe"),
         ("opencode", "ses_ded1f66fbffeFA7PpTiehkKcNT"),
         ("qwen", "ef5dc829-3db8-4a32-99c6-0cd0f2331528"),
+        ("copilot", "674eed2b-f4c0-4b2c-b030-b50e8c19e4e9"),
     ];
     for (kind, session) in told {
         for (name, fits) in [("--dangerous", false), ("a --dangerous", false), ("a-b", true)] {
