@@ -60,6 +60,14 @@ impl Adapter for Codex {
         true
     }
 
+    fn complaint(&self, so_far: &mut Transcript, line: &str) {
+        // Its stream says nothing of a patch that its sandbox does not let it make.
+        if let Some((_, why)) = line.split_once("error=patch rejected: ") {
+            let why = why.split(';').next().unwrap_or(why).trim();
+            so_far.refuses(&format!("a patch ({why})"));
+        }
+    }
+
     fn line(&self, so_far: &mut Transcript, line: &str) -> Option<Step> {
         let line = parsed(line)?;
         match text(&line, &["type"])? {

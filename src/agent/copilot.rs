@@ -99,14 +99,14 @@ impl Adapter for Copilot {
             }
             "tool.execution_start" => {
                 let on = data.get("arguments").map(subject).unwrap_or_default();
-                Some(Step::Tool(text(data, &["toolName"])?.to_owned(), on))
+                let id = text(data, &["toolCallId"]).unwrap_or_default();
+                so_far.call_begins(id, text(data, &["toolName"])?, &on)
             }
             "tool.execution_complete" => {
                 let code = text(data, &["error", "code"]).unwrap_or_default();
                 let said = text(data, &["error", "message"]).unwrap_or_default();
-                if code == "denied" || said.to_lowercase().contains("permission denied") {
-                    so_far.refuses(text(data, &["toolCallId"]).unwrap_or("a tool"));
-                }
+                let refused = code == "denied" || said.to_lowercase().contains("permission denied");
+                so_far.call_ends(text(data, &["toolCallId"]).unwrap_or_default(), refused);
                 None
             }
             "model.call_failure" => {

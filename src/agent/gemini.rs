@@ -73,7 +73,8 @@ impl Adapter for Gemini {
                 so_far.calls += 1;
                 so_far.anew = true;
                 let on = line.get("parameters").map(subject).unwrap_or_default();
-                Some(Step::Tool(text(&line, &["tool_name"])?.to_owned(), on))
+                let id = text(&line, &["tool_id"]).unwrap_or_default();
+                so_far.call_begins(id, text(&line, &["tool_name"])?, &on)
             }
             "tool_result" => {
                 so_far.answering = false;
@@ -82,9 +83,9 @@ impl Adapter for Gemini {
                 }
                 so_far.calls = so_far.calls.saturating_sub(1);
                 let error = text(&line, &["error", "message"]).unwrap_or_default().to_lowercase();
-                if error.contains("denied") || error.contains("requires user confirmation") {
-                    so_far.refuses(text(&line, &["tool_id"]).unwrap_or("a tool"));
-                }
+                let refused =
+                    error.contains("denied") || error.contains("requires user confirmation");
+                so_far.call_ends(text(&line, &["tool_id"]).unwrap_or_default(), refused);
                 None
             }
             "error" => {

@@ -2,7 +2,7 @@
 //!
 //! Knows no agent's language: an [`Adapter`] reads the lines, this keeps what they add up to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Failure, Trouble, Usage};
 
@@ -11,6 +11,8 @@ use super::{Adapter, trouble};
 /// The most of a text or message that is kept.
 const MOST_TEXT: usize = 1 << 20;
 const MOST_MESSAGE: usize = 500;
+/// The most calls of tools that are kept while they have no result.
+const MOST_CALLS: usize = 1000;
 /// The longest line that is read; what is longer is skipped whole.
 const MOST_LINE: usize = 64 << 20;
 
@@ -109,6 +111,8 @@ pub struct Transcript {
     pub(super) answering: bool,
     /// Calls of tools whose results are not there yet, where that says when the model is asked again.
     pub(super) calls: u64,
+    /// Calls of tools that have no result yet, in words, by the id that a refusal names.
+    pub(super) under_way: BTreeMap<String, String>,
     /// How it failed; the last word counts.
     pub(super) fault: Option<Fault>,
     /// What it could not get past the last time it tried.
@@ -151,8 +155,25 @@ impl Transcript {
 
     /// It was refused this.
     pub(super) fn refuses(&mut self, what: &str) {
-        if self.refused.len() < 20 {
+        if self.refused.len() < 20 && !self.refused.iter().any(|known| known == what) {
             self.refused.push(what.to_owned());
+        }
+    }
+
+    /// It calls a tool. What has no end is not kept for ever.
+    pub(super) fn call_begins(&mut self, id: &str, tool: &str, on: &str) -> Option<Step> {
+        let step = Step::Tool(tool.to_owned(), on.to_owned());
+        if self.under_way.len() < MOST_CALLS {
+            self.under_way.insert(id.to_owned(), step.words());
+        }
+        Some(step)
+    }
+
+    /// A tool that it called is through, or was refused.
+    pub(super) fn call_ends(&mut self, id: &str, refused: bool) {
+        let call = self.under_way.remove(id);
+        if refused {
+            self.refuses(call.as_deref().unwrap_or("a tool"));
         }
     }
 }
@@ -266,6 +287,11 @@ impl Listener {
         self.so_far.session.as_deref().filter(|session| is_session(session))
     }
 
+    /// Takes a line of its standard error.
+    pub fn complaint(&mut self, line: &str) {
+        self.adapter.complaint(&mut self.so_far, line);
+    }
+
     /// Takes what it summed up at its end, in a file of its own. What is no JSON tells nothing.
     pub fn sum(&mut self, bytes: &[u8]) {
         if let Ok(sum) = serde_json::from_slice(bytes) {
@@ -281,6 +307,9 @@ impl Listener {
         if !self.skipping {
             self.line(&last);
         }
+        // What it printed there is told a few times a second alone; its last lines are all here.
+        let complaints = tail.lines().filter(|line| !line.trim_start().starts_with('{'));
+        complaints.for_each(|line| self.complaint(line));
         let failure = self.failure(ended, tail);
         let refused = matches!(
             failure,

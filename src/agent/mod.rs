@@ -152,6 +152,9 @@ pub trait Adapter: Sync {
         None
     }
 
+    /// Reads a line of its standard error.
+    fn complaint(&self, _so_far: &mut Transcript, _line: &str) {}
+
     /// Reads what it summed up at its end. What can't be understood is passed over.
     fn sum(&self, _so_far: &mut Transcript, _sum: &serde_json::Value) {}
 

@@ -60,6 +60,9 @@ impl Ear {
     /// Something was printed: the last step that it tells, in words.
     pub fn hear(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let last = self.read();
+        if !line.starts_with(b"{") {
+            self.listener.complaint(&String::from_utf8_lossy(line));
+        }
         // What is no line of the stream, such as a complaint on standard error, is shown as it is.
         let plain = || (!line.starts_with(b"{")).then(|| line.to_vec());
         last.map(String::into_bytes).or_else(plain)

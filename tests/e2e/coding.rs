@@ -102,6 +102,18 @@ fn an_agent_that_was_refused_what_it_needed_did_not_leave_things_unchanged() {
         .code(1)
         .says("it was refused Bash touch no.txt && git push")
         .says("help: ");
+    // Each program has its own words for it.
+    for (kind, case, said) in [
+        ("codex", "codex-read-only", "a patch (writing is blocked by read-only sandbox)"),
+        ("gemini", "gemini-denied", "run_shell_command touch no.txt && echo made"),
+        ("opencode", "opencode-denied", "bash touch no.txt && echo made"),
+        ("copilot", "copilot-denied", "bash touch no.txt && echo made"),
+        ("qwen", "qwen-denied", "run_shell_command touch no.txt && echo made"),
+    ] {
+        one(&space, kind, &replay("-", &[&format!("{case}:0")]), "");
+        space.run(&["--new"]).code(1).says(&format!("permission refused: it was refused {said}"));
+        assert_eq!(space.task("t")["failure_kind"], "permission", "{kind}");
+    }
     // The same without a refusal is no failure, and with a change neither.
     one(&space, "codex", &replay("-", &["codex-mcp:0"]), "");
     space.run(&["--new"]).code(0);
