@@ -82,6 +82,8 @@ impl Adapter for Acp {
                 root: assignment.worktree.to_owned(),
                 readable: vec![assignment.scratch.to_owned()],
                 servers: profile.mcp.keys().cloned().collect(),
+                // Gemini CLI says it nowhere else.
+                titles: profile.command.iter().any(|word| word.contains("gemini")),
             },
             mcp: mcp::acp(profile, assignment),
             stay: None,

@@ -21,6 +21,7 @@
 //! | `values.rs` | the variables and files that every task gets |
 //! | `handed.rs` | what needed tasks hand over |
 //! | `aside.rs` | what a program asks its model beside the task, and how it is kept from it |
+//! | `asking.rs` | how a program that would not ask is told to |
 //! | `around.rs` | what a task is told beside its own words |
 //! | `frame.rs` | the prompt: what is asked, in a frame that a team can write itself |
 //! | `fill.rs` | `{{ … }}` in prompts and arguments |
@@ -32,6 +33,7 @@ mod acp;
 mod aider;
 mod around;
 mod aside;
+mod asking;
 mod bent;
 mod claude;
 mod codex;
@@ -64,6 +66,7 @@ use crate::model::{
 pub use acp::{Order, Stay};
 pub use around::{Around, Message, Shown};
 pub use aside::Aside;
+pub use asking::asking;
 pub use environment::{base_env, no_push, refusing};
 pub use fill::fenced;
 pub use handed::{Handed, as_json, json_in, written};

@@ -8,14 +8,12 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{Permissions, Profile};
 
+use super::asking::SETTINGS as CONFIG;
 use super::json::{count, number, plus, subject, text};
 use super::listen::{Step, Transcript};
 use super::{
     Adapter, Asked, Assignment, Start, allowed, mcp, parsed, program, trouble, with_system,
 };
-
-/// The variable that holds its settings.
-const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
 
 pub(super) struct Opencode;
 

@@ -22,6 +22,9 @@ pub struct Limits {
     /// The MCP servers that it was given, whose tools it may use.
     #[serde(default)]
     pub servers: Vec<String>,
+    /// Whether what it calls a tool that runs a command is that command, whole.
+    #[serde(default)]
+    pub titles: bool,
 }
 
 /// What it asks for.
@@ -53,7 +56,7 @@ impl Limits {
                 }
                 paths.iter().try_for_each(|path| self.write(path))
             }
-            "execute" => match command {
+            "execute" => match command.as_deref().or(self.titles.then_some(title)) {
                 Some(command) => self.run(command),
                 None => Err("it does not say which command".to_owned()),
             },
@@ -124,6 +127,7 @@ mod tests {
             root: "/w/tree".into(),
             readable: vec!["/scratch".into()],
             servers: vec!["issues".into()],
+            titles: false,
         };
         let question = Question {
             kind: kind.to_owned(),
@@ -180,6 +184,7 @@ mod tests {
                 root: "/w/tree".into(),
                 readable: Vec::new(),
                 servers: vec!["issues".into()],
+                titles: false,
             };
             let question =
                 Question { kind: kind.into(), title: title.into(), ..Question::default() };
@@ -202,6 +207,24 @@ mod tests {
             ("true", true),
         ] {
             assert_eq!(ask(Permissions::Edit, "execute", &[], Some(command)), wanted, "{command}");
+        }
+        // One that says it in its title alone.
+        for (titles, title, wanted) in [
+            (true, "cargo test -q", true),
+            (true, "cargo test; x", false),
+            (false, "cargo test", false),
+        ] {
+            let limits = Limits {
+                permissions: Permissions::Edit,
+                allow: vec!["cargo test".into()],
+                root: "/w/tree".into(),
+                readable: Vec::new(),
+                servers: Vec::new(),
+                titles,
+            };
+            let question =
+                Question { kind: "execute".into(), title: title.into(), ..Question::default() };
+            assert_eq!(limits.permit(&question).is_ok(), wanted, "{titles} {title}");
         }
         assert!(!ask(Permissions::Read, "execute", &[], Some("true")));
         assert!(!ask(Permissions::Edit, "execute", &[], None));

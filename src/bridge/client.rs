@@ -16,7 +16,7 @@ use agent_client_protocol::{Agent, Client, Error, Lines};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use crate::agent::Order;
+use crate::agent::{self, Order};
 
 use super::answer::{missing, permission, refused, said, value};
 use super::desk::{Desk, Stage};
@@ -82,7 +82,9 @@ async fn next(more: &mut More, stops: &mut Stops) -> Result<Option<Order>, Stopp
 /// A program from its start to its end.
 async fn serve(order: Order, here: &PathBuf, more: &mut More, stops: &mut Stops) -> Served {
     let quiet = Quiet::of(&order.argv);
-    let (mut program, stdin, stdout) = match Program::start(&order.argv, quiet.env()) {
+    let asks = agent::asking(&order.argv, order.limits.permissions, |name| std::env::var_os(name));
+    let env: Vec<_> = quiet.env().iter().cloned().chain(asks).collect();
+    let (mut program, stdin, stdout) = match Program::start(&order.argv, &env) {
         Ok(started) => started,
         Err(fault) => {
             let name = order.argv.first().map_or("", String::as_str);

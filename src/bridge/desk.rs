@@ -122,6 +122,7 @@ mod tests {
                 root: root.into(),
                 readable: Vec::new(),
                 servers: Vec::new(),
+                titles: false,
             },
             mcp: Vec::new(),
             stay: None,

@@ -102,6 +102,7 @@ mod tests {
             root: root.clone(),
             readable: Vec::new(),
             servers: Vec::new(),
+            titles: false,
         };
         let put = |path: &str| write(&limits, &root, Path::new(path), "x");
         for inside in ["a", "src/../b", "in/c", "new/dir/d", root.join("e").to_str().expect("text")]

@@ -4,7 +4,7 @@
 
 use crate::agent::{Heard, ResultFile};
 use crate::executor::{Exit, How};
-use crate::model::{Failure, Patch, RepoPath, Trouble, Usage};
+use crate::model::{Failure, Patch, Permissions, Profile, ProfileKind, RepoPath, Trouble, Usage};
 
 /// What an agent told of its attempt.
 #[derive(Debug, Default)]
@@ -65,6 +65,16 @@ pub fn failed(
         return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }
     None
+}
+
+/// One that is asked over a protocol need not ask: what it changed though it may only read is not taken.
+pub fn overstepped(profile: Option<&Profile>, patch: &Patch) -> Option<Failure> {
+    let profile = profile.filter(|of| of.kind == ProfileKind::Acp)?;
+    // Tools of the servers that the board gives it may change what they like.
+    let bound = profile.permissions == Permissions::Read && profile.mcp.is_empty();
+    let first = patch.changes.first().filter(|_| bound)?;
+    let message = format!("it may only read, and changed {} without asking", first.path);
+    Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None })
 }
 
 /// Why a command failed, by how it ended and what it said.

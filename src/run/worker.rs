@@ -32,7 +32,7 @@ use super::hide;
 use super::job::{Job, Output, Tell};
 use super::mediate::mediate;
 use super::outward::{Who, kept_in};
-use super::said::{Said, failed};
+use super::said::{Said, failed, overstepped};
 use super::share;
 use super::slot::{GRACE, Halt, NotReady, Place, Ready, Wish, World, blocking};
 use super::warm;
@@ -223,7 +223,8 @@ async fn in_slot(
     brink::reach("task.captured");
     notes.extend(harvest.notes);
     let patch = harvest.patch;
-    let mut failure = failed(&exit, &said, &patch, harvest.incomplete);
+    let failure = failed(&exit, &said, &patch, harvest.incomplete);
+    let mut failure = failure.or_else(|| overstepped(job.profile.as_ref(), &patch));
     if matches!(failure, Some(Failure::Start { .. })) {
         // Nobody worked.
         said.usage = None;

@@ -86,6 +86,10 @@ fn what_it_asks_for_is_answered_by_permissions_and_nothing_is_written_outside() 
     board(&space, "permissions = \"read\"", "", "ask read x\nask edit made\nfs made x");
     space.run(&["--new"]).code(1).says("permission refused").says("it may only read");
     assert_eq!(space.task("t")["failure_kind"], "permission");
+    // One that does not ask is found out: what it changed is kept and not taken.
+    board(&space, "permissions = \"read\"", "", "own made x");
+    space.run(&["--new"]).code(1).says("it may only read, and changed made without asking");
+    assert_eq!(space.task("t")["failure_kind"], "permission");
     // All is all, but todone itself writes in the worktree alone.
     let prompt = format!("ask edit {out}\nfs ../up x\nrun touch made");
     board(&space, "permissions = \"all\"", "", &prompt);
@@ -105,6 +109,32 @@ fn it_is_told_to_ask_and_may_use_the_tools_of_its_servers() {
     board(&space, "permissions = \"all\"", "", "mode how\nmcp others take");
     space.run(&["--new"]).code(0);
     assert_eq!((space.read("how"), space.read("take")), ("auto".into(), "called".into()));
+}
+
+/// opencode does what its settings do not forbid, and asks only where they say so.
+#[test]
+fn an_opencode_is_told_to_ask_by_its_settings_and_keeps_the_others() {
+    let space = Space::new(&[("x", "")]);
+    let line = "printf %s \"$OPENCODE_CONFIG_CONTENT\" > set";
+    for (permissions, pool, asks) in
+        [("edit", "", true), ("edit", "pool = 1", true), ("all", "", false)]
+    {
+        space.board(&format!(
+            "land = \"never\"\n[agent.a]\nkind = \"acp\"\ncommand = [{:?}, \"opencode\"]\n\
+             permissions = {permissions:?}\nallow = [{line:?}]\n{pool}\n\
+             [agent.a.env]\nOPENCODE_CONFIG_CONTENT = '{{\"model\":\"m\"}}'\n\
+             [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = '''run {line}'''\n",
+            program()
+        ));
+        space.run(&["--new"]).code(0);
+        let set = space.git(&["show", &format!("todone/{}:set", space.last_run())]);
+        let set: serde_json::Value = serde_json::from_str(&set).expect("json");
+        assert_eq!(set["model"], "m", "{permissions} {pool}");
+        let told = ["edit", "bash", "external_directory"]
+            .iter()
+            .all(|what| set["permission"][what] == "ask");
+        assert_eq!(told, asks, "{permissions} {pool}: {set}");
+    }
 }
 
 #[test]
