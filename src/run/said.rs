@@ -57,10 +57,13 @@ pub fn failed(
     if !incomplete.is_empty() {
         return Some(Failure::Incomplete { paths: incomplete });
     }
-    if ended.is_some() {
+    // Codex, over its protocol, ends its turn where it is refused something.
+    let gave_up = matches!(&ended, Some(Failure::Agent { kind: Trouble::Stopped, .. }))
+        && !said.refused.is_empty();
+    if ended.is_some() && !gave_up {
         return ended;
     }
-    if patch.changes.is_empty() && !said.refused.is_empty() {
+    if gave_up || (patch.changes.is_empty() && !said.refused.is_empty()) {
         let message = format!("it was refused {}", said.refused.join(", "));
         return Some(Failure::Agent { kind: Trouble::Permission, message, after: None, at: None });
     }

@@ -86,6 +86,11 @@ fn what_it_asks_for_is_answered_by_permissions_and_nothing_is_written_outside() 
     board(&space, "permissions = \"read\"", "", "ask read x\nask edit made\nfs made x");
     space.run(&["--new"]).code(1).says("permission refused").says("it may only read");
     assert_eq!(space.task("t")["failure_kind"], "permission");
+    // So has one that gives up there, whatever it had done by then; it would be refused again.
+    board(&space, "", "retry = 3", "own made x\nask edit ../up\nstop cancelled");
+    space.run(&["--new"]).code(1).says("permission refused: it was refused ");
+    let task = space.task("t");
+    assert_eq!((&task["failure_kind"], &task["attempts"]), (&"permission".into(), &1.into()));
     // One that does not ask is found out: what it changed is kept and not taken.
     board(&space, "permissions = \"read\"", "", "own made x");
     space.run(&["--new"]).code(1).says("it may only read, and changed made without asking");
