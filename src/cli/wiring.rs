@@ -387,6 +387,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         home: std::env::var_os("HOME").map(PathBuf::from),
         warm: Warm::default(),
         keeps_in: run::keeps_in(board),
+        hooks: Arc::default(),
     })
 }
 

@@ -51,10 +51,12 @@ pub fn held_back(world: &World, patch: &Patch) -> Result<Option<Note>, Error> {
 /// What of a patch deserves a look before it lands.
 pub fn marks(world: &World, patch: &Patch) -> Result<Vec<Note>, Error> {
     let mut notes = Vec::new();
+    // Asked once: what a task makes of the settings is told as its trespass.
+    let hooks = world.hooks.get_or_init(|| world.repo.hooks_in_tree().unwrap_or_default());
     for change in &patch.changes {
         let path = change.path.clone();
         let Some(new) = change.new else { continue };
-        if runs_elsewhere(path.as_bytes()) {
+        if runs_elsewhere(path.as_bytes()) || hooks.iter().any(|hook| is_at_or_below(&path, hook)) {
             notes.push(Note::RunsElsewhere { path: path.clone() });
         }
         if new.mode == Mode::Link {
@@ -66,6 +68,11 @@ pub fn marks(world: &World, patch: &Patch) -> Result<Vec<Note>, Error> {
         }
     }
     Ok(notes)
+}
+
+fn is_at_or_below(path: &RepoPath, top: &RepoPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(top.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Whether something outside of todone runs a file of this name, or what it names, by itself.

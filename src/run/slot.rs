@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -83,6 +83,8 @@ pub struct World {
     pub warm: Warm,
     /// Whether any agent of the board may not publish.
     pub keeps_in: bool,
+    /// What of a tree git runs as hooks here, once it was asked for.
+    pub hooks: Arc<OnceLock<Vec<RepoPath>>>,
 }
 
 impl std::fmt::Debug for World {

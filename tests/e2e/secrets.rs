@@ -293,3 +293,24 @@ fn what_a_person_says_of_a_run_holds_no_secret() {
     let ran = ran.says("the patch x.patch holds the value of the variable DEPLOY_TOKEN");
     told_nowhere(&space, &[&ran]);
 }
+
+/// Hooks are where the repository says, not where others have theirs.
+#[test]
+fn hooks_that_are_files_of_the_tree_are_marked_wherever_they_are() {
+    for absolute in [false, true] {
+        let space = Space::new(&[("tools/hooks/pre-commit", "#!/bin/sh\n"), ("x", "")]);
+        let named = space.repo().join("tools/hooks");
+        let named = if absolute { named.to_str().expect("a name") } else { "./tools/hooks" };
+        space.git(&["config", "core.hooksPath", named]);
+        let own = space.repo().join(".git/hooks");
+        std::fs::create_dir_all(&own).expect("made");
+        std::os::unix::fs::symlink("../../scripts/push", own.join("pre-push")).expect("linked");
+        space.board(
+            "[[task]]\nid = \"a\"\nrun = 'echo 1 >> tools/hooks/pre-commit; mkdir tools/hooks2 scripts; \
+             echo 1 > tools/hooks2/x; echo 1 > scripts/push; echo 1 > scripts/pushed'\n",
+        );
+        let ran = space.run(&[]).code(0);
+        ran.says("`tools/hooks/pre-commit`, which runs").says("`scripts/push`, which runs");
+        assert_eq!(space.task("a")["notes"].as_array().map(Vec::len), Some(2), "{absolute}");
+    }
+}

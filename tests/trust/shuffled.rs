@@ -224,6 +224,7 @@ fn driven(
         prices: Arc::default(),
         home: None,
         keeps_in: false,
+        hooks: Arc::default(),
     };
     let request = Request {
         board,

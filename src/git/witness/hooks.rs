@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::git::objects::Kind;
 use crate::git::scratch::io;
 use crate::git::{Error, Repo};
+use crate::model::RepoPath;
 
 /// What is longer is no hook, in a folder that may hold anything.
 const LONGEST: u64 = 1 << 20;
@@ -121,15 +122,65 @@ impl Hooks {
 
 /// The folder that `core.hooksPath` names, unless it is the repository's own.
 pub(super) fn named(repo: &Repo) -> Result<Option<PathBuf>, Error> {
-    let call = repo.git().args(["config", "--type=path", "--show-scope", "-z", "--get-all"]);
-    let said = call.args(["core.hooksPath"]).run()?;
-    let Some(path) = last_of_the_user(&said.stdout) else { return Ok(None) };
+    let Some(path) = set(repo)? else { return Ok(None) };
     // git runs hooks at the root of a checkout.
     let root = repo.checkout().unwrap_or(repo.git_dir());
-    let path = root.join(Path::new(std::ffi::OsStr::from_bytes(path)));
+    let path = root.join(path);
     let own = fs::canonicalize(place(repo, None)).ok();
     let there = fs::canonicalize(&path).ok().filter(|there| there.is_dir());
     Ok(there.filter(|there| Some(there) != own.as_ref()).map(|_| path))
+}
+
+/// What `core.hooksPath` says.
+fn set(repo: &Repo) -> Result<Option<PathBuf>, Error> {
+    let call = repo.git().args(["config", "--type=path", "--show-scope", "-z", "--get-all"]);
+    let said = call.args(["core.hooksPath"]).run()?;
+    let path = last_of_the_user(&said.stdout).map(std::ffi::OsStr::from_bytes);
+    Ok(path.map(PathBuf::from))
+}
+
+impl Repo {
+    /// What of a tree git runs as hooks in a checkout of it: the folder that `core.hooksPath` names, whether it is
+    /// there yet or not, and the files that hooks of the repository are links to.
+    pub fn hooks_in_tree(&self) -> Result<Vec<RepoPath>, Error> {
+        let root = self.checkout().and_then(|root| fs::canonicalize(root).ok());
+        let inside = |path: &Path| match &root {
+            _ if path.is_relative() => below_root(path),
+            Some(root) => below_root(real(path).strip_prefix(root).ok()?),
+            None => None,
+        };
+        let mut found: Vec<RepoPath> = set(self)?.iter().filter_map(|path| inside(path)).collect();
+        let dir = place(self, None);
+        for entry in entries(&dir) {
+            if let Ok(target) = fs::read_link(entry.path()) {
+                found.extend(inside(&behind(&dir, &target)));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A path without links and dots, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let (parent, name) = (path.parent(), path.file_name());
+    fs::canonicalize(path).unwrap_or_else(|_| match (parent, name) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    })
+}
+
+/// A relative path as a tree has it; none: it leads out, or is the root itself.
+fn below_root(path: &Path) -> Option<RepoPath> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => parts.push(name.as_bytes()),
+            Component::ParentDir => drop(parts.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!parts.is_empty()).then(|| RepoPath::new(parts.join(&b'/')))
 }
 
 /// The last value that todone did not set itself for its own calls.
@@ -155,5 +206,19 @@ mod tests {
         assert_eq!(last_of_the_user(b"command\0/dev/null\0"), None);
         assert_eq!(last_of_the_user(b"local\0\0"), None);
         assert_eq!(last_of_the_user(b""), None);
+    }
+    #[test]
+    fn paths_are_those_of_a_tree() {
+        for (path, wanted) in [
+            ("tools/hooks", Some("tools/hooks")),
+            ("./tools//hooks/", Some("tools/hooks")),
+            ("a/../b", Some("b")),
+            ("a/..", None),
+            (".", None),
+            ("../b", None),
+            ("/b", None),
+        ] {
+            assert_eq!(below_root(Path::new(path)), wanted.map(RepoPath::from), "{path}");
+        }
     }
 }
