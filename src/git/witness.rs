@@ -32,12 +32,15 @@ struct State {
     refs: BTreeMap<String, Value>,
     head: Vec<u8>,
     /// The newest first.
-    stash: Vec<(Oid, String)>,
+    stash: Vec<Entry>,
     settings: Settings,
     hooks: Hooks,
     /// The folders beside the repository's own in which hooks were looked for.
     folders: BTreeSet<PathBuf>,
 }
+
+/// An entry of the stash, and what `git stash list` says of it.
+type Entry = (Oid, String);
 
 /// What a ref is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,13 +164,13 @@ impl Witness {
             }
             Thing::Stash { message } => {
                 *message = hide(message);
-                // One that is told otherwise than it is called can't be put into its place again.
-                if shift.above.iter().any(|entry| hide(&entry.message) != entry.message) {
-                    shift.above.clear();
-                }
             }
             Thing::Linked { path } => *path = hide(path),
-            Thing::Head | Thing::Config | Thing::ConfigWorktree => {}
+            Thing::StashOrder | Thing::Head | Thing::Config | Thing::ConfigWorktree => {}
+        }
+        // One that is told otherwise than it is called can't be put into its place again.
+        if shift.above.iter().any(|entry| hide(&entry.message) != entry.message) {
+            shift.above.clear();
         }
         // What names something: another ref, or where a link leads.
         let named = |text: &str| text.starts_with("ref: ") || text.starts_with("link ");
@@ -296,7 +299,7 @@ fn head(repo: &Repo) -> Result<Vec<u8>, Error> {
     Ok(repo.git().args(["rev-parse", "-q", "--verify", "HEAD"]).run()?.stdout)
 }
 
-fn stashes(repo: &Repo) -> Result<Vec<(Oid, String)>, Error> {
+fn stashes(repo: &Repo) -> Result<Vec<Entry>, Error> {
     let common = repo.common_dir();
     // Without a stash it is no ref, and as a rule there is none.
     if !common.join("reftable").is_dir() && !common.join("logs/refs/stash").exists() {

@@ -25,6 +25,9 @@ pub enum Thing {
         /// What `git stash list` says of it.
         message: String,
     },
+    /// In which order the entries of the stash stand that were there before and still are.
+    #[serde(rename = "stash-order")]
+    StashOrder,
     /// The repository's own settings.
     Config,
     /// The settings of this checkout alone.
@@ -45,8 +48,9 @@ pub enum Thing {
     },
 }
 
-/// One change. Values are ids; of HEAD and of other refs that name one a ref (`ref: …`); of a file its
-/// rights and an id, of a link its target (`link …`).
+/// One change. Values are ids, of an order several with blanks between them, the newest entry first; of HEAD
+/// and of other refs that name one a ref (`ref: …`); of a file its rights and an id, of a link its target
+/// (`link …`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// Of what.
@@ -61,7 +65,8 @@ pub struct Shift {
     /// Of settings: where they are, and a copy of what they were, so that they can be put back without git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<FileCopy>,
-    /// Of an entry that was taken from the stash: those above it that are still there, the newest first.
+    /// Of an entry that was taken from the stash: those above it that are still there, the newest first. Of an
+    /// order: all entries as they are to stand again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<Stashed>,
 }
@@ -100,7 +105,8 @@ impl Shift {
                 name.contains(HIDDEN) || self.before_is_hidden()
             }
             Thing::Head => self.before_is_hidden(),
-            Thing::Stash { .. } | Thing::Config | Thing::ConfigWorktree => false,
+            Thing::Stash { .. } | Thing::StashOrder => false,
+            Thing::Config | Thing::ConfigWorktree => false,
         }
     }
 
@@ -131,6 +137,7 @@ impl Shift {
                 format!("stash entry taken: {message}")
             }
             Thing::Stash { message } => format!("stash entry new: {message}"),
+            Thing::StashOrder => "the entries of the stash stand in another order".to_owned(),
             Thing::Config => "the repository's config was rewritten".to_owned(),
             Thing::ConfigWorktree => "`config.worktree` of your checkout was rewritten".to_owned(),
             Thing::Hook { name, folder: None } => format!("hook `{name}` is {word}"),
@@ -154,6 +161,9 @@ impl Shift {
             }],
             (Thing::Stash { message }, Some(before), None) => {
                 vec![stash_back(message, before, &self.above)]
+            }
+            (Thing::StashOrder, _, Some(after)) if !self.above.is_empty() => {
+                order_back(after, &self.above)
             }
             (Thing::Config | Thing::ConfigWorktree, before, _) if self.kept.is_some() => {
                 let kept = self.kept.as_ref().expect("BUG: it was looked at");
@@ -220,6 +230,45 @@ fn stash_back(message: &str, id: &str, above: &[Stashed]) -> String {
     all.join(" && ")
 }
 
+/// Brings the entries of the stash into this order, if they stand as `after` says.
+fn order_back(after: &str, wanted: &[Stashed]) -> Vec<String> {
+    let now: Vec<&str> = after.split(' ').collect();
+    let (store, drops) = turned(&now, wanted);
+    let all = "$(git stash list --format=%H | tr '\\n' ' ')";
+    let mut words = vec![format!("test \"{all}\" = {}", quoted(&format!("{after} ")))];
+    words.extend(store.iter().map(|entry| {
+        format!("git stash store -m {} {}", quoted(&entry.message), quoted(&entry.id))
+    }));
+    let drop = format!("git stash drop -q 'stash@{{{}}}'", drops.at);
+    words.extend((0..drops.count).map(|_| drop.clone()));
+    vec![words.join(" && ")]
+}
+
+/// Entries of the stash that are given up because they stand elsewhere as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// The place of each, when those before it are gone.
+    pub at: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// What makes the stash stand as `wanted`: entries to be stored one after another, and then those to be dropped.
+/// Nothing is ever out of it. What is right at its end stays.
+pub fn turned<'a>(now: &[&str], wanted: &'a [Stashed]) -> (Vec<&'a Stashed>, Drops) {
+    let same = |(id, entry): &(&&str, &Stashed)| **id == entry.id;
+    let right = now.iter().rev().zip(wanted.iter().rev()).take_while(same).count();
+    let at = wanted.len() - right;
+    let mut store: Vec<&Stashed> = wanted[..at].iter().rev().collect();
+    let mut count = now.len() - right;
+    // git takes no entry that is on top already; there it stands where it is to be.
+    if count > 0 && store.first().is_some_and(|entry| entry.id == now[0]) {
+        store.remove(0);
+        count -= 1;
+    }
+    (store, Drops { at, count })
+}
+
 /// Writes a file in place, with its rights if they are told, and through a link. At first beside it: without
 /// its settings git might not find what to write.
 fn through(path: &str, value: &str) -> String {
@@ -250,4 +299,38 @@ fn quoted(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `git stash` makes of it.
+    fn played(now: &[&str], wanted: &[&str]) -> Vec<String> {
+        let entry = |id: &&str| Stashed { id: (*id).to_owned(), message: String::new() };
+        let wanted: Vec<Stashed> = wanted.iter().map(entry).collect();
+        let (store, drops) = turned(now, &wanted);
+        let mut stash: Vec<String> = now.iter().map(|id| (*id).to_owned()).collect();
+        for entry in store {
+            assert_ne!(stash.first(), Some(&entry.id), "git would take it for done");
+            stash.insert(0, entry.id.clone());
+        }
+        for _ in 0..drops.count {
+            stash.remove(drops.at);
+        }
+        stash
+    }
+
+    #[test]
+    fn any_order_becomes_any_other() {
+        let orders = ["abc", "acb", "bac", "bca", "cab", "cba", "abac", "bbac", "cbabc"];
+        for now in orders {
+            for wanted in orders.into_iter().take(6) {
+                let [now, wanted] =
+                    [now, wanted].map(|all| all.split("").filter(|id| !id.is_empty()));
+                let (now, wanted): (Vec<_>, Vec<_>) = (now.collect(), wanted.collect());
+                assert_eq!(played(&now, &wanted), wanted, "{now:?}");
+            }
+        }
+    }
 }

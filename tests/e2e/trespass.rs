@@ -444,6 +444,55 @@ fn a_stash_of_several_entries_is_the_same_list_again() {
     }
 }
 
+/// Entries that are all there in another order: `git stash pop` would take another one than before.
+#[test]
+fn a_stash_in_another_order_is_told_and_the_same_list_again() {
+    let again = |at: usize| {
+        format!(
+            "m=$(git stash list --format=%gs | sed -n {}p); x=$(git rev-parse stash@{{{at}}}); \
+             git stash drop -q stash@{{{at}}}; git stash store -m \"$m\" $x",
+            at + 1
+        )
+    };
+    let push = "echo mine > a; git stash push -q -m mine; git reset -q --hard";
+    for deed in [
+        again(3),
+        again(1),
+        format!("{}; {}", again(2), again(3)),
+        format!("{}; git stash drop -q stash@{{2}}", again(1)),
+        format!("git stash drop -q; {}; {}", again(2), again(1)),
+        format!("{}; {push}", again(2)),
+        // One that is there twice.
+        "git stash store -m 'On main: s2' stash@{1}".to_owned(),
+    ] {
+        for pasted in [true, false] {
+            let space = Space::new(&[("a", "1\n")]);
+            for name in ["s0", "it's \"1\"", "s2", "s3"] {
+                space.write("a", name);
+                space.git(&["stash", "push", "-q", "-m", name]);
+            }
+            let before = space.git(&["stash", "list", "--format=%H %gs"]);
+            space.board(&format!(
+                "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n{deed}\n'''\n"
+            ));
+            let board = space.path("board.toml");
+            let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+            ran.says("the entries of the stash stand in another order");
+            if pasted {
+                paste(&space);
+            } else {
+                space.todone_quiet(&["restore"]).code(0).says_not("has changed again");
+            }
+            let now = space.git(&["stash", "list", "--format=%H %gs"]);
+            let mine = usize::from(deed.contains("mine"));
+            let now: Vec<&str> = now.lines().skip(mine).collect();
+            assert_eq!(now.join("\n"), before, "{deed}, pasted: {pasted}");
+            space.todone(&["restore"]).code(0).says_not("put back ").says("as before");
+            space.todone(&["clean"]).code(0).says_not("todone restore");
+        }
+    }
+}
+
 /// Two tasks, one after the other, and a stash that the user has used since.
 #[test]
 fn a_stash_that_was_used_since_loses_nothing() {

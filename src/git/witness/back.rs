@@ -10,7 +10,7 @@ use crate::git::guard::output;
 use crate::git::objects::Kind;
 use crate::git::scratch::io;
 use crate::git::{Error, Expect, RefUpdate, Repo};
-use crate::model::{HIDDEN, Oid, Shift, Stashed, Thing};
+use crate::model::{HIDDEN, Oid, Shift, Stashed, Thing, turned};
 
 use super::hooks::{self, Hook};
 use super::{head, own_config, put_back_alone, standing_alone, stashes};
@@ -37,6 +37,12 @@ impl Repo {
                 let wanted = shift.before.as_ref().or(shift.after.as_ref());
                 let found = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
                 found.into_iter().find(|oid| Some(oid) == wanted)
+            }
+            Thing::StashOrder => {
+                let told = shift.before.as_deref().unwrap_or_default();
+                let ours = |id: &String| told.split(' ').any(|other| other == id);
+                let now = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
+                Some(now.filter(ours).collect::<Vec<_>>().join(" "))
             }
             Thing::Config => fs::read(self.common_dir().join("config")).ok().map(|it| blob(&it)),
             Thing::ConfigWorktree => fs::read(own_config(self)).ok().map(|bytes| blob(&bytes)),
@@ -107,6 +113,7 @@ impl Repo {
                 Some(before) => self.stash_back(before, message, &shift.above),
                 None => Ok(()),
             },
+            Thing::StashOrder => self.order_back(before.unwrap_or_default()),
             Thing::Config => self.through(&self.common_dir().join("config"), before),
             Thing::ConfigWorktree => self.through(&own_config(self), before),
             Thing::Hook { name, folder } => {
@@ -139,6 +146,28 @@ impl Repo {
             for _ in above {
                 output(self.git().args(["stash", "drop", "-q", &old]))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Brings entries of the stash into this order; what came since stays above them.
+    fn order_back(&self, order: &str) -> Result<(), Error> {
+        let there: Vec<Stashed> = stashes(self)?
+            .into_iter()
+            .map(|(oid, message)| Stashed { id: oid.to_string(), message })
+            .collect();
+        let order: Vec<&str> = order.split(' ').collect();
+        let new = there.iter().filter(|entry| !order.contains(&&entry.id[..]));
+        let old = order.iter().filter_map(|id| there.iter().find(|entry| entry.id == *id));
+        let wanted: Vec<Stashed> = new.chain(old).cloned().collect();
+        let now: Vec<&str> = there.iter().map(|entry| &entry.id[..]).collect();
+        let (store, drops) = turned(&now, &wanted);
+        for entry in store {
+            output(self.git().args(["stash", "store", "-m", &entry.message, &entry.id]))?;
+        }
+        for _ in 0..drops.count {
+            let place = format!("stash@{{{}}}", drops.at);
+            output(self.git().args(["stash", "drop", "-q", &place]))?;
         }
         Ok(())
     }

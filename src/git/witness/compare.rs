@@ -11,10 +11,10 @@ use crate::git::guard::output;
 use crate::git::objects::Kind;
 use crate::git::scratch::io;
 use crate::git::{Error, Expect, RefUpdate, Repo, listed};
-use crate::model::{FileCopy, Oid, Shift, Stashed, Thing};
+use crate::model::{FileCopy, Shift, Stashed, Thing};
 
 use super::hooks::{self, Hook, Hooks};
-use super::{MOVES, State, Value, own_config};
+use super::{Entry, MOVES, State, Value, own_config};
 
 /// What changed, but for what todone itself moved. Settings come first, since without them git may read nothing,
 /// then new refs: they may stand where another is to be again. Entries of the stash come as they were made.
@@ -51,6 +51,14 @@ pub(super) fn compared(
     if before.head != now.head {
         add(Thing::Head, Some(lossy(&before.head)), Some(lossy(&now.head)));
     }
+    // Put back first: the places of what was taken are told among entries in their old order.
+    let ids =
+        |all: &[Entry]| all.iter().map(|(oid, _)| oid.to_string()).collect::<Vec<_>>().join(" ");
+    let in_order = in_old_order(&before.stash, &now.stash);
+    let stash = in_order.as_ref().unwrap_or(&now.stash);
+    if let Some(wanted) = &in_order {
+        add(Thing::StashOrder, Some(ids(wanted)), Some(ids(&now.stash)));
+    }
     for (oid, message) in before.stash.iter().rev().filter(|entry| !now.stash.contains(entry)) {
         add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
     }
@@ -83,25 +91,38 @@ pub(super) fn compared(
         add(Thing::Linked { path }, Some(text(old)), new.as_ref().map(text));
     }
     for shift in &mut all {
-        if matches!(shift.what, Thing::Stash { .. }) {
-            shift.above = above(shift, before, now);
+        match shift.what {
+            Thing::Stash { .. } => shift.above = above(shift, &before.stash, stash),
+            Thing::StashOrder => shift.above = stash.iter().map(stashed).collect(),
+            _ => {}
         }
     }
     Ok(all)
 }
 
+fn stashed((oid, message): &Entry) -> Stashed {
+    Stashed { id: oid.to_string(), message: message.clone() }
+}
+
+/// How the stash is to stand where its old entries stand in another order than before: in the old one, and what
+/// is new above them.
+fn in_old_order(before: &[Entry], now: &[Entry]) -> Option<Vec<Entry>> {
+    let old = before.iter().filter(|entry| now.contains(entry));
+    if now.iter().filter(|entry| before.contains(entry)).eq(old.clone()) {
+        return None;
+    }
+    Some(now.iter().filter(|entry| !before.contains(entry)).chain(old).cloned().collect())
+}
+
 /// Those entries of the stash that stand above the place of one that was taken.
-fn above(shift: &Shift, before: &State, now: &State) -> Vec<Stashed> {
-    let of = |(oid, _): &(Oid, String)| Some(oid.to_string());
-    let Some(place) = before.stash.iter().position(|entry| of(entry) == shift.before) else {
+fn above(shift: &Shift, before: &[Entry], now: &[Entry]) -> Vec<Stashed> {
+    let of = |(oid, _): &Entry| Some(oid.to_string());
+    let Some(place) = before.iter().position(|entry| of(entry) == shift.before) else {
         return Vec::new();
     };
     // Its place is above the first of the older ones that is still there.
-    let older = &before.stash[place + 1..];
-    let above = now.stash.iter().take_while(|entry| !older.contains(entry));
-    let entry =
-        |(oid, message): &(Oid, String)| Stashed { id: oid.to_string(), message: message.clone() };
-    above.map(entry).collect()
+    let older = &before[place + 1..];
+    now.iter().take_while(|entry| !older.contains(entry)).map(stashed).collect()
 }
 
 /// Keeps copies of settings, which can be put back without git.
@@ -168,6 +189,8 @@ pub(super) fn keep(
         let made = shift.before.is_none();
         let Some(old) = shift.before.as_ref().or(shift.after.as_ref()) else { continue };
         let oid = match &shift.what {
+            // All its entries are there.
+            Thing::StashOrder => continue,
             // A new file stays where it is until the user says otherwise.
             what if made && is_file(what) => continue,
             Thing::Config => objects.write_blob(&before.settings.config)?,
@@ -190,7 +213,7 @@ pub(super) fn keep(
             Thing::Ref { name } if hide(name) != *name => format!("hidden.{place}"),
             Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
             Thing::Head => "head".to_owned(),
-            Thing::Stash { .. } => format!("stash.{place}"),
+            Thing::Stash { .. } | Thing::StashOrder => format!("stash.{place}"),
             Thing::Config => "config".to_owned(),
             Thing::ConfigWorktree => "config.worktree".to_owned(),
             Thing::Hook { .. } | Thing::Linked { .. } => format!("hook.{place}"),
@@ -204,7 +227,7 @@ pub(super) fn keep(
 }
 
 fn is_file(what: &Thing) -> bool {
-    !matches!(what, Thing::Ref { .. } | Thing::Head | Thing::Stash { .. })
+    !matches!(what, Thing::Ref { .. } | Thing::Head | Thing::Stash { .. } | Thing::StashOrder)
 }
 
 impl Hooks {
