@@ -3,17 +3,18 @@
 //! Knows refs, folders and slots by todone's own names only.
 
 mod all;
+mod held;
 mod orphans;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::event::{LandState, RunState, RunStatus};
+use crate::event::{LandState, RunState};
 use crate::git::{
     Expect, Pool, Purpose, RefUpdate, Repo, SlotInfo, SlotUse, checked_out, disk_size,
 };
-use crate::model::{LandAs, Oid, Outcome, RunId, Shift, Strategy, TaskId, Thing};
+use crate::model::{Oid, RunId};
 use crate::process::brink;
 use crate::report::{shown, size};
 use crate::run::{Names, sweep_cache};
@@ -22,6 +23,8 @@ use crate::store::{Sqlite, Store as _};
 use super::Global;
 use super::error::Failure;
 use super::wiring;
+
+use held::{Held, holds};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -149,22 +152,21 @@ fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> 
                 continue;
             }
             let given_up = args.force && !args.runs.is_empty();
-            match holds(repo, &store, &state)? {
-                Some(why) if !given_up || why.is_final() => {
-                    let way = if why.is_final() {
-                        String::new()
-                    } else {
-                        format!("; `todone clean --force {run}` gives it up")
-                    };
-                    tell.kept(run.as_str(), &format!("{why}{way}"))?;
+            let held = holds(repo, &store, &state)?;
+            let is_final = held.iter().any(Held::is_final);
+            if is_final || !held.is_empty() && !given_up {
+                let way = if is_final {
+                    String::new()
+                } else {
+                    format!("; `todone clean --force {run}` gives it up")
+                };
+                tell.kept(run.as_str(), &format!("{}{way}", held::told(&held)))?;
+            } else {
+                let why = proof(repo, &state, &held);
+                if !args.dry_run {
+                    remove(repo, &mut store, &state)?;
                 }
-                lost => {
-                    let why = proof(repo, &state, lost);
-                    if !args.dry_run {
-                        remove(repo, &mut store, &state)?;
-                    }
-                    tell.gone(run.as_str(), &why)?;
-                }
+                tell.gone(run.as_str(), &why)?;
             }
         }
         if args.runs.is_empty() {
@@ -198,21 +200,21 @@ fn idle(since: u64) -> Duration {
 }
 
 /// Why nothing is lost with a run, or what was given up; and how large it is.
-fn proof(repo: &Repo, state: &RunState, lost: Option<Held>) -> String {
+fn proof(repo: &Repo, state: &RunState, lost: &[Held]) -> String {
     let logs = repo.state_dir().join("runs").join(state.run.as_str());
     let large = size(disk_size(&logs));
-    let why = match (lost, &state.land) {
-        (Some(lost), _) => format!("given up though {lost}"),
-        (None, LandState::Landed { into, .. }) => {
+    let why = match &state.land {
+        _ if !lost.is_empty() => format!("given up though {}", held::told(lost)),
+        LandState::Landed { into, .. } => {
             format!("all of it landed on {}", into.trim_start_matches("refs/heads/"))
         }
-        (None, LandState::Published { remote: None, .. }) => {
+        LandState::Published { remote: None, .. } => {
             "all of it is on branches for review".to_owned()
         }
-        (None, LandState::Published { remote: Some(remote), .. }) => {
+        LandState::Published { remote: Some(remote), .. } => {
             format!("all of it was pushed to {remote}")
         }
-        (None, _) => "it changed nothing".to_owned(),
+        _ => "it changed nothing".to_owned(),
     };
     format!("{why}; logs {large}")
 }
@@ -267,177 +269,6 @@ fn strays(
         remove_folder(repo, &run)?;
     }
     Ok(())
-}
-
-/// Why a run is kept.
-enum Held {
-    Live(u32),
-    Unfinished,
-    Slot,
-    Branch(PathBuf),
-    Fix(PathBuf, TaskId),
-    Review(usize),
-    Unlanded(usize),
-    Patches(usize),
-    Saved(usize),
-}
-
-impl Held {
-    /// Whether it is in somebody's use at this moment.
-    fn is_fast(&self) -> bool {
-        matches!(self, Self::Live(_) | Self::Branch(_))
-    }
-
-    /// Whether not even `--force` may remove it.
-    fn is_final(&self) -> bool {
-        matches!(self, Self::Live(_) | Self::Slot | Self::Branch(_) | Self::Fix(..))
-    }
-}
-
-impl std::fmt::Display for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let s = |count: &usize| if *count == 1 { "" } else { "s" };
-        match self {
-            Self::Live(pid) => write!(f, "process {pid} works on it"),
-            Self::Unfinished => write!(f, "it was not finished (todone resume)"),
-            Self::Slot => write!(f, "a worktree holds work of it (todone resume)"),
-            Self::Branch(at) => write!(f, "its branch is checked out in {}", at.display()),
-            Self::Fix(at, task) => write!(
-                f,
-                "`{task}` is being mended in {} (todone fix {task} --done, or --abandon)",
-                at.display()
-            ),
-            Self::Review(count) => {
-                write!(
-                    f,
-                    "{count} task{} for review",
-                    if *count == 1 { " waits" } else { "s wait" }
-                )
-            }
-            Self::Unlanded(count) => {
-                write!(f, "{count} merged task{} landed nowhere (todone land)", s(count))
-            }
-            Self::Saved(count) => write!(
-                f,
-                "it keeps {count} thing{} of your repository as before a task changed {} \
-                 (todone restore)",
-                s(count),
-                if *count == 1 { "it" } else { "them" }
-            ),
-            Self::Patches(1) => write!(f, "1 patch that was not merged is nowhere else"),
-            Self::Patches(count) => {
-                write!(f, "{count} patches that were not merged are nowhere else")
-            }
-        }
-    }
-}
-
-/// Patches that a merge rule took less than whole, and that landed nowhere else.
-fn overruled(state: &RunState) -> BTreeSet<Oid> {
-    let mut all = BTreeSet::new();
-    let patch = |id: &TaskId| Some(state.units.get(id)?.patch()?.commit);
-    for unit in state.units.values() {
-        for settled in &unit.settled {
-            match settled.by {
-                Strategy::Union | Strategy::Driver | Strategy::Mergiraf | Strategy::Regenerate => {}
-                Strategy::Ours => all.extend(patch(&unit.unit.id)),
-                // What it met is a commit of its own, unless all became one.
-                Strategy::Theirs if state.board.land_as == LandAs::Squash => {
-                    all.extend(settled.with.iter().filter_map(patch));
-                }
-                Strategy::Theirs => {}
-            }
-        }
-    }
-    all
-}
-
-/// What would be lost with a run, if anything.
-fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Option<Held>, Failure> {
-    if let Some((pid, _)) = store.owner(&state.run)? {
-        return Ok(Some(Held::Live(pid)));
-    }
-    let dir = wiring::slots_dir(repo, Some(&state.board))?;
-    if dir.exists() {
-        let ours = |label: &str| Names::parse(label).is_some_and(|(run, ..)| run == state.run);
-        if Pool::open(repo, &dir)?.lease_left(&ours, Duration::ZERO)?.is_some() {
-            return Ok(Some(Held::Slot));
-        }
-    }
-    if let Some(worktree) = checked_out(repo, &state.branch)? {
-        return Ok(Some(Held::Branch(worktree)));
-    }
-    if let Some(unit) = state.in_mending().next()
-        && let Some(fix) = &unit.fix
-    {
-        return Ok(Some(Held::Fix(fix.worktree.clone(), unit.unit.id.clone())));
-    }
-    if !matches!(state.ended, Some((RunStatus::Succeeded | RunStatus::Failed, _))) {
-        return Ok(Some(Held::Unfinished));
-    }
-    let waiting = state.in_review().count();
-    if waiting > 0 {
-        return Ok(Some(Held::Review(waiting)));
-    }
-    let landed = match &state.land {
-        LandState::Landed { .. } | LandState::Published { remote: Some(_), .. } => true,
-        LandState::Published { remote: None, branches } => {
-            let mut there = true;
-            for branch in branches {
-                there &= repo.ref_at(&branch.name)?.is_some();
-            }
-            there
-        }
-        _ => false,
-    };
-    if state.tip != state.base && !landed {
-        return Ok(Some(Held::Unlanded(state.merged.len())));
-    }
-    // Every ref of an attempt counts, also one that the events do not name, unless its patch is the one
-    // that was merged, or changes nothing.
-    let mut merged: BTreeSet<Oid> = BTreeSet::new();
-    for unit in state.units.values().filter(|unit| unit.outcome().is_some_and(Outcome::is_success))
-    {
-        merged.extend(unit.patch().map(|patch| patch.commit));
-    }
-    for patch in overruled(state) {
-        merged.remove(&patch);
-    }
-    let mut lost = 0;
-    let mut objects = repo.objects()?;
-    let refs = Names::of(&state.run).refs();
-    let attempts = repo.refs(&format!("{refs}attempt/"))?;
-    let saved = repo.refs(&format!("{refs}saved/"))?;
-    // What begins with `+` is what was there before a task changed it; see below.
-    let user = format!("{refs}saved/+");
-    let saved = saved.into_iter().filter(|(name, _)| !name.starts_with(&user));
-    for (_, commit) in attempts.into_iter().chain(saved) {
-        if merged.contains(&commit) {
-            continue;
-        }
-        let parent = objects.parents(commit)?.first().copied();
-        let before = parent.map(|parent| objects.tree_of(parent)).transpose()?;
-        if before != Some(objects.tree_of(commit)?) {
-            lost += 1;
-        }
-    }
-    if lost > 0 {
-        return Ok(Some(Held::Patches(lost)));
-    }
-    let mut changed = 0;
-    let mut seen: Vec<&Shift> = Vec::new();
-    for shift in state.trespasses.iter().flat_map(|trespass| &trespass.shifts) {
-        // What has changed several times is as before if it is what it was at first.
-        let one = |other: &&Shift| other.what == shift.what;
-        if !matches!(shift.what, Thing::Stash { .. }) && seen.iter().any(one) {
-            continue;
-        }
-        if shift.before.is_some() && repo.standing(shift)? != shift.before {
-            changed += 1;
-        }
-        seen.push(shift);
-    }
-    Ok((changed > 0).then_some(Held::Saved(changed)))
 }
 
 fn remove(repo: &Repo, store: &mut Sqlite, state: &RunState) -> Result<(), Failure> {

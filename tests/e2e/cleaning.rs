@@ -133,6 +133,30 @@ fn all_leaves_nothing_and_loses_nothing_unasked() {
     assert_eq!(space.read("a"), "1\n");
 }
 
+/// Whoever gives a run up is told all that goes with it, and whose it is.
+#[test]
+fn all_that_would_be_lost_is_named() {
+    let space = Space::new(&[("x", "1\n")]);
+    space.write("x", "precious\n");
+    space.git(&["stash", "push", "-q"]);
+    space.board(
+        "[[task]]\nid = \"good\"\nrun = \"git stash drop -q; echo 1 > good\"\n\
+         [[task]]\nid = \"bad\"\nrun = \"echo 1 > bad; exit 1\"\n\
+         [[task]]\nid = \"waits\"\nreview = true\nrun = \"echo 1 > waits\"\n",
+    );
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", "-j", "1", board.to_str().expect("a name")]);
+    assert_ne!(ran.code, 0, "{}", ran.err);
+    let run = space.last_run();
+    let lost = "1 task waits for review: waits; 1 merged task landed nowhere (todone land): good; \
+                1 patch that was not merged is nowhere else: bad; \
+                it keeps 1 thing of your repository as before a task changed it (todone restore)";
+    space.todone(&["clean"]).code(0).says(&format!("{run}: kept, {lost}"));
+    space.todone(&["clean", "--all"]).code(2).says(&format!("{run}: kept, {lost}"));
+    let told = space.todone(&["clean", "-n", "--force", &run]).code(0);
+    told.says(&format!("{run}: would be removed, given up though {lost}"));
+}
+
 #[test]
 fn all_spares_a_branch_that_is_checked_out() {
     let space = whole();

@@ -12,7 +12,8 @@ use crate::report::{shown, size};
 use crate::run::{sweep_cache, traces};
 use crate::store::Store as _;
 
-use super::{Args, Teller, holds};
+use super::held::{self, Held, holds};
+use super::{Args, Teller};
 
 /// Looks at everything first: all goes, or nothing.
 pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u8, Failure> {
@@ -33,9 +34,11 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             }
             match wiring::state(&store, &entry.run) {
                 Ok(state) => {
-                    if let Some(why) = holds(repo, &store, &state)? {
-                        let list = if why.is_fast() { &mut fast } else { &mut lost };
-                        list.push((entry.run.to_string(), why.to_string()));
+                    let held = holds(repo, &store, &state)?;
+                    if !held.is_empty() {
+                        let list =
+                            if held.iter().any(Held::is_fast) { &mut fast } else { &mut lost };
+                        list.push((entry.run.to_string(), held::told(&held)));
                     }
                 }
                 Err(_) => lost.push((entry.run.to_string(), "its events can't be read".to_owned())),
