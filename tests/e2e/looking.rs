@@ -264,3 +264,123 @@ fn a_markdown_report_of_many_failures_is_taken_by_a_pull_request() {
     let long = std::fs::read_to_string(&summary).expect("written");
     assert!(long.len() < 1 << 20 && long.matches("<details>").count() >= 20, "{}", long.len());
 }
+
+/// A repository whose settings, attributes and hooks start a program wherever git may start one.
+fn trapped(space: &Space) -> std::path::PathBuf {
+    let (trap, sprung) = (space.path("trap"), space.path("sprung"));
+    let text = format!("#!/bin/sh\necho \"$0 $*\" >> '{}'\n", sprung.display());
+    std::fs::write(&trap, text).expect("written");
+    let may_run = || std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&trap, may_run()).expect("set");
+    let hooks = space.path("hooks");
+    std::fs::create_dir(&hooks).expect("made");
+    let all =
+        ["post-checkout", "reference-transaction", "post-index-change", "pre-commit", "update"];
+    for hook in all {
+        std::fs::copy(&trap, hooks.join(hook)).expect("copied");
+    }
+    let (trap, hooks) = (trap.display().to_string(), hooks.display().to_string());
+    let alias = format!("!{trap}");
+    for name in [
+        "core.fsmonitor",
+        "core.pager",
+        "core.editor",
+        "core.sshCommand",
+        "core.askPass",
+        "core.alternateRefsCommand",
+        "diff.external",
+        "diff.x.textconv",
+        "diff.x.command",
+        "filter.x.clean",
+        "filter.x.smudge",
+        "filter.x.process",
+        "merge.x.driver",
+        "gpg.program",
+        "interactive.diffFilter",
+        "pager.diff",
+        "pager.log",
+    ] {
+        space.git(&["config", name, &trap]);
+    }
+    for name in ["status", "diff", "log", "show", "config", "cat-file", "ls-files", "for-each-ref"]
+    {
+        space.git(&["config", &format!("alias.{name}"), &alias]);
+    }
+    space.git(&["config", "credential.helper", &alias]);
+    space.git(&["config", "core.hooksPath", &hooks]);
+    space.write(".git/info/attributes", "* diff=x filter=x merge=x\n");
+    sprung
+}
+
+/// What only looks starts no program that the repository names, nor a command of the board.
+#[test]
+fn what_only_looks_executes_nothing() {
+    let space = Space::new(&[("x", "1\n"), ("y", "1\n")]);
+    let ran = |what: &str| format!("'touch \"{}\"; echo 1'", space.path(what).display());
+    space.board(&format!(
+        "gate = {}\nland = \"never\"\n[[task]]\nid = \"a\"\nsetup = {}\nverify = {}\n\
+         run = \"echo 2 >> x; echo 1 > a\"\n\
+         [[task]]\nid = \"b\"\nforeach = {{ command = {} }}\nrun = \"true\"\n",
+        ran("gated"),
+        ran("set up"),
+        ran("verified"),
+        ran("expanded"),
+    ));
+    space.run(&[]).code(0);
+    for name in ["gated", "set up", "verified", "expanded"] {
+        std::fs::remove_file(space.path(name)).expect("it was run");
+    }
+    let sprung = trapped(&space);
+    // Changed, so that git has to look at its content.
+    space.write("y", "2\n");
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    let trap = space.path("trap");
+    let looks = |args: &[&str]| {
+        let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+        for name in
+            ["PAGER", "GIT_PAGER", "EDITOR", "GIT_EDITOR", "GIT_EXTERNAL_DIFF", "GIT_ASKPASS"]
+        {
+            command.env(name, &trap);
+        }
+        let output = command.args(args).output().expect("todone runs");
+        crate::space::ran(output)
+    };
+    let forms = ["text", "json", "junit", "markdown", "html", "sarif", "code-quality"];
+    let mut all: Vec<Vec<&str>> =
+        forms.iter().map(|form| vec!["report", "--format", form]).collect();
+    all.extend([
+        vec!["check", board],
+        vec!["check", "--json", board],
+        vec!["plan", board],
+        vec!["plan", "--json", board],
+        vec!["plan", "--expand", board],
+        vec!["run", "--dry-run", board],
+        vec!["schema"],
+        vec!["report"],
+        vec!["doctor"],
+        vec!["doctor", "--json"],
+        vec!["doctor", "--fix"],
+        vec!["doctor", board],
+        vec!["status"],
+        vec!["show", "a"],
+        vec!["logs", "a"],
+        vec!["diff", "a"],
+        vec!["cost"],
+        vec!["trust"],
+        vec!["clean", "--dry-run", "--slots"],
+        vec!["restore", "--dry-run"],
+    ]);
+    for args in all {
+        looks(&args).code(0);
+        let found = std::fs::read_to_string(&sprung).unwrap_or_default();
+        assert_eq!(found, "", "{args:?} started these");
+        for name in ["gated", "set up", "verified", "expanded"] {
+            assert!(!space.path(name).exists(), "{args:?}: {name}");
+        }
+    }
+    // The traps are real.
+    let _ = space.command("git").args(["diff"]).output().expect("git runs");
+    let _ = space.command("git").args(["log", "-p", "-1"]).output().expect("git runs");
+    assert!(sprung.exists());
+}

@@ -40,7 +40,13 @@ fn a_reftable_repository() {
     }
     space.write("x", "1\n");
     space.commit("start");
+    for text in ["2\n", "3\n"] {
+        space.write("x", text);
+        space.git(&["stash", "push", "-q"]);
+    }
     lands(&space);
+    // The harness sees its reflogs.
+    assert_eq!(space.git(&["reflog", "show", "main"]).lines().count(), 2);
 }
 
 #[test]
@@ -97,20 +103,12 @@ fn a_branch_checked_out_elsewhere_is_left_alone() {
 fn a_bare_repository() {
     let origin = Space::new(&[("x", "1\n")]);
     let space = Space::empty();
-    let bare = space.path("bare.git");
     let from = origin.repo();
-    space.git(&[
-        "clone",
-        "-q",
-        "--bare",
-        from.to_str().expect("a name"),
-        bare.to_str().expect("a name"),
-    ]);
+    space.git(&["clone", "-q", "--bare", from.to_str().expect("a name"), "."]);
     space.board(EDIT);
-    let board = space.path("board.toml");
-    let args = ["-C", bare.to_str().expect("a name"), "run", board.to_str().expect("a name")];
-    space.todone(&args).code(0);
-    assert_eq!(space.git_in(&bare, &["show", "main:x"]), "1\n2");
+    space.run(&[]).code(0);
+    assert_eq!(space.git(&["show", "main:x"]), "1\n2");
+    space.todone(&["clean", "--slots"]).code(0);
 }
 
 #[test]

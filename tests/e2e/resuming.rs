@@ -88,6 +88,28 @@ fn resume_ends_at_the_same_tree_after_worktrees_and_objects_were_cleaned_away() 
     }
 }
 
+/// The branch that the run is to land on is the user's meanwhile.
+#[test]
+fn resume_lands_on_a_branch_that_the_user_moved() {
+    for again in [&["commit", "-q", "-m", "mine"][..], &["commit", "-q", "--amend", "-m", "mine"]] {
+        let space = Space::new(&[("x", "")]);
+        space.board(&format!("land_moved = \"merge\"\n{BOARD}"));
+        kill_at(space.start(&[]), &space.path("reached"));
+        space.write("mine", "1\n");
+        space.git(&["add", "mine"]);
+        space.git(again);
+        std::fs::write(space.path("again"), "").expect("written");
+        space.todone_landing(&["resume"], "main").code(0);
+        assert_eq!((space.read("mine"), space.read("c")), ("1\n".into(), "1\n2\n3\n".into()));
+        let mut log: Vec<String> =
+            space.git(&["log", "--format=%s", "main"]).lines().map(str::to_owned).collect();
+        log.retain(|subject| subject != "start");
+        log.sort();
+        assert_eq!(log, ["a.0", "a.1", "a.2", "b", "c", "mine"], "{again:?}: each once");
+        assert_eq!(space.git(&["status", "--porcelain"]), "");
+    }
+}
+
 #[test]
 fn two_todones_can_not_drive_one_run() {
     let space = Space::new(&[("x", "")]);

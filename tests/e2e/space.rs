@@ -364,9 +364,12 @@ impl Space {
     /// the files that HEAD has, and a new line in its reflog.
     fn fingerprint(&self, lands: Option<&str>, global: Option<(&str, &str)>) -> Print {
         let mut print = Print::new();
-        if !self.repo().join(".git").is_dir() {
+        let (repo, below) = (self.repo(), self.repo().join(".git"));
+        let is_bare = !below.is_dir();
+        if is_bare && !repo.join("HEAD").is_file() {
             return print;
         }
+        let git = if is_bare { repo } else { below };
         let lands = lands.map(|branch| format!("refs/heads/{branch}"));
         let refs = self.git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
         for line in refs.lines() {
@@ -376,7 +379,6 @@ impl Space {
                 print.insert(name.to_owned(), oid.into());
             }
         }
-        let git = self.repo().join(".git");
         for name in ["config", "config.worktree", "HEAD", "info/exclude"] {
             if let Ok(bytes) = std::fs::read(git.join(name)) {
                 print.insert(name.to_owned(), bytes);
@@ -384,6 +386,12 @@ impl Space {
         }
         walk(&git.join("hooks"), &git, &mut print);
         logs(&git.join("logs"), &git, &mut print);
+        if git.join("reftable").is_dir() {
+            self.tabled_logs(&refs, &mut print);
+        }
+        if is_bare {
+            return print;
+        }
         if lands.is_none() {
             let index = self.git(&["ls-files", "-s", "-v"]);
             print.insert("index".to_owned(), index.into_bytes());
@@ -399,11 +407,18 @@ impl Space {
         print
     }
 
+    /// The reflogs where they are no files, the oldest entry first.
+    fn tabled_logs(&self, refs: &str, print: &mut Print) {
+        let names = refs.lines().filter_map(|line| Some(line.split_once(' ')?.0));
+        for name in names.chain(["HEAD"]).filter(|name| !own(name)) {
+            let shown = self.git(&["reflog", "show", "--format=%H %gn %gs", name, "--"]);
+            let lines: String = shown.lines().rev().map(|line| format!("{line}\n")).collect();
+            print.insert(format!("logs/{name}"), lines.into_bytes());
+        }
+    }
+
     /// What index and checkout have that HEAD has not: how each path differs from it, and its bytes.
     fn beside_head(&self, global: Option<(&str, &str)>, print: &mut Print) {
-        if self.git(&["rev-parse", "--is-bare-repository"]) == "true" {
-            return;
-        }
         let mut call = self.command("git");
         call.args(["-c", "core.fsmonitor=false", "--no-optional-locks", "status", "-z"]);
         call.args(["--porcelain=v1", "--no-renames", "--untracked-files=all", "--ignored"]);
