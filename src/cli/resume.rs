@@ -295,7 +295,11 @@ pub(super) fn retry(global: &Global, args: RetryArgs) -> Result<u8, Failure> {
     let merged = merged(&state, &args.tasks)?;
     if back.is_empty() && merged.is_empty() {
         let names: Vec<&str> = pick.units.iter().map(|id| id.as_str()).collect();
-        let what = if names.is_empty() { "no task".to_owned() } else { names.join(", ") };
+        let what = match names[..] {
+            [] => "no task ended badly".to_owned(),
+            [one] => format!("`{one}` did not end badly"),
+            _ => format!("none of these ended badly: {}", names.join(", ")),
+        };
         let waits =
             |id: &&TaskId| !run::not_in_review(&state, std::slice::from_ref(*id)).contains(id);
         if let Some(id) = pick.units.iter().find(waits) {
@@ -304,7 +308,7 @@ pub(super) fn retry(global: &Global, args: RetryArgs) -> Result<u8, Failure> {
                 "refuse it, then run it again: todone reject {id} -r {run} -m TEXT"
             )));
         }
-        return Err(Failure::usage(format!("nothing to run again: {what} ended badly"))
+        return Err(Failure::usage(format!("nothing to run again: {what}"))
             .hint(format!("see how its tasks ended: todone status {}", state.run)));
     }
     if !merged.is_empty() {

@@ -189,7 +189,7 @@ fn a_retry_of_what_went_well_leaves_the_run_as_it_ended() {
     space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
     space.run(&[]).code(0);
     space.todone(&["retry", "a"]).code(2).says("has landed").says("--undo");
-    space.todone(&["retry", "@merged"]).code(2).says("nothing to run again");
+    space.todone(&["retry", "@merged"]).code(2).says("nothing to run again: `a` did not end badly");
     assert_eq!(space.report()["status"], "succeeded");
     space.run(&[]).code(0);
 }
