@@ -61,7 +61,11 @@ impl Adapter for Codex {
     }
 
     fn complaint(&self, so_far: &mut Transcript, line: &str) {
-        // Its stream says nothing of a patch that its sandbox does not let it make.
+        // Its stream says nothing of a patch that its sandbox does not let it make, nor of a command that it wanted
+        // to run outside of that.
+        if line.contains("; reject command") {
+            so_far.refuses("a command (outside of its sandbox)");
+        }
         if let Some((_, why)) = line.split_once("error=patch rejected: ") {
             let why = why.split(';').next().unwrap_or(why).trim();
             so_far.refuses(&format!("a patch ({why})"));

@@ -105,6 +105,7 @@ fn an_agent_that_was_refused_what_it_needed_did_not_leave_things_unchanged() {
     // Each program has its own words for it.
     for (kind, case, said) in [
         ("codex", "codex-read-only", "a patch (writing is blocked by read-only sandbox)"),
+        ("codex", "codex-escalated", "a command (outside of its sandbox)"),
         ("gemini", "gemini-denied", "run_shell_command touch no.txt && echo made"),
         ("opencode", "opencode-denied", "bash touch no.txt && echo made"),
         ("copilot", "copilot-denied", "bash touch no.txt && echo made"),

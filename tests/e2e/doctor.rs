@@ -276,6 +276,13 @@ prompt = "Nor this."
     assert_eq!(starts[0]["args"][0], "-p");
     assert_eq!((&starts[1]["profile"], &starts[1]["task"]), (&"b".into(), &"t".into()));
     assert!(!page.to_string().contains("tok-board"), "{page:#}");
+    // What is set where its program is started stands there, too.
+    space.board(
+        "[agent.o]\nkind = \"acp\"\ncommand = [\"opencode\", \"acp\"]\n\
+         [[task]]\nid = \"t\"\nagent = \"o\"\nprompt = \"p\"\n",
+    );
+    let told = space.todone(&["doctor", board]).code(0);
+    told.says("o: OPENCODE_CONFIG_CONTENT='{\"permission\":{").says("\"edit\":\"ask\"");
     // A board with faults is told as that, and the rest is looked at all the same.
     space.write("todone.toml", "[[task]]\n");
     space.todone(&["doctor"]).code(0).says("todone check todone.toml").says("git version");

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::agent::{Around, Assignment, launch};
+use crate::agent::{Around, Assignment, asking, launch};
 use crate::board;
 use crate::cli::error::Failure;
 use crate::cli::wiring;
@@ -127,6 +127,11 @@ fn of(board: &Board, profile: &Profile) -> Flags {
     let mut words = launch.argv.iter().map(shown);
     let own = |name: &str| name.starts_with("TODONE_") || name == "TRACEPARENT";
     let variables = launch.env.iter().map(|(name, value)| (name.to_string_lossy(), value));
+    // What is set when the program is started, beside what the profile sets.
+    let asks = (profile.kind == ProfileKind::Acp)
+        .then(|| asking(&profile.command, profile.permissions, |_| None))
+        .flatten()
+        .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned()));
     let taken = profile.env_from.keys().map(|name| (name.clone(), HIDDEN.to_owned()));
     Flags {
         profile: profile.name.clone(),
@@ -136,6 +141,7 @@ fn of(board: &Board, profile: &Profile) -> Flags {
         env: variables
             .filter(|(name, _)| !own(name))
             .map(|(name, value)| (name.into_owned(), secrets.hide(&value.to_string_lossy())))
+            .chain(asks)
             .chain(taken)
             .collect(),
         stdin: launch.input.is_some(),
