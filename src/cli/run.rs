@@ -153,6 +153,7 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     let world = wiring::world(&repo, &store, &run, &board)?;
     let request = Request {
         jobs: wiring::jobs(asked.jobs, &board),
+        unnamed: world.identity == wiring::nobody(),
         adapts: asked.jobs.is_none() && board.jobs == Some(crate::model::Jobs::Auto),
         plan: Plan::clone(&plan),
         only,

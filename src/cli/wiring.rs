@@ -337,10 +337,12 @@ fn own_dir_in_tmp() -> Result<PathBuf, Failure> {
 
 /// Who makes the commits: the user, or a stated stand-in.
 pub fn identity(repo: &Repo) -> Result<Identity, Failure> {
-    Ok(repo.identity()?.unwrap_or_else(|| Identity {
-        name: "todone".to_owned(),
-        email: "todone@localhost".to_owned(),
-    }))
+    Ok(repo.identity()?.unwrap_or_else(nobody))
+}
+
+/// Who makes the commits where git knows no name of the user.
+pub fn nobody() -> Identity {
+    Identity { name: "todone".to_owned(), email: "todone@localhost".to_owned() }
 }
 
 /// What of this program's environment is to be seen nowhere.

@@ -72,6 +72,9 @@ pub enum EventKind {
         /// Whether the number of tasks at once adapts (`jobs = "auto"`).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         adapts: bool,
+        /// Whether git knows no name and address of the user, so that todone makes the commits.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unnamed: bool,
     },
     /// The number of tasks at once is another one from now on.
     Paced {

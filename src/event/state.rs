@@ -61,6 +61,8 @@ pub struct RunState {
     pub breakers: BTreeMap<String, BreakerState>,
     /// Changed files of the checkout that no task sees.
     pub unseen: u64,
+    /// Whether todone makes the commits, since git knows no name of the user.
+    pub unnamed: bool,
     /// Seconds since 1970 that commit dates count from.
     pub epoch: i64,
     /// When it began, milliseconds since 1970.
@@ -148,6 +150,7 @@ impl RunState {
             unseen,
             epoch,
             adapts,
+            unnamed,
         } = &event.kind
         else {
             return Err(BadEvent {
@@ -171,6 +174,7 @@ impl RunState {
             breakers: BTreeMap::new(),
             paced: Pacing::default(),
             unseen: *unseen,
+            unnamed: *unnamed,
             epoch: *epoch,
             started: event.at,
             updated: event.at,

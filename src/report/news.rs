@@ -452,6 +452,11 @@ fn begun(state: &RunState) -> Vec<Item> {
     for line in state.board.spending() {
         items.push(item(Weight::Step, Ink::Faint, escape::line(line.as_bytes())));
     }
+    if state.unnamed {
+        let text = "git knows no name and address of yours: commits are made by \
+                    `todone <todone@localhost>`";
+        items.push(item(Weight::Step, Ink::Odd, text.to_owned()));
+    }
     if state.unseen > 0 {
         let files = words::count(state.unseen as usize, "changed file");
         let text = format!("{files} of your checkout, not committed, no task will see");

@@ -22,6 +22,8 @@ pub struct Request {
     pub jobs: u32,
     /// Whether that number adapts.
     pub adapts: bool,
+    /// Whether git knows no name of the user, so that todone makes the commits.
+    pub unnamed: bool,
     /// Seconds since 1970 that commit dates count from.
     pub epoch: i64,
     /// The run's name.
@@ -71,6 +73,7 @@ pub fn create(
         unseen: unseen.changed + unseen.untracked,
         epoch: request.epoch,
         adapts: request.adapts,
+        unnamed: request.unnamed,
     };
     repo.sweep_ref_locks()?;
     // The base is pinned before the run is known: a crash in between leaves a ref that `clean` finds.

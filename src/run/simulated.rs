@@ -119,6 +119,7 @@ impl World {
             unseen: 0,
             epoch: 0,
             adapts: false,
+            unnamed: false,
         };
         let event = Event { v: Event::VERSION, seq: 1, at: 1, kind };
         let state = RunState::begin(&run, &event).expect("a beginning");

@@ -79,6 +79,7 @@ impl Log {
             unseen: 0,
             epoch: 1_700_000_000,
             adapts: false,
+            unnamed: false,
         };
         change(&mut kind);
         log.put(kind);

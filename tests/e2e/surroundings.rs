@@ -174,6 +174,20 @@ fn a_hostile_global_configuration_changes_nothing() {
 }
 
 #[test]
+fn without_an_identity_it_says_who_makes_the_commits() {
+    let words = "commits are made by `todone <todone@localhost>`";
+    let who = ["log", "-1", "--format=%an <%ae> %cn <%ce>", "main"];
+    let space = space();
+    space.run(&[]).code(0).says(words);
+    assert_eq!(space.git(&who), "todone <todone@localhost> todone <todone@localhost>");
+    space.git(&["config", "user.name", "Ada"]);
+    space.git(&["config", "user.email", "ada@example.com"]);
+    space.board(&BOARD.replace("echo 1", "echo 2"));
+    space.run(&["--new"]).code(0).says_not(words);
+    assert_eq!(space.git(&who), "Ada <ada@example.com> Ada <ada@example.com>");
+}
+
+#[test]
 fn line_ends_that_a_checkout_converts_make_no_patch() {
     let space = space();
     std::fs::write(space.path("autocrlf"), "[core]\n\tautocrlf = true\n").expect("written");

@@ -115,6 +115,7 @@ impl Case {
             unseen: 0,
             epoch: 0,
             adapts: false,
+            unnamed: false,
         };
         let event = Event { v: Event::VERSION, seq: 1, at: 0, kind };
         RunState::begin(&"case-1234".parse().expect("a run"), &event).expect("a beginning")

@@ -33,5 +33,6 @@ fn created(name: &str) -> EventKind {
         unseen: 2,
         epoch: 1_700_000_000,
         adapts: true,
+        unnamed: true,
     }
 }

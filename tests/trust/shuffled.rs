@@ -232,6 +232,7 @@ fn driven(
         only: Vec::new(),
         jobs,
         adapts: false,
+        unnamed: false,
         epoch: 1_700_000_000,
         run: run.clone(),
     };
