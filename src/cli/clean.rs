@@ -242,7 +242,8 @@ fn strays(
             continue;
         }
         // With only its base pinned nothing has run yet.
-        if !refs.iter().all(|(name, _)| *name == Names::of(&run).base()) {
+        let (base, stood) = (Names::of(&run).base(), Names::of(&run).stood());
+        if !refs.iter().all(|(name, _)| *name == base || *name == stood) {
             let why =
                 "the store does not know this run, but its refs hold work; see `todone status`";
             tell.kept(run.as_str(), why)?;
@@ -253,7 +254,7 @@ fn strays(
         if args.dry_run {
             continue;
         }
-        let base = refs.first().map(|(_, at)| *at);
+        let base = refs.iter().find(|(name, _)| *name == base).map(|(_, at)| *at);
         let mut updates: Vec<RefUpdate> = refs
             .into_iter()
             .map(|(name, at)| RefUpdate { name, expect: Expect::At(at), to: None })

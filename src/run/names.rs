@@ -94,6 +94,11 @@ impl Names {
         format!("{}saved/+", self.refs())
     }
 
+    /// The one that keeps what of the user's stood while tasks ran.
+    pub fn stood(&self) -> String {
+        format!("{}0/all", self.changed())
+    }
+
     /// What is written into the dirty mark of a slot.
     pub fn label(&self, task: &TaskId, attempt: u32) -> String {
         format!("{} {task} {attempt}", self.run)

@@ -34,9 +34,9 @@ impl Trace {
 
     /// Whether nothing but the base is kept: nothing has come of it yet.
     pub fn is_bare(&self) -> bool {
-        let base = Names::of(&self.run).base();
+        let (base, stood) = (Names::of(&self.run).base(), Names::of(&self.run).stood());
         let moved = self.branch.as_ref().is_some_and(|(_, at)| Some(*at) != self.base);
-        !moved && self.refs.iter().all(|(name, _)| *name == base)
+        !moved && self.refs.iter().all(|(name, _)| *name == base || *name == stood)
     }
 }
 

@@ -388,6 +388,47 @@ fn what_was_there_before_outlives_a_clean() {
     assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
 }
 
+/// What nothing names any more is there all the same, however fast somebody cleans up behind the deed.
+#[test]
+fn what_was_pruned_right_after_the_deed_is_put_back() {
+    for (pasted, plumbing) in [(true, "0"), (false, "0"), (false, "1")] {
+        let space = space();
+        for (branch, subject) in [("side", "on side"), ("keep", "on keep")] {
+            let tree = space.git(&["rev-parse", "main^{tree}"]);
+            let commit = space.git(&["commit-tree", "-m", subject, &tree]);
+            space.git(&["branch", "-f", branch, &commit]);
+        }
+        space.write("a", "precious as well\n");
+        space.git(&["stash", "push", "-q", "-m", "another"]);
+        let before = state(&space);
+        space.board(
+            "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n\
+             git stash clear; git branch -D side; git update-ref refs/heads/keep HEAD\n\
+             git reflog expire --expire=now --expire-unreachable=now --all\n\
+             git gc -q --prune=now\n'''\n",
+        );
+        let board = space.path("board.toml");
+        let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+        command.args(["run", board.to_str().expect("a name")]).env("TODONE_PLUMBING", plumbing);
+        let ran = crate::space::ran(command.output().expect("it runs")).code(0);
+        ran.says("stash entry taken: On main: precious").says("branch `side` is gone");
+        let report = space.report();
+        for found in report["trespasses"].as_array().expect("told") {
+            assert!(found["saved"].is_string() || found["before"].is_null(), "{found:#}");
+        }
+        if pasted {
+            paste(&space);
+        } else {
+            space.todone_quiet(&["restore"]).code(0);
+        }
+        assert_eq!(state(&space), before, "pasted: {pasted}, {plumbing}");
+        space.git(&["fsck", "--connectivity-only"]);
+        assert_eq!(space.git(&["show", "stash@{1}:a"]), "precious");
+        space.todone(&["clean"]).code(0);
+        assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+    }
+}
+
 /// The stash as `git stash list` has it.
 fn stash(space: &Space) -> String {
     space.git(&["stash", "list", "--format=%gd %H %gs"])
