@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Oid, Shift, Thing};
+use crate::model::{Oid, RepoPath, Shift, Thing};
 
 use super::scratch::io;
 use super::{Error, Repo, guard};
@@ -67,6 +67,8 @@ pub struct Witness {
     hidden: BTreeSet<String>,
     /// What a ref of the run keeps, whatever becomes of it.
     pinned: BTreeSet<Oid>,
+    /// What `core.hooksPath` said at first.
+    hooks: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl Witness {
             settings: None,
             hidden: BTreeSet::new(),
             pinned: BTreeSet::new(),
+            hooks: None,
         }
     }
 
@@ -154,6 +157,15 @@ impl Witness {
         Ok(shifts)
     }
 
+    /// What of a tree git runs as hooks in a checkout of it, whatever a task made of the settings since the
+    /// first look.
+    pub fn hooks_in_tree(&mut self) -> Result<Vec<RepoPath>, Error> {
+        if self.hooks.is_none() {
+            self.hooks = Some(hooks::set(&self.repo)?);
+        }
+        Ok(hooks::in_tree(&self.repo, self.hooks.as_ref().and_then(Option::as_deref)))
+    }
+
     /// Takes out of a shift what nobody is to see. What the user called so before keeps its name: it is
     /// needed to put it back.
     fn hide(&mut self, shift: &mut Shift, hide: &dyn Fn(&str) -> String) {
@@ -200,7 +212,9 @@ impl Witness {
         stamp(&self.repo.common_dir().join("config"), &mut settings);
         stamp(&own_config(&self.repo), &mut settings);
         if self.settings.as_ref() != Some(&settings) {
-            self.folders.extend(hooks::named(&self.repo)?);
+            let set = hooks::set(&self.repo)?;
+            self.folders.extend(hooks::named(&self.repo, set.as_deref()));
+            self.hooks.get_or_insert(set);
             self.settings = Some(settings);
         }
         Ok(())

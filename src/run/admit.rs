@@ -51,8 +51,7 @@ pub fn held_back(world: &World, patch: &Patch) -> Result<Option<Note>, Error> {
 /// What of a patch deserves a look before it lands.
 pub fn marks(world: &World, patch: &Patch) -> Result<Vec<Note>, Error> {
     let mut notes = Vec::new();
-    // Asked once: what a task makes of the settings is told as its trespass.
-    let hooks = world.hooks.get_or_init(|| world.repo.hooks_in_tree().unwrap_or_default());
+    let hooks = world.hooks.get_or_init(|| world.lookout.hooks_in_tree().unwrap_or_default());
     for change in &patch.changes {
         let path = change.path.clone();
         let Some(new) = change.new else { continue };

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::git::{Repo, Witness};
-use crate::model::{TaskId, Trespass};
+use crate::git::{self, Repo, Witness};
+use crate::model::{RepoPath, TaskId, Trespass};
 
 use super::Secrets;
 
@@ -52,6 +52,11 @@ impl Lookout {
         *inner.live.entry(task.clone()).or_default() += 1;
         inner.since.insert(task.clone());
         found
+    }
+
+    /// What of a tree git runs as hooks here.
+    pub fn hooks_in_tree(&self) -> Result<Vec<RepoPath>, git::Error> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).witness.hooks_in_tree()
     }
 
     /// A task has ended.

@@ -121,43 +121,39 @@ impl Hooks {
 }
 
 /// The folder that `core.hooksPath` names, unless it is the repository's own.
-pub(super) fn named(repo: &Repo) -> Result<Option<PathBuf>, Error> {
-    let Some(path) = set(repo)? else { return Ok(None) };
+pub(super) fn named(repo: &Repo, set: Option<&Path>) -> Option<PathBuf> {
     // git runs hooks at the root of a checkout.
-    let root = repo.checkout().unwrap_or(repo.git_dir());
-    let path = root.join(path);
+    let path = repo.checkout().unwrap_or(repo.git_dir()).join(set?);
     let own = fs::canonicalize(place(repo, None)).ok();
     let there = fs::canonicalize(&path).ok().filter(|there| there.is_dir());
-    Ok(there.filter(|there| Some(there) != own.as_ref()).map(|_| path))
+    there.filter(|there| Some(there) != own.as_ref()).map(|_| path)
 }
 
 /// What `core.hooksPath` says.
-fn set(repo: &Repo) -> Result<Option<PathBuf>, Error> {
+pub(super) fn set(repo: &Repo) -> Result<Option<PathBuf>, Error> {
     let call = repo.git().args(["config", "--type=path", "--show-scope", "-z", "--get-all"]);
     let said = call.args(["core.hooksPath"]).run()?;
     let path = last_of_the_user(&said.stdout).map(std::ffi::OsStr::from_bytes);
     Ok(path.map(PathBuf::from))
 }
 
-impl Repo {
-    /// What of a tree git runs as hooks in a checkout of it: the folder that `core.hooksPath` names, whether it is
-    /// there yet or not, and the files that hooks of the repository are links to.
-    pub fn hooks_in_tree(&self) -> Result<Vec<RepoPath>, Error> {
-        let root = self.checkout().and_then(|root| fs::canonicalize(root).ok());
-        let inside = |path: &Path| match &root {
-            _ if path.is_relative() => below_root(path),
-            Some(root) => below_root(real(path).strip_prefix(root).ok()?),
-            None => None,
-        };
-        let mut found: Vec<RepoPath> = set(self)?.iter().filter_map(|path| inside(path)).collect();
-        let dir = place(self, None);
-        for entry in entries(&dir) {
-            if let Ok(target) = fs::read_link(entry.path()) {
-                found.extend(inside(&behind(&dir, &target)));
-            }
+/// What of a tree git runs as hooks in a checkout of it: the folder that `core.hooksPath` names, whether it is
+/// there yet or not, and the files that hooks of the repository are links to.
+pub(super) fn in_tree(repo: &Repo, set: Option<&Path>) -> Vec<RepoPath> {
+    let root = repo.checkout().and_then(|root| fs::canonicalize(root).ok());
+    let inside = |path: &Path| match &root {
+        _ if path.is_relative() => below_root(path),
+        Some(root) => below_root(real(path).strip_prefix(root).ok()?),
+        None => None,
+    };
+    let mut found: Vec<RepoPath> = set.and_then(inside).into_iter().collect();
+    let dir = place(repo, None);
+    for entry in entries(&dir) {
+        if let Ok(target) = fs::read_link(entry.path()) {
+            found.extend(inside(&behind(&dir, &target)));
         }
-        Ok(found)
     }
+    found
 }
 
 /// A path without links and dots, as far as it is there.
