@@ -4,6 +4,7 @@
 //! alike: [`RunState::apply`] is the one transition function.
 
 mod again;
+mod asked;
 mod breaker;
 mod hand;
 mod kind;
