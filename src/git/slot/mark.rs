@@ -2,6 +2,9 @@
 //!
 //! Knows no worktree.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -58,6 +61,15 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// Makes its directory, for its user alone; false: it is there.
+    pub fn make(&self) -> Result<bool, Error> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.dir) {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(fault) => Err(disk::io("making", &self.dir)(fault)),
+        }
+    }
+
     pub fn tree(&self) -> PathBuf {
         self.dir.join("tree")
     }
@@ -83,7 +95,7 @@ impl Site {
     /// Whether it holds nothing but what its making leaves before it has a sign: whoever made it may
     /// have died over it.
     pub fn is_begun(&self) -> Result<bool, Error> {
-        for entry in std::fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
+        for entry in fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
             let name = entry.map_err(disk::io("reading", &self.dir))?.file_name();
             // The second lock is made by whoever looks whether it is in use.
             if name != "lease.lock" && name != "busy.lock" && name != "todone-slot.new" {
@@ -115,7 +127,7 @@ impl Site {
     /// Takes the mark away, and keeps it as the name of the last use.
     pub fn settle(&self) -> Result<(), Error> {
         brink::reach("slot.settle");
-        std::fs::rename(self.mark(), self.settled()).map_err(disk::io("renaming", &self.mark()))?;
+        fs::rename(self.mark(), self.settled()).map_err(disk::io("renaming", &self.mark()))?;
         brink::reach("slot.settled");
         Ok(())
     }
@@ -153,7 +165,7 @@ impl Site {
     /// The indexes kept, with the tree each is of. More than one is what a crash left.
     pub fn indexes(&self) -> Result<Vec<(Oid, PathBuf)>, Error> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
+        for entry in fs::read_dir(&self.dir).map_err(disk::io("reading", &self.dir))? {
             let path = entry.map_err(disk::io("reading", &self.dir))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let hex = name.and_then(|name| name.strip_prefix("index."));
@@ -198,7 +210,7 @@ pub(super) fn seconds() -> u64 {
 
 /// Names the machine's present start, where the system tells.
 pub(super) fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }
 
@@ -213,7 +225,7 @@ mod mangled {
     fn both(bytes: &[u8]) {
         let dir = tempfile::tempdir().expect("a directory");
         let site = Site { dir: dir.path().to_owned() };
-        std::fs::write(site.mark(), bytes).expect("written");
+        fs::write(site.mark(), bytes).expect("written");
         if let Some(mark) = site.read_mark().expect("a torn mark is none") {
             site.write_mark(&mark, false).expect("written");
             assert_eq!(site.read_mark().expect("read"), Some(mark));

@@ -4,7 +4,6 @@
 //! Knows nothing of what is mended; the caller gives it a name that no other has.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::git::Error;
 use crate::model::Change;
 
 use super::contract::{Harvest, HarvestRules, Snapshot, Sort};
-use super::disk::{self, io};
+use super::disk;
 use super::lock;
 use super::mark::Site;
 use super::pool::{Lease, Pool};
@@ -40,12 +39,7 @@ impl Pool {
     /// Takes the worktree of this name; its directory is made if it is missing.
     pub fn lease_mending(&self, name: &str) -> Result<Lease, Error> {
         let site = self.mending_site(name);
-        match fs::create_dir(&site.dir) {
-            Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(io("making", &site.dir)(fault));
-            }
-            _ => {}
-        }
+        site.make()?;
         let held = lock::within(&site.lease_lock(), PATIENCE)?;
         let held = held.ok_or_else(|| Error::SlotBusy { slot: site.dir.clone() })?;
         if !self.inner.claim(&site)? {

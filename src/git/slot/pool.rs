@@ -131,12 +131,7 @@ impl Pool {
             {
                 return Ok(lease);
             }
-            match fs::create_dir(&site.dir) {
-                Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(io("making", &site.dir)(fault));
-                }
-                _ => {}
-            }
+            site.make()?;
             let left = until.saturating_duration_since(Instant::now());
             let Some(held) = inner.hold(&site, left)? else { continue };
             let there = site.read_state()?.key;

@@ -5,7 +5,7 @@
 //! looks next.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 
 use crate::git::Error;
 use crate::model::Isolation;
@@ -34,16 +34,9 @@ impl Lease {
                 false if self.kind == Sort::MENDING => break,
                 false => Site { dir: self.pool.dir.join(self.kind.slot(number)) },
             };
-            let made = fs::DirBuilder::new().mode(0o700).create(&site.dir);
-            match made {
-                Ok(()) => {}
-                // Another's slot, but for what is left of this one.
-                Err(fault) if fault.kind() == std::io::ErrorKind::AlreadyExists => {
-                    if number != own {
-                        continue;
-                    }
-                }
-                Err(fault) => return Err(io("making", &site.dir)(fault)),
+            // Another's slot, but for what is left of this one.
+            if !site.make()? && number != own {
+                continue;
             }
             let Some(held) = lock::try_lock(&site.lease_lock())? else { continue };
             if self.is_free(&site)? && self.pool.claim(&site)? {
