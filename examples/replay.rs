@@ -45,6 +45,9 @@ impl fmt::Display for Tally {
     }
 }
 
+/// After so many merges what they left is cleared away.
+const OFTEN: usize = 200;
+
 /// git in a bare repository whose work tree holds only attributes, with the settings of merging fixed.
 struct Git {
     dir: PathBuf,
@@ -106,10 +109,19 @@ pub fn replay(repository: &Path, most: usize) -> Tally {
     let all = git.say(&["rev-list", "--all", "--min-parents=2", "--max-parents=2", "--parents"]);
     let merges: Vec<&str> = all.lines().collect();
     let step = merges.len().div_ceil(most.max(1)).max(1);
-    let mut objects = repo.objects().expect("objects");
+    git.say(&["commit-graph", "write", "--reachable"]);
+    let chosen: Vec<&str> = merges.into_iter().step_by(step).collect();
     let mut tally = Tally::default();
-    for line in merges.into_iter().step_by(step) {
-        one(&repo, &git, &mut objects, line, &mut tally);
+    for (number, some) in chosen.chunks(OFTEN).enumerate() {
+        let mut objects = repo.objects().expect("objects");
+        for line in some {
+            one(&repo, &git, &mut objects, line, &mut tally);
+        }
+        // Every merge leaves a pack, of which nothing is needed any more: git opens all that there are.
+        git.say(&["repack", "-a", "-d", "-l", "-q"]);
+        if chosen.len() > OFTEN {
+            eprintln!("{} of {}", number * OFTEN + some.len(), chosen.len());
+        }
     }
     tally
 }
