@@ -90,11 +90,8 @@ impl Meetings<'_> {
             if seconds.contains(second) {
                 continue;
             }
-            let mut alone = |new: Option<Entry>| {
-                let objects = quarantine.objects();
-                let empty = objects.empty_tree();
-                objects.edit(empty, &[Change { path: path.clone(), old: None, new }])
-            };
+            let mut alone =
+                |new| tree(quarantine, &[Change { path: path.clone(), old: None, new }]);
             let [base, ours, theirs] = [alone(sides[0])?, alone(sides[1])?, alone(sides[2])?];
             if merge.merge(quarantine, base, ours, theirs)?.is_err() {
                 clashing.insert(*number);
@@ -128,12 +125,8 @@ impl Meetings<'_> {
             }
         }
         if trees.iter().all(|tree| !tree.is_empty()) {
-            let mut write = |changes: &[Change]| {
-                let objects = quarantine.objects();
-                let empty = objects.empty_tree();
-                objects.edit(empty, changes)
-            };
-            let [base, ours, theirs] = [write(&trees[0])?, write(&trees[1])?, write(&trees[2])?];
+            let mut write = |side: usize| tree(quarantine, &trees[side]);
+            let [base, ours, theirs] = [write(0)?, write(1)?, write(2)?];
             if let Err((_, stages, _)) = merge.merge(quarantine, base, ours, theirs)? {
                 let number = |path: &RepoPath| -> Option<usize> {
                     path.to_string().split('/').next()?.parse().ok()
@@ -143,6 +136,13 @@ impl Meetings<'_> {
         }
         Ok(clashing)
     }
+}
+
+/// A tree of these alone.
+fn tree(quarantine: &mut Quarantine, changes: &[Change]) -> Result<Oid, Error> {
+    let objects = quarantine.objects();
+    let empty = objects.empty_tree();
+    Ok(objects.edit(empty, changes)?)
 }
 
 /// No text that is larger is looked at here.
