@@ -185,6 +185,12 @@ mod tests {
         let unmarked = Escaped::new(&[("OTHER_MARK", &mark)], "");
         // As the manual says, and README.
         let cleared = Escaped::new(env, "env -i");
+        // It says its number before it clears its environment.
+        let until = Instant::now() + Duration::from_secs(60);
+        while marked(&list().expect("listed"), &mark).iter().any(|(pid, _)| *pid == cleared.pid) {
+            assert!(Instant::now() < until, "it clears its environment");
+            sleep(PAUSE);
+        }
         assert!(sweep(&mark, SOON), "nothing is left");
         assert!(all.iter().all(|one| one.is_gone(SOON)));
         let spared = [&foreign, &longer, &unmarked, &cleared];
