@@ -181,12 +181,14 @@ impl Store for Sqlite {
         };
         let last = self.change(durable, "write an event to", |tx| {
             let more = bodies.len() as i64;
-            let known = tx
-                .query_row(
-                    "UPDATE runs SET events = events + ?2 WHERE run = ?1 RETURNING id, events",
-                    (run.as_str(), more),
-                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-                )
+            // Kept ready: to read these two takes as long as to run them.
+            let mut count = tx.prepare_cached(
+                "UPDATE runs SET events = events + ?2 WHERE run = ?1 RETURNING id, events",
+            )?;
+            let known = count
+                .query_row((run.as_str(), more), |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+                })
                 .optional()?;
             let (id, end) = match known {
                 Some(known) => known,
@@ -199,7 +201,7 @@ impl Store for Sqlite {
                 }
             };
             let last = end - more;
-            let mut insert = tx.prepare(
+            let mut insert = tx.prepare_cached(
                 "INSERT INTO events (run, seq, at, v, kind, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (place, body) in bodies.iter().enumerate() {

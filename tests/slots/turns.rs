@@ -26,6 +26,10 @@ fn ground() -> (Ground, [Oid; 2]) {
         ("same", "same\n"),
         ("empty", ""),
     ]);
+    // So many that it is written down what is known of directories.
+    for dir in 0..70 {
+        put(&ground.repo, &format!("many/{dir}/f"), "f\n");
+    }
     let chmod = |mode| {
         use std::os::unix::fs::PermissionsExt as _;
         let run = ground.repo.join("run");
@@ -158,6 +162,53 @@ fn what_is_known_and_what_is_looked_at_come_to_the_same() {
             Ok(())
         });
         done.expect("the same");
+    });
+}
+
+#[test]
+fn what_was_read_of_directories_is_known_to_the_next_process() {
+    once("turns::what_was_read_of_directories_is_known_to_the_next_process", || {
+        use std::os::unix::fs::MetadataExt as _;
+        let (ground, bases) = ground();
+        let fresh = Fresh::of(&ground, bases[0]);
+        let mut lease = ready(&ground.pool(), bases[0]);
+        let root = lease.worktree().to_owned();
+        let kept = root.with_file_name("directories");
+        // What is younger than a tick of the clock is not believed.
+        let changed = |path: &std::path::Path| {
+            let there = std::fs::metadata(path).expect("there");
+            i128::from(there.ctime()) * 1_000_000_000 + i128::from(there.ctime_nsec())
+        };
+        let filled = changed(&root.join("many/69"));
+        let clock = ground.dir.path().join("clock");
+        while std::fs::write(&clock, "").is_err() || changed(&clock) < filled + 50_000_000 {
+            std::thread::yield_now();
+        }
+        harvest(&mut lease);
+        settle(lease);
+        let first = std::fs::metadata(&kept).expect("it is written down").ino();
+        // Whatever is done meanwhile shows.
+        put(&root, "many/5/stray", "stray");
+        std::fs::remove_file(root.join("many/6/f")).expect("removed");
+        std::fs::rename(root.join("many/7/f"), root.join("many/7/g")).expect("renamed");
+        std::fs::remove_dir_all(root.join("many/8")).expect("removed");
+        put(&root, "many/8/f", "other");
+        std::fs::rename(root.join("many/9"), root.join("many/x")).expect("renamed");
+        for base in [bases[0], bases[1], bases[0]] {
+            let mut lease = ready(&ground.pool(), base);
+            if base == bases[0] {
+                fresh.assert_held_by(&root, false, &[]);
+            }
+            assert!(harvest(&mut lease).patch.changes.is_empty());
+            settle(lease);
+        }
+        let now = std::fs::metadata(&kept).expect("there").ino();
+        assert_eq!(now, first, "most were not read again, so it is not written again");
+        std::fs::write(&kept, "torn").expect("written");
+        let mut lease = ready(&ground.pool(), bases[0]);
+        harvest(&mut lease);
+        settle(lease);
+        assert_ne!(std::fs::metadata(&kept).expect("there").ino(), now, "all were read");
     });
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use smallvec::SmallVec;
+
 use crate::model::{Entry, RepoPath};
 
 use super::stamp::Stamp;
@@ -18,10 +20,14 @@ pub(super) struct Record {
     pub racy: bool,
 }
 
+/// Most names are short: one of its own on the heap for each would take longer than all else that is done
+/// with them.
+type Name = SmallVec<[u8; 24]>;
+
 /// One name in a directory.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub name: Box<[u8]>,
+    pub name: Name,
     pub node: Node,
 }
 
@@ -54,7 +60,7 @@ impl Manifest {
                 let (done, items) = std::mem::replace(&mut open, (dir.to_vec(), Vec::new()));
                 manifest.fill(&done, items);
             }
-            open.1.push(Item { name: name.into(), node: Node::Leaf(record) });
+            open.1.push(Item { name: Name::from_slice(name), node: Node::Leaf(record) });
         }
         manifest.fill(&open.0, open.1);
         for items in manifest.dirs.values_mut() {
@@ -81,7 +87,7 @@ impl Manifest {
             let (above, name) = split(dir);
             let fresh = !self.dirs.contains_key(above);
             let items = self.dirs.entry(above.into()).or_default();
-            items.push(Item { name: name.into(), node: Node::Dir });
+            items.push(Item { name: Name::from_slice(name), node: Node::Dir });
             if !fresh {
                 break;
             }
@@ -92,6 +98,11 @@ impl Manifest {
     /// The stamp with which a directory held exactly its known names, if it ever did.
     pub fn listed(&self, dir: &[u8]) -> Option<Stamp> {
         self.listed.get(dir).copied()
+    }
+
+    /// Every directory of which this is known.
+    pub fn all_listed(&self) -> impl Iterator<Item = (&[u8], Stamp)> {
+        self.listed.iter().map(|(dir, stamp)| (&**dir, *stamp))
     }
 
     /// Learns that a directory with this stamp holds exactly its known names.
@@ -158,7 +169,7 @@ impl Manifest {
         match items.binary_search_by(|item| (*item.name).cmp(name)) {
             Ok(place) => items[place].node = node,
             Err(place) => {
-                items.insert(place, Item { name: name.into(), node });
+                items.insert(place, Item { name: Name::from_slice(name), node });
                 self.listed.remove(dir);
             }
         }

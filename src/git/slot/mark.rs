@@ -16,6 +16,7 @@ use crate::model::{Oid, RepoPath};
 use crate::process::brink;
 
 use super::disk;
+use super::kept_dirs::KeptDir;
 
 /// The dirty mark: from before the first touch until the slot is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +156,15 @@ impl Site {
 
     pub fn write_state(&self, state: &State) -> Result<(), Error> {
         disk::replace(&self.dir.join("state"), &json(state), false)
+    }
+
+    /// What is known of its directories.
+    pub fn read_dirs(&self) -> Result<Vec<KeptDir>, Error> {
+        Ok(read(&self.dir.join("directories"))?.unwrap_or_default())
+    }
+
+    pub fn write_dirs(&self, dirs: &[KeptDir]) -> Result<(), Error> {
+        disk::replace(&self.dir.join("directories"), &json(&dirs), false)
     }
 
     /// Where the index of a clean checkout of this tree is kept.

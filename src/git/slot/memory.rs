@@ -71,6 +71,8 @@ pub(super) struct Memory {
     pub laid: BTreeSet<RepoPath>,
     /// Tells where something happened.
     pub watch: Option<Watch>,
+    /// Directories that were read since it was last written down what is known of them.
+    pub learnt: usize,
     /// There is no watch to be had.
     pub unwatched: bool,
     /// When it was last looked at or handed over.
@@ -139,6 +141,7 @@ impl Memory {
             index: None,
             laid: BTreeSet::new(),
             watch: None,
+            learnt: 0,
             unwatched: false,
             since: Instant::now(),
             took: Duration::ZERO,
@@ -241,6 +244,7 @@ impl Memory {
             let mut other = scan(tools.root, &self.manifest, &self.rules, how)?;
             found.assert_same(&mut other, heal);
         }
+        self.learnt += found.listed.len();
         for (dir, stamp) in std::mem::take(&mut found.listed) {
             self.manifest.learn_listed(dir, stamp);
         }

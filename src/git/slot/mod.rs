@@ -16,8 +16,8 @@
 //! A file whose stamp (`stamp`: times, size, inode) is as recorded is as recorded, unless the stamp
 //! is so young that a later write could have left it alone. Stamps are in the `manifest`, in memory;
 //! from process to process they survive in the index file of a clean checkout that each slot keeps
-//! beside its worktree (`index.<tree>`), read as data (`index_file`). After a restart of the machine
-//! all content is read once. No git program ever runs in a worktree's own git directory: content
+//! beside its worktree (`index.<tree>`), read as data (`index_file`); so do the stamps of directories
+//! (`kept_dirs`). After a restart of the machine all content is read once. No git program ever runs in a worktree's own git directory: content
 //! passes git's conversions in a `private` one.
 //!
 //! Where it can be watched what happens in a slot (`watch`), only the directories are looked into in
@@ -53,6 +53,7 @@ mod home;
 mod ignore;
 mod index_file;
 mod keep;
+mod kept_dirs;
 mod lay;
 mod lock;
 mod manifest;

@@ -17,13 +17,13 @@ use super::borrowed::Borrowed;
 use super::contract::{Purpose, Sort};
 use super::disk::{self, io};
 use super::home::Home;
-use super::lock;
 use super::mark::{Mark, Site, State};
 use super::memory::{Memory, Tools};
 use super::private::Private;
 use super::scan;
 use super::watch::Watching;
 use super::worktree::Admin;
+use super::{kept_dirs, lock};
 
 /// The slots of one repository. Clones share what they know.
 #[derive(Clone, Debug)]
@@ -333,6 +333,11 @@ impl Lease {
     pub fn settle(&mut self) -> Result<(), Error> {
         if self.mark.is_some() && !self.settled {
             self.stand_again()?;
+            if let Some(memory) = self.memory.as_mut().filter(|it| it.learnt >= kept_dirs::MANY) {
+                memory.learnt = 0;
+                // Without it they are read again.
+                let _ = self.site.write_dirs(&kept_dirs::kept(&memory.manifest));
+            }
             self.site.settle()?;
             self.settled = true;
         }

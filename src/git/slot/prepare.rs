@@ -14,6 +14,7 @@ use super::contract::Prepare;
 use super::disk::{self, io};
 use super::home::Home;
 use super::index_file;
+use super::kept_dirs;
 use super::mark::{self, Mark};
 use super::memory::Memory;
 use super::pool::Lease;
@@ -158,7 +159,10 @@ impl Lease {
         let written = stamp_at(index)?.mtime;
         let Some(bytes) = disk::read(index)? else { return Ok(None) };
         let records = index_file::parse(&bytes, self.pool.private.format.width(), written);
-        records.map(|records| Memory::new(tree, records, &mut self.parts().0)).transpose()
+        let Some(records) = records else { return Ok(None) };
+        let mut memory = Memory::new(tree, records, &mut self.parts().0)?;
+        kept_dirs::learn(&mut memory.manifest, self.site.read_dirs()?);
+        Ok(Some(memory))
     }
 
     /// Checks the tree out into an empty worktree.

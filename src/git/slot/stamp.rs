@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use rustix::fs::{FileType, Stat};
+use serde::{Deserialize, Serialize};
 
 use crate::git::Error;
 use crate::model::Mode;
@@ -15,7 +16,7 @@ use super::disk::io;
 
 /// Times in nanoseconds since 1970, size and inode cut to 32 bits, as git's index has them: a change
 /// of a file changes at least its ctime, unless it falls into the same tick of the clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub mtime: i64,
     pub ctime: i64,
