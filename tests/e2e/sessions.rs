@@ -26,11 +26,26 @@ fn found(space: &Space, attempt: u32) -> String {
 const SESSION: &str = "102336a8-cbcc-4614-8a12-680cc174bbe9";
 const CLAUDE: [&str; 2] = ["claude-say:0", "claude-say-resumed:0"];
 
+/// Each kind whose program goes on in its conversation: how it is told that, and which one.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("claude", "--resume", SESSION),
+    ("codex", "resume", "01a212df-f629-7c83-9f83-ba82727a2759"),
+    ("gemini", "--resume", "043ea7e0-9064-4572-9098-bac73557b1fe"),
+    ("opencode", "--session", "ses_ded1f66fbffeFA7PpTiehkKcNT"),
+    ("qwen", "--resume", "ef5dc829-3db8-4a32-99c6-0cd0f2331528"),
+    ("copilot", "--resume", "674eed2b-f4c0-4b2c-b030-b50e8c19e4e9"),
+];
+
+/// What it does at first, and what in the same conversation later.
+fn turns(kind: &str) -> [String; 2] {
+    [format!("{kind}-say:0"), format!("{kind}-say-resumed:0")]
+}
+
 /// The second attempt went on in the conversation of the first.
-fn went_on(space: &Space) -> String {
+fn went_on(space: &Space, (kind, flag, session): (&str, &str, &str)) -> String {
     let second = seen(space, 2);
-    assert!(second.contains(&format!("--resume\n{SESSION}\n")), "{second}");
-    assert!(!second.contains("Do it."), "{second}");
+    assert!(second.contains(&format!("{flag}\n{session}\n")), "{kind}: {second}");
+    assert!(!second.contains("Do it."), "{kind}: {second}");
     second
 }
 
@@ -106,15 +121,7 @@ fn a_fresh_agent_finds_the_log_and_the_diff_of_the_attempt_before() {
 
 #[test]
 fn what_can_not_be_the_name_of_a_session_is_never_an_argument() {
-    let told = [
-        ("claude", SESSION),
-        ("codex", "01a212df-f629-7c83-9f83-ba82727a2759"),
-        ("gemini", "043ea7e0-9064-4572-9098-bac73557b1fe"),
-        ("opencode", "ses_ded1f66fbffeFA7PpTiehkKcNT"),
-        ("qwen", "ef5dc829-3db8-4a32-99c6-0cd0f2331528"),
-        ("copilot", "674eed2b-f4c0-4b2c-b030-b50e8c19e4e9"),
-    ];
-    for (kind, session) in told {
+    for (kind, _, session) in KINDS {
         for (name, fits) in [("--dangerous", false), ("a --dangerous", false), ("a-b", true)] {
             let space = Space::new(&[("x", "")]);
             let stream =
@@ -138,44 +145,46 @@ fn what_can_not_be_the_name_of_a_session_is_never_an_argument() {
 
 #[test]
 fn what_a_gate_or_a_reviewer_refused_goes_on_where_it_was_done() {
-    let space = Space::new(&[("x", "")]);
-    let gate = format!(
-        "on_reject = \"retry\"\ngate = \"echo wrong; test ! -f t || test -f {}\"",
-        space.path("seen.t.2").display()
-    );
-    board(&space, "claude", &CLAUDE, &gate, "");
-    space.run(&[]).code(0);
-    let second = went_on(&space);
-    assert!(second.contains("this check fails with it"), "{second}");
-    assert!(second.contains("The working directory is as you left it."), "{second}");
-    assert_eq!(found(&space, 2), "t\nx\n");
-
+    for told in KINDS {
+        let (kind, ..) = told;
+        let [first, again] = turns(kind);
+        let space = Space::new(&[("x", "")]);
+        let gate = format!(
+            "on_reject = \"retry\"\ngate = \"echo wrong; test ! -f t || test -f {}\"",
+            space.path("seen.t.2").display()
+        );
+        board(&space, kind, &[&first, &again], &gate, "");
+        space.run(&[]).code(0);
+        let second = went_on(&space, told);
+        assert!(second.contains("this check fails with it"), "{kind}: {second}");
+        assert!(second.contains("The working directory is as you left it."), "{kind}: {second}");
+        assert_eq!(found(&space, 2), "t\nx\n", "{kind}");
+    }
     let space = Space::new(&[("x", "")]);
     board(&space, "claude", &CLAUDE, "", "review = true");
     space.run(&[]).code(5);
     space.todone(&["reject", "t", "-m", "Use fewer words."]).code(0);
     space.todone(&["retry", "t"]).code(5);
-    let second = went_on(&space);
+    let second = went_on(&space, KINDS[0]);
     assert!(second.contains("Use fewer words."), "{second}");
     assert_eq!(found(&space, 2), "t\nx\n");
 }
 
 #[test]
 fn after_a_conflict_it_goes_on_upon_the_work_of_the_others_with_its_own_as_a_diff() {
-    let space = Space::new(&[("x", "")]);
-    let seen_at = space.path("seen");
-    space.board(&format!(
-        "on_conflict = \"retry\"\n[agent.a]\nkind = \"claude\"\n{}\nenv = {{ REPLAY_SEEN = {seen_at:?} }}\n\
-         [[task]]\nid = \"one\"\nrun = \"echo one > t\"\n\
-         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"Do it.\"\n",
-        replay("@", &CLAUDE)
-    ));
-    space.run(&[]).code(0);
-    let second = went_on(&space);
-    assert!(second.contains("could not be merged with what others did"), "{second}");
-    let said = "without what you changed: that is, as a diff, in ";
-    assert!(second.contains(said) && !second.contains("as you left it"), "{second}");
-    assert_eq!(space.read("t"), "made by t\n");
+    for told in KINDS {
+        let (kind, ..) = told;
+        let [first, again] = turns(kind);
+        let space = Space::new(&[("x", "")]);
+        let other = "on_conflict = \"retry\"\n[[task]]\nid = \"one\"\nrun = \"echo one > t\"";
+        board(&space, kind, &[&first, &again], other, "");
+        space.run(&[]).code(0);
+        let second = went_on(&space, told);
+        assert!(second.contains("could not be merged with what others did"), "{kind}: {second}");
+        let said = "without what you changed: that is, as a diff, in ";
+        assert!(second.contains(said) && !second.contains("as you left it"), "{kind}: {second}");
+        assert_eq!(space.read("t"), "made by t\n", "{kind}");
+    }
 }
 
 #[test]
@@ -205,21 +214,26 @@ fn who_was_cut_off_by_the_service_goes_on_and_who_lost_itself_begins_anew() {
 
 #[test]
 fn a_session_that_is_gone_costs_no_attempt_and_the_next_one_begins_anew() {
-    let space = Space::new(&[("x", "")]);
-    let turns = ["claude-say:0", "claude-no-session:1", "claude-success:0"];
-    let task = "retry = 2\nverify = 'echo not yet; test $TODONE_ATTEMPT = 3'";
-    board(&space, "claude", &turns, "", task);
-    space.run(&[]).code(0).says("its session is gone");
-    went_on(&space);
-    let third = seen(&space, 3);
-    assert!(!third.contains("--resume") && third.contains("Do it."), "{third}");
-    // It is told what was tried before.
-    assert!(third.contains("verify failed: exit status 1"), "{third}");
-    assert!(
-        third.contains("+made by t") && third.contains("All that it printed is in "),
-        "{third}"
-    );
-    assert_eq!(found(&space, 3), "x\n");
+    for told in KINDS {
+        let (kind, flag, _) = told;
+        let space = Space::new(&[("x", "")]);
+        let [first, _] = turns(kind);
+        let (gone, anew) = (format!("{kind}-no-session:1"), format!("{kind}-say:0"));
+        let task = "retry = 2\nverify = 'echo not yet; test $TODONE_ATTEMPT = 3'";
+        board(&space, kind, &[&first, &gone, &anew], "", task);
+        space.run(&[]).code(0).says("its session is gone");
+        went_on(&space, told);
+        let third = seen(&space, 3);
+        assert!(!third.lines().any(|line| line == flag), "{kind}: {third}");
+        assert!(third.contains("Do it."), "{kind}: {third}");
+        // It is told what was tried before.
+        assert!(third.contains("verify failed: exit status 1"), "{kind}: {third}");
+        assert!(
+            third.contains("+made by t") && third.contains("All that it printed is in "),
+            "{kind}: {third}"
+        );
+        assert_eq!(found(&space, 3), "x\n", "{kind}");
+    }
 }
 
 #[test]
