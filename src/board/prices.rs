@@ -82,11 +82,17 @@ mod tests {
         let prices = prices([]).expect("it can be read");
         let own = &prices.sources[0];
         assert!(own.date.contains("2026") && own.source.contains("list prices"), "{own:?}");
-        for model in
-            ["claude-sonnet-4-5-20250929", "gpt-5-codex", "gemini-2.5-flash", "openai/gpt-4o"]
-        {
+        for model in [
+            "claude-sonnet-4-5-20250929",
+            "claude-sonnet-5-5",
+            "gpt-5-codex",
+            "gemini-3.5-flash",
+            "openai/gpt-4o",
+        ] {
             assert!(prices.of(model).is_some(), "{model}");
         }
+        let price = Price { input: 5.0, output: 30.0, cache_read: Some(0.5), cache_write: None };
+        assert_eq!(prices.of("gpt-5.5-2026-04-23"), Some(&price));
         assert!(prices.of("fake-model").is_none());
     }
 

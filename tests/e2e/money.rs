@@ -59,7 +59,7 @@ fn costs_are_told_by_task_agent_and_model_and_unknown_is_not_zero() {
         .says("b            1 attempt, ")
         .says("the cost of 1 of 3 attempts is unknown")
         .says("(estimated)")
-        .says("built in (February 2026: the public list prices");
+        .says("built in (November 2026: the public list prices");
     // Every report that has totals has them.
     let report = space.report();
     assert_eq!(report["costs"]["models"], cost["models"]);
