@@ -4,7 +4,7 @@
 //! `say TEXT` · `own PATH TEXT` (writes by itself) · `fs PATH TEXT` (through the client) · `ask KIND PATH`
 //! and `run COMMAND` (for permission, then by itself) · `cost DOLLARS` · `garbage` · `child` · `die` ·
 //! `servers PATH` (writes the MCP servers of its session) ·
-//! `mcp SERVER TOOL` (a tool of one of these, for permission) · `mode PATH` (writes whether it asks or not) ·
+//! `mcp SERVER TOOL` (a tool of one of these, for permission) · `call SERVER TOOL` (the same, as newer Codex asks) · `mode PATH` (writes whether it asks or not) ·
 //! `hang` (until it is cancelled) · `deaf` (also then) · `fail TEXT` · `fault WORD TEXT` · `stop REASON`
 //!
 //! Of a program that stays: `err TEXT` (on standard error) · `hold FIFO` (as long as it lives) · `vars PATH`
@@ -14,6 +14,7 @@
 //!
 //! Sessions are files in the directory `$ACP_SESSIONS`; without it there are none to go on with. Its
 //! process id is added to the file `$ACP_STARTS`; with `$ACP_HELPER` it starts one at its start.
+//! `$ACP_MODES` are the modes of its sessions, and the one that is chosen is added to the file `$ACP_MODE`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -53,6 +54,12 @@ static ASKS: AtomicBool = AtomicBool::new(false);
 
 fn dirs() -> std::sync::MutexGuard<'static, BTreeMap<String, PathBuf>> {
     DIRS.lock().expect("nobody panicked")
+}
+
+/// The modes of its sessions.
+fn modes() -> impl Iterator<Item = String> {
+    let named = std::env::var("ACP_MODES").unwrap_or_else(|_| "auto default".to_owned());
+    named.split(' ').map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 fn add(to: &str, line: &str) {
@@ -110,7 +117,7 @@ async fn speak() -> Result<()> {
                     "configOptions": [{
                         "id": "how", "name": "Mode", "category": "mode", "type": "select",
                         "currentValue": "auto",
-                        "options": [{ "value": "auto", "name": "A" }, { "value": "default", "name": "D" }],
+                        "options": modes().map(|mode| json!({ "value": mode, "name": mode })).collect::<Vec<_>>(),
                     }, {
                         "id": "m", "name": "Model", "category": "model", "type": "select",
                         "currentValue": "small",
@@ -136,6 +143,7 @@ async fn speak() -> Result<()> {
             async move |asked: SetSessionConfigOptionRequest, responder, _| {
                 let asked = serde_json::to_value(&asked).map_err(Error::into_internal_error)?;
                 if asked["configId"] == "how" {
+                    add("ACP_MODE", asked["value"].as_str().unwrap_or_default());
                     ASKS.store(asked["value"] == "default", Ordering::SeqCst);
                 }
                 if asked["value"] == "big" || asked["configId"] == "how" {
@@ -251,14 +259,24 @@ async fn work(
                 }
             }
             // A tool of a server: only its announcement says which.
-            "mcp" => {
-                let called = json!({
-                    "sessionUpdate": "tool_call", "toolCallId": "2", "title": format!("Tool: {path}/{content}"),
-                });
-                update(called)?;
+            "mcp" | "call" => {
+                let (title, call, meta) = match word {
+                    "mcp" => (
+                        format!("Tool: {path}/{content}"),
+                        json!({ "toolCallId": "2", "title": "Approve MCP tool call" }),
+                        Value::Null,
+                    ),
+                    _ => (
+                        format!("mcp.{path}.{content}"),
+                        json!({ "toolCallId": "2", "kind": "execute" }),
+                        json!({ "is_mcp_tool_approval": true }),
+                    ),
+                };
+                update(json!({
+                    "sessionUpdate": "tool_call", "toolCallId": "2", "title": title,
+                }))?;
                 let asked: RequestPermissionRequest = of(json!({
-                    "sessionId": session,
-                    "toolCall": { "toolCallId": "2", "title": "Approve MCP tool call" },
+                    "sessionId": session, "toolCall": call, "_meta": meta,
                     "options": [
                         { "optionId": "n", "name": "No", "kind": "reject_once" },
                         { "optionId": "y", "name": "Yes", "kind": "allow_once" },

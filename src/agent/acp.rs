@@ -1,7 +1,7 @@
 //! Agents that speak the Agent Client Protocol, such as `gemini --acp` or `opencode acp`.
 //!
 //! Knows what is told of a conversation and what is asked for; who speaks the protocol is the `bridge`
-//! room. Seen with claude-agent-acp 0.101.0, codex-acp 0.16.0,
+//! room. Seen with claude-agent-acp 0.101.0, codex-acp 0.16.0 and 2.6.0,
 //! opencode 1.18.33, Gemini CLI 0.61.0 and Qwen Code 0.24.4.
 //!
 //! The bridge reads an [`Order`] and prints a JSON object a line, of the protocol's own words:
@@ -134,7 +134,9 @@ impl Adapter for Acp {
                 let details = details.or_else(|| text(value, &["data", "message"]));
                 let details = details.unwrap_or_default();
                 // Codex's own word for it.
-                let word = text(value, &["data", "codex_error_info"]).unwrap_or_default();
+                let word = text(value, &["data", "codex_error_info"]);
+                let word = word.or_else(|| text(value, &["data", "codexErrorInfo"]));
+                let word = word.unwrap_or_default();
                 let kind = match value.get("code").and_then(Value::as_i64) {
                     Some(-32000) => Trouble::Auth,
                     _ => trouble::of(None, &format!("{message} {details} {word}")),
@@ -179,13 +181,14 @@ fn update(so_far: &mut Transcript, update: &Value) -> Option<Step> {
                 answered(so_far, usage);
             }
             let piece = text(update, &["content", "text"])?;
+            so_far.retrying = None;
             // Pieces of one answer; a tool between them begins another.
             let anew = std::mem::take(&mut so_far.anew);
             let before = if anew { "" } else { so_far.text.as_str() };
             so_far.says(&format!("{before}{piece}"))
         }
         "tool_call" => {
-            so_far.anew = true;
+            (so_far.anew, so_far.retrying) = (true, None);
             let name = text(update, &["title"]).or_else(|| text(update, &["kind"]))?;
             let on = list(update, &["locations"]).first().and_then(|place| text(place, &["path"]));
             let on = on.filter(|on| !name.contains(on)).unwrap_or_default();
@@ -197,14 +200,31 @@ fn update(so_far: &mut Transcript, update: &Value) -> Option<Step> {
             }
             None
         }
+        "session_info_update" => of_codex(so_far, at(update, &["_meta", "codex"])?),
         _ => None,
     }
+}
+
+/// Codex tells as an answer that ended well why it could not go on: only the state of its thread says that
+/// this is none.
+fn of_codex(so_far: &mut Transcript, codex: &Value) -> Option<Step> {
+    match text(codex, &["threadStatus", "type"]) {
+        Some("systemError") => (so_far.broken, so_far.anew) = (true, true),
+        Some("active") => so_far.broken = false,
+        _ => {}
+    }
+    let message = text(codex, &["error", "message"])?;
+    so_far.retries(trouble::of(None, message), message)
 }
 
 fn ended(so_far: &mut Transcript, answer: &Value) {
     used(so_far, answer);
     so_far.turns = Some(1);
     match text(answer, &["stopReason"]).unwrap_or_default() {
+        "end_turn" if so_far.broken => {
+            let said = so_far.text.trim().to_owned();
+            so_far.fails(trouble::of(None, &said), &said);
+        }
         "end_turn" => {
             so_far.done = true;
             so_far.fault = None;
@@ -252,6 +272,7 @@ fn used(so_far: &mut Transcript, answer: &Value) {
         so_far.input = plus(so_far.input, of(&["inputTokens", "input_tokens"]));
         so_far.output = plus(so_far.output, of(&["outputTokens", "output_tokens"]));
         so_far.cache_read = plus(so_far.cache_read, of(&["cachedInputTokens", "cachedReadTokens"]));
-        so_far.cache_write = plus(so_far.cache_write, of(&["cachedWriteTokens"]));
+        so_far.cache_write =
+            plus(so_far.cache_write, of(&["cacheWriteInputTokens", "cachedWriteTokens"]));
     }
 }

@@ -119,6 +119,8 @@ pub struct Transcript {
     pub(super) retrying: Option<Fault>,
     /// A moment at which a limit of the account ends, told before anything failed.
     pub(super) resets: Option<u64>,
+    /// Whether it can't go on: what it says then is why.
+    pub(super) broken: bool,
     /// Why its program could not be started.
     pub(super) not_started: Option<String>,
     /// Whether it said that it is through, and well.

@@ -106,7 +106,8 @@ impl Limits {
 /// Whether a tool of this title is one of this server: most put the server's name before it.
 fn is_of(title: &str, server: &str) -> bool {
     let title = title.strip_prefix("Tool: ").unwrap_or(title);
-    let rest = title.strip_prefix("mcp__").unwrap_or(title).strip_prefix(server);
+    let own = ["mcp__", "mcp."].iter().find_map(|mark| title.strip_prefix(mark));
+    let rest = own.unwrap_or(title).strip_prefix(server);
     let before = rest.is_some_and(|rest| rest.starts_with(['_', '/', '.', ':']));
     // Gemini CLI puts it behind.
     before || title.ends_with(&format!(" ({server} MCP Server)"))
@@ -171,6 +172,8 @@ mod tests {
         for (kind, title, wanted) in [
             ("other", "mcp__issues__list", true),
             ("", "Tool: issues/list", true),
+            ("", "mcp.issues.list", true),
+            ("", "mcp.other.issues", false),
             ("fetch", "issues_list", true),
             ("other", "mcp__other__list", false),
             ("other", "issues", false),

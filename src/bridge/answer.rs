@@ -25,7 +25,11 @@ pub(super) fn permission(
 ) -> RequestPermissionResponse {
     let call = value(&asked.tool_call);
     let title = call["title"].as_str().unwrap_or("a tool").to_owned();
-    let verdict = question(&call, dir).and_then(|question| {
+    let verdict = question(&call, dir).and_then(|mut question| {
+        // Codex calls a tool of a server a command, and says beside that it is none.
+        if value(&asked.meta)["is_mcp_tool_approval"] == true {
+            question.kind.clear();
+        }
         // Which server's tool it is Codex says only where it announces the call, Qwen Code only beside.
         let beside = call["_meta"]["toolName"].as_str().map(str::to_owned);
         let others = called.into_iter().chain(beside);

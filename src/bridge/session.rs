@@ -27,8 +27,6 @@ use super::{error, tell};
 
 /// How long a turn has to end after it was cancelled.
 const CANCELLED: Duration = Duration::from_secs(2);
-/// The mode of a session in which an agent asks before it acts.
-const ASKS: &str = "default";
 /// The longest value that is told in words; a longer one stands in a file, whose name is told.
 const MOST_TOLD: usize = 512;
 
@@ -223,14 +221,13 @@ async fn open(
     desk.named(&id.to_string());
     let options = opened.get("configOptions").cloned().unwrap_or_default();
     tell("session", json!({ "sessionId": id, "configOptions": options }));
-    // Claude Code's decides by itself what it may do, unless it is told to ask.
-    if order.limits.permissions != Permissions::All
-        && let Some((option, current, values)) = select(&options, "mode")
-        && current != ASKS
-        && values.contains(&ASKS)
+    // Claude Code and Codex decide by themselves what they may do, unless they are told to ask.
+    if let Some((option, current, values)) = select(&options, "mode")
+        && let Some(asks) = asking(order.limits.permissions, &values)
+        && current != asks
     {
-        match choose(cx, &id, option, ASKS).await {
-            Ok(()) => tell("mode", ASKS),
+        match choose(cx, &id, option, asks).await {
+            Ok(()) => tell("mode", asks),
             Err(why) => {
                 let message = format!("it can't be told to ask before it acts: {why}");
                 return Ok(Err(("error", json!({ "message": message }))));
@@ -259,6 +256,17 @@ async fn open(
             Ok(Err(("error", json!({ "kind": "model", "message": message }))))
         }
     }
+}
+
+/// The mode of a session in which an agent asks before it does what it may not do by itself, as the agents
+/// name it: Claude Code, Gemini CLI and Qwen Code `default`, Codex the others. None: it has none, or may do all.
+fn asking(permissions: Permissions, modes: &[&str]) -> Option<&'static str> {
+    let names: &[&str] = match permissions {
+        Permissions::Read => &["read-only", "default"],
+        Permissions::Edit => &["default", "workspace-write"],
+        Permissions::All => &[],
+    };
+    names.iter().copied().find(|name| modes.contains(name))
 }
 
 /// The first setting of this category: its name, what it is, and what it can be.

@@ -106,14 +106,38 @@ fn what_it_asks_for_is_answered_by_permissions_and_nothing_is_written_outside() 
 #[test]
 fn it_is_told_to_ask_and_may_use_the_tools_of_its_servers() {
     let space = Space::new(&[("x", "")]);
-    let prompt = "mode how\nmcp notes keep\nmcp others take";
+    let prompt = "mode how\nmcp notes keep\nmcp others take\ncall notes held\ncall others took";
     board(&space, "[agent.a.mcp.notes]\ncommand = [\"true\"]", "", prompt);
     space.run(&[]).code(0);
     assert_eq!((space.read("how"), space.read("keep")), ("asks".into(), "called".into()));
-    assert!(!space.repo().join("take").exists());
+    assert_eq!(space.read("held"), "called");
+    assert!(!space.repo().join("take").exists() && !space.repo().join("took").exists());
     board(&space, "permissions = \"all\"", "", "mode how\nmcp others take");
     space.run(&["--new"]).code(0);
     assert_eq!((space.read("how"), space.read("take")), ("auto".into(), "called".into()));
+}
+
+/// Codex has modes of its own, and one of them in which it approves by itself what it asks for.
+#[test]
+fn a_codex_is_told_to_ask_by_modes_of_its_own() {
+    let space = Space::new(&[("x", "")]);
+    let mode = space.path("mode");
+    for (permissions, wanted) in
+        [("read", Some("read-only\n")), ("edit", Some("workspace-write\n")), ("all", None)]
+    {
+        space.board(&format!(
+            "[agent.a]\nkind = \"acp\"\ncommand = [{:?}]\npermissions = {permissions:?}\n[agent.a.env]\n\
+             ACP_MODES = \"read-only workspace-write agent agent-full-access\"\nACP_MODE = {mode:?}\n\
+             [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = \"say Done.\"\n",
+            program()
+        ));
+        space.run(&["--new"]).code(0);
+        let told = std::fs::read_to_string(&mode).ok();
+        assert_eq!(told.as_deref(), wanted, "{permissions}");
+        if told.is_some() {
+            std::fs::remove_file(&mode).expect("removed");
+        }
+    }
 }
 
 /// opencode does what its settings do not forbid, and asks only where they say so.
