@@ -331,6 +331,9 @@ impl Checker<'_> {
             ("task", DeValue::Table(_)) => {
                 Some("tasks are written `[[task]]`, each with an `id`".to_owned())
             }
+            _ if first_key(shape).is_some() => {
+                first_key(shape).map(|first| format!("write `{} = {{ {first} = … }}`", at.name))
+            }
             (_, DeValue::String(_)) if takes_list => {
                 Some("put it in brackets: `[\"…\"]`".to_owned())
             }
@@ -370,6 +373,12 @@ fn takes(shape: &Shape, value: &DeValue<'_>) -> bool {
 }
 
 /// Whether a number in quotes could be meant.
+/// The first key of the table that must stand here.
+fn first_key(shape: &Shape) -> Option<&'static str> {
+    let Shape::Table(section) = shape else { return None };
+    section.keys().next().map(|key| key.name)
+}
+
 fn is_plain_text(shape: &Shape) -> bool {
     match shape {
         Shape::Text

@@ -41,6 +41,7 @@ const IN_MESSAGE: &[&str] = &["task", "description", "run", "board"];
 
 const COUNT: Shape = Whole(1, u32::MAX as i64);
 const NO_SCOPE: &str = "leave `scope` out, or write `[\"**\"]`: then any path may change";
+const NO_INPUT: &str = "leave it out if the result depends on the whole tree";
 const NO_GLOB: &str = "name at least one glob, such as `\"src/**/*.rs\"`";
 const NO_WORDS: &str = "name the program and its arguments, such as `[\"cargo\", \"fmt\"]`";
 
@@ -243,7 +244,7 @@ const SETUP: &Section = &Section::new(
 const CACHE: &Section = &Section::new(
     "cache",
     &[
-        key("inputs", Many(&Glob), "the whole tree", "the files that the result depends on"),
+        key("inputs", ManyFilling(&Glob, NO_INPUT), "the whole tree", "the files that the result depends on"),
         key("ttl", Duration, "for ever", "how long a result holds"),
     ],
 );
