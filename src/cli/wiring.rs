@@ -381,6 +381,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
         dir,
         now,
         jobs: None,
+        machine: std::env::var_os("TODONE_MACHINE").unwrap_or_else(|| "/".into()).into(),
         foresee: std::env::var_os("TODONE_FORESEE").is_none_or(|value| value != "off"),
         both_ways: std::env::var_os("TODONE_MERGE_BOTH_WAYS").is_some_and(|value| value == "1"),
         lookout,

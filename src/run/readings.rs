@@ -6,15 +6,15 @@ use std::path::Path;
 
 use crate::policy::Reading;
 
-/// What the machine is at now.
-pub fn reading() -> Reading {
-    let text = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
+/// What the machine is at now, by the files below `root`.
+pub fn reading(root: &Path) -> Reading {
+    let text = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let load = text("/proc/loadavg").and_then(|text| runnable(&text));
-    let machine = text("/proc/meminfo").and_then(|text| free_memory(&text));
-    let bound = text("/sys/fs/cgroup/memory.max");
-    let held = text("/sys/fs/cgroup/memory.stat").and_then(|stat| {
-        let used = text("/sys/fs/cgroup/memory.current")?;
+    let load = text("proc/loadavg").and_then(|text| runnable(&text));
+    let machine = text("proc/meminfo").and_then(|text| free_memory(&text));
+    let bound = text("sys/fs/cgroup/memory.max");
+    let held = text("sys/fs/cgroup/memory.stat").and_then(|stat| {
+        let used = text("sys/fs/cgroup/memory.current")?;
         free_below(bound.as_deref()?, &used, &stat)
     });
     let memory = match (machine, held) {
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(free_below("1000\n", "900\n", "anon 1\ninactive_file 300\n"), Some(0.4));
         assert_eq!(free_below("max\n", "900\n", ""), None);
         if cfg!(target_os = "linux") {
-            let now = reading();
+            let now = reading(Path::new("/"));
             assert!(now.load.is_some_and(|load| load >= 0.0));
             assert!(now.memory.is_some_and(|free| (0.0..=1.0).contains(&free)));
         }

@@ -67,6 +67,8 @@ pub struct World {
     pub now: fn() -> u64,
     /// How many tasks at once; none: as many as the run began with.
     pub jobs: Option<u32>,
+    /// Where the machine tells how much it has to do: the root of its files.
+    pub machine: PathBuf,
     /// Whether every merge is done a second time by git alone.
     pub both_ways: bool,
     /// Whether conflicts are looked for while tasks run.

@@ -217,6 +217,7 @@ fn driven(
         dir,
         now: virtual_now,
         jobs: None,
+        machine: "/".into(),
         both_ways: false,
         foresee: true,
         lookout,

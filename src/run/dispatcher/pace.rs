@@ -51,7 +51,7 @@ impl Dispatcher {
             return Ok(());
         }
         pacer.looked = Instant::now();
-        let change = pacer.pace.look(at, reading(), full);
+        let change = pacer.pace.look(at, reading(&self.world.machine), full);
         self.pace_is(change)
     }
 
