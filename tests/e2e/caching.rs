@@ -134,6 +134,31 @@ fn what_a_result_depends_on_makes_another_one() {
 }
 
 #[test]
+fn a_share_is_found_by_its_items_and_by_the_files_that_it_is_shown() {
+    let space = Space::new(&[("in.txt", "1"), ("src/a", "a"), ("other", "")]);
+    let board = |items: &str| {
+        space.board(&format!(
+            "land = \"never\"\n[[task]]\nid = \"t\"\nforeach = {{ items = {items} }}\n\
+             cache = {{ inputs = [\"in.txt\"] }}\ncontext = {{ files = [\"src/*\"] }}\n\
+             run = 'echo run >> \"$TODONE_BOARD_DIR/ran.$1\"; echo \"$1\" > \"made.$1\"'\n"
+        ));
+        space.run(&["--new"]).code(0);
+        ["x", "y", "z"].map(|item| ran(&space, item))
+    };
+    assert_eq!(board("[\"x\", \"y\"]"), [1, 1, 0]);
+    // What was the second share is the first one now.
+    assert_eq!(board("[\"y\", \"z\"]"), [1, 1, 1]);
+    let run = space.last_run();
+    assert_eq!(space.git(&["show", &format!("todone/{run}:made.y")]), "y");
+    space.write("other", "is not looked at");
+    space.commit("other");
+    assert_eq!(board("[\"x\", \"y\"]"), [1, 1, 1]);
+    space.write("src/a", "b");
+    space.commit("shown");
+    assert_eq!(board("[\"x\", \"y\"]"), [2, 2, 1]);
+}
+
+#[test]
 fn what_a_gate_refused_is_not_used_again_and_clean_knows_of_results() {
     let space = Space::new(&[("in.txt", "1")]);
     let board = |gate: &str| {

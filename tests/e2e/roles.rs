@@ -44,6 +44,37 @@ fn tasks_of_one_role_go_round_and_commits_do_not_tell_who_had_the_time() {
 }
 
 #[test]
+fn who_has_the_fewest_tokens_before_it_gets_the_next_task() {
+    let space = Space::new(&[("x", "")]);
+    // First each does one, and tells what that took; then four are at work at once.
+    let agent = |name: &str, tokens: u32| {
+        let usage = format!("{{\"usage\": {{\"input_tokens\": {tokens}, \"output_tokens\": 0}}}}");
+        std::fs::write(space.path(&format!("usage-{name}")), usage).expect("written");
+        format!(
+            "[agent.{name}]\ncommand = [\"sh\", \"-c\", '''\ncd \"$TODONE_BOARD_DIR\"\n\
+             touch \"{name}.$TODONE_TASK\"; cp usage-{name} \"$TODONE_RESULT_FILE\"\n\
+             case $TODONE_TASK in learn.*) all=2; of=learn ;; *) all=4; of=spread ;; esac\n\
+             until test $(ls | grep -c \"^[a-z]*[.]$of\") = $all; do sleep 0.02; done''']\n"
+        )
+    };
+    space.board(&format!(
+        "jobs = 4\n{}{}[defaults]\nagent = [\"dear\", \"cheap\"]\nprompt = \"x\"\ntimeout = \"1m\"\n\
+         [[task]]\nid = \"learn\"\nforeach = {{ items = [\"a\", \"b\"] }}\n\
+         [[task]]\nid = \"spread\"\nneeds = [\"learn\"]\nforeach = {{ items = [\"a\", \"b\", \"c\", \"d\"] }}\n",
+        agent("dear", 1000),
+        agent("cheap", 10),
+    ));
+    space.run(&[]).code(0);
+    let did = |name: &str, task: &str| {
+        let there = |number: &u32| space.path(&format!("{name}.{task}.{number}")).exists();
+        (0..4).filter(there).count()
+    };
+    assert_eq!((did("dear", "learn"), did("cheap", "learn")), (1, 1));
+    // Three of the one are still less than one of the other.
+    assert_eq!((did("dear", "spread"), did("cheap", "spread")), (1, 3));
+}
+
+#[test]
 fn one_that_is_full_or_stopped_leaves_the_work_to_the_other() {
     let space = Space::new(&[("x", "")]);
     // The first can't be started at all: the other does it all, and costs no attempt of the tasks.
