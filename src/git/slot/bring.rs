@@ -69,6 +69,10 @@ impl Memory {
             disk::remove_at(tools.root, &path)?;
             disk::prune(tools.root, &path);
         }
+        if clean == Clean::All {
+            // Before anything is written: what was ignored whole may hold a file of this tree.
+            self.drop_ignored(tools)?;
+        }
         let mut targets = self.targets(clean, &changes, tools)?;
         let any = conversion.max(self.conversion) == Conversion::Any || !tools.private.plain;
         if any && attributes != self.tree_attributes() {
@@ -81,9 +85,6 @@ impl Memory {
         self.put(&targets, &self.tree_attributes(), tools)?;
         self.pending.clear();
         self.sweep_dirs(tools)?;
-        if clean == Clean::All {
-            self.drop_ignored(tools)?;
-        }
         if new_rules {
             // What was ignored may be litter now.
             let found = self.look(tools, true)?;
