@@ -196,6 +196,11 @@ pub enum Note {
         /// The globs.
         globs: Vec<String>,
     },
+    /// No file of what it handed over matches these `outputs`.
+    NoOutputs {
+        /// The globs.
+        globs: Vec<String>,
+    },
     /// The file in which an agent says what it used can't be read.
     BadResult {
         /// Why.

@@ -67,6 +67,10 @@ pub fn note(note: &Note) -> String {
                  is mended"
             )
         }
+        Note::NoOutputs { globs } => {
+            let globs = escape::line(globs.join("`, `").as_bytes());
+            format!("`outputs`: it left no file that matches `{globs}`")
+        }
         Note::BadResult { reason } => {
             format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
         }
@@ -75,7 +79,7 @@ pub fn note(note: &Note) -> String {
             match key.is_empty() {
                 true => format!("in its result file `{found}` is no {wanted}: it counts as `null`"),
                 false => format!(
-                    "in its result file `{key}` is passed over: it is {found}, and should be {wanted}"
+                    "in its result file `{key}` is not understood: it is {found}, and should be {wanted}"
                 ),
             }
         }

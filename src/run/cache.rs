@@ -102,7 +102,16 @@ pub(super) fn blind(
     cache: &Cache,
     commit: Oid,
 ) -> Result<Vec<String>, Error> {
-    if cache.inputs.is_empty() {
+    unmatched(objects, &cache.inputs, commit)
+}
+
+/// The globs that name no file of this commit.
+pub(super) fn unmatched(
+    objects: &mut Objects,
+    globs: &[String],
+    commit: Oid,
+) -> Result<Vec<String>, Error> {
+    if globs.is_empty() {
         return Ok(Vec::new());
     }
     let tree = objects.tree_of(commit)?;
@@ -111,7 +120,7 @@ pub(super) fn blind(
         let set = scope_set(std::slice::from_ref(*glob));
         !leaves.iter().any(|(path, _)| set.contains(path.as_bytes()))
     };
-    Ok(cache.inputs.iter().filter(none).cloned().collect())
+    Ok(globs.iter().filter(none).cloned().collect())
 }
 
 /// By what its result is found; none: it is not to be.

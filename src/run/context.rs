@@ -4,7 +4,7 @@
 
 use crate::agent::Shown;
 use crate::board;
-use crate::model::{Mode, Note, Oid};
+use crate::model::{Mode, Note, Oid, Patch, Task};
 
 use super::handoff;
 use super::job::Job;
@@ -54,6 +54,15 @@ pub async fn complete(world: &World, mut job: Job) -> Result<(Job, Vec<Note>), E
         Ok((job, notes))
     })
     .await
+}
+
+/// What `outputs` name and the task did not leave.
+pub(super) fn lost(world: &World, task: &Task, patch: &Patch) -> Result<Option<Note>, Error> {
+    if task.outputs.is_empty() {
+        return Ok(None);
+    }
+    let globs = cache::unmatched(&mut world.repo.objects()?, &task.outputs, patch.commit)?;
+    Ok((!globs.is_empty()).then_some(Note::NoOutputs { globs }))
 }
 
 /// The files of this commit that the globs name, sorted, with as much of them as can be shown.

@@ -87,7 +87,8 @@ pub(super) fn note(secrets: &Secrets, note: &mut Note) {
         | Note::SecretCommits { .. }
         | Note::OutputCut { .. }
         | Note::NoContext { .. }
-        | Note::NoInputs { .. } => {}
+        | Note::NoInputs { .. }
+        | Note::NoOutputs { .. } => {}
     }
 }
 

@@ -23,7 +23,7 @@ use super::admit::{held_back, marks, refused};
 use super::brief::{brief, given};
 use super::cache;
 use super::capture::capture;
-use super::context::complete;
+use super::context::{complete, lost};
 use super::ear::{self, Ear};
 use super::existing::{Existing, existing};
 use super::follow;
@@ -232,11 +232,13 @@ async fn in_slot(
     if failure.is_none() {
         let (world, board, task) = (world.clone(), job.board.clone(), job.task.clone());
         let held = patch.clone();
-        let (refusal, marked) =
-            blocking(move || Ok((refused(&world, &board, &task, &held)?, marks(&world, &held)?)))
-                .await?;
+        let (refusal, noted) = blocking(move || {
+            let noted = marks(&world, &held)?.into_iter().chain(lost(&world, &task, &held)?);
+            Ok((refused(&world, &board, &task, &held)?, noted.collect::<Vec<_>>()))
+        })
+        .await?;
         failure = refusal;
-        notes.extend(marked);
+        notes.extend(noted);
     }
     if failure.as_ref().is_some_and(|failure| !matches!(failure, Failure::Secret { .. })) {
         let (world, held) = (world.clone(), patch.clone());

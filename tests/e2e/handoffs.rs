@@ -212,6 +212,35 @@ esac
 "#;
 
 #[test]
+fn files_that_git_ignores_are_handed_over_where_outputs_name_them() {
+    let space = Space::new(&[("x", ""), (".gitignore", "made/\n")]);
+    // A worktree that holds nothing of what a task before left in it.
+    space.board(
+        r#"
+defaults.clean = "all"
+[[task]]
+id = "build"
+outputs = ["made/*.bin", "lost/**", "other"]
+run = 'mkdir -p made; printf "a\0b" > made/a.bin; echo noise > made/log'
+[[task]]
+id = "fails"
+outputs = ["lost/**"]
+run = "exit 1"
+[[task]]
+id = "uses"
+needs = ["build"]
+run = 'ls made > seen; printf "a\0b" | cmp - made/a.bin'
+"#,
+    );
+    space.run(&[]).code(1);
+    let run = space.last_run();
+    assert_eq!(space.git(&["show", &format!("todone/{run}:seen")]), "a.bin");
+    let lost = "`outputs`: it left no file that matches `lost/**`, `other`";
+    space.todone(&["show", "build"]).code(0).says(lost).says_not("made/*.bin");
+    space.todone(&["show", "fails"]).code(0).says_not("`outputs`");
+}
+
+#[test]
 fn resume_keep_and_retry_hand_over_the_same() {
     let space = Space::new(&[("x", "")]);
     space.board(SAVES);
