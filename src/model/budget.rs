@@ -202,6 +202,9 @@ pub struct Share {
     /// What it may spend of each measure that is bounded.
     #[serde(flatten)]
     pub most: Bounds,
+    /// Whether it is to prepare the handoff alone, for a task that no agent does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before: bool,
 }
 
 /// What was spent of each measure.
@@ -213,6 +216,18 @@ pub struct Spend {
     pub tokens: u64,
     /// Milliseconds.
     pub time: u64,
+}
+
+impl Bounds {
+    /// Of each measure the narrower of both.
+    #[must_use]
+    pub fn narrowed(mut self, other: Self) -> Self {
+        for measure in Measure::ALL {
+            let bound = [self.of(measure), other.of(measure)].into_iter().flatten().min();
+            *self.at(measure) = bound;
+        }
+        self
+    }
 }
 
 impl Spend {
@@ -254,8 +269,9 @@ pub struct Charge {
 /// What an attempt is charged that held `share` and ended so; no end: nobody saw it. None: no agent
 /// worked that budgets are for.
 pub fn charge(share: Option<&Share>, end: Option<&AttemptEnd>) -> Option<Charge> {
-    // Nothing was run for it.
-    if end.is_some_and(|end| end.reused.is_some()) {
+    // Nothing was run for it, or nobody whom budgets are for.
+    let before = share.is_some_and(|share| share.before);
+    if end.is_some_and(|end| end.reused.is_some() || before) {
         return None;
     }
     let usage = end.and_then(|end| end.usage.as_deref());
@@ -487,7 +503,8 @@ mod tests {
     use crate::model::{Trouble, Usage};
 
     fn share(usd: u64) -> Share {
-        Share { profile: "a".into(), most: Bounds { usd: Some(usd), tokens: Some(9), time: None } }
+        let most = Bounds { usd: Some(usd), tokens: Some(9), time: None };
+        Share { profile: "a".into(), most, before: false }
     }
 
     fn ended(usage: Option<Usage>, failure: Option<Failure>) -> AttemptEnd {

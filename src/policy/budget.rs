@@ -83,7 +83,7 @@ impl Account {
 pub struct Ledger {
     accounts: BTreeMap<Pot, Account>,
     /// What those hold that are under way, by unit.
-    held: BTreeMap<TaskId, (TaskId, String, Spend)>,
+    held: BTreeMap<TaskId, Vec<(Pot, Spend)>>,
     /// Per profile, whether any of its attempts told something.
     told: BTreeMap<String, bool>,
 }
@@ -148,23 +148,21 @@ impl Ledger {
         later.map_or(Room::Yes(shares), Room::Later)
     }
 
-    /// A unit is about to start with this share.
-    pub fn hold(&mut self, unit: &TaskId, task: &TaskId, profile: &str, share: Bounds) {
-        self.release(unit);
+    /// A unit is about to start, and so much of these budgets is held for it.
+    pub fn hold(&mut self, unit: &TaskId, pots: &[Pot], share: Bounds) {
         let [usd, tokens, time] = Measure::ALL.map(|measure| share.of(measure).unwrap_or(0));
         let held = Spend { usd, tokens, time };
-        for pot in Pot::all_of(task, profile) {
-            if let Some(account) = self.accounts.get_mut(&pot) {
+        for pot in pots {
+            if let Some(account) = self.accounts.get_mut(pot) {
                 account.held = account.held.plus(held);
+                self.held.entry(unit.clone()).or_default().push((pot.clone(), held));
             }
         }
-        self.held.insert(unit.clone(), (task.clone(), profile.to_owned(), held));
     }
 
     /// A unit holds nothing any more.
     pub fn release(&mut self, unit: &TaskId) {
-        let Some((task, profile, held)) = self.held.remove(unit) else { return };
-        for pot in Pot::all_of(&task, &profile) {
+        for (pot, held) in self.held.remove(unit).unwrap_or_default() {
             if let Some(account) = self.accounts.get_mut(&pot) {
                 let now = account.held;
                 account.held = Spend {
@@ -232,7 +230,7 @@ mod tests {
     fn the_first_holds_everything_unless_the_board_says_how_much() {
         let mut plain = ledger(Pot::Run, usd(100), None);
         assert_eq!(ask(&plain, 4), Room::Yes(usd(100)));
-        plain.hold(&id("t.1"), &id("t"), "p", usd(100));
+        plain.hold(&id("t.1"), &Pot::all_of(&id("t"), "p"), usd(100));
         assert_eq!(ask(&plain, 3), Room::Later(Pot::Run));
         plain.release(&id("t.1"));
         plain.charge(&id("t"), &paid(10));
@@ -242,7 +240,7 @@ mod tests {
         let mut said = ledger(Pot::Run, usd(100), Some(30));
         for unit in ["t.1", "t.2", "t.3"] {
             assert_eq!(ask(&said, 4), Room::Yes(usd(30)));
-            said.hold(&id(unit), &id("t"), "p", usd(30));
+            said.hold(&id(unit), &Pot::all_of(&id("t"), "p"), usd(30));
         }
         assert_eq!(ask(&said, 4), Room::Later(Pot::Run));
     }
@@ -253,7 +251,7 @@ mod tests {
         run.charge(&id("t"), &paid(60));
         let no = Room::No { pot: Pot::Run, measure: Measure::Usd, most: 100, left: 40, need: 60 };
         assert_eq!(ask(&run, 1), no);
-        run.hold(&id("t.1"), &id("t"), "p", usd(40));
+        run.hold(&id("t.1"), &Pot::all_of(&id("t"), "p"), usd(40));
         assert_eq!(ask(&run, 1), no);
         run.charge(&id("t"), &paid(70));
         let Room::No { left: 0, .. } = ask(&run, 1) else { panic!("it is spent") };
@@ -309,7 +307,7 @@ mod tests {
                             prop_assert!(share > 0);
                             let cost = if keeps { cost.min(share) } else { cost };
                             let unit = id(&format!("t.{number}"));
-                            run.hold(&unit, &id("t"), "p", usd(share));
+                            run.hold(&unit, &Pot::all_of(&id("t"), "p"), usd(share));
                             live.push((unit, share, cost));
                             let shares: u64 = live.iter().map(|(_, share, _)| share).sum();
                             prop_assert!(spent + shares <= most.max(spent), "shares are not there twice");

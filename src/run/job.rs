@@ -46,6 +46,8 @@ pub struct Job {
     pub profile: Option<Profile>,
     /// What it may spend.
     pub share: Bounds,
+    /// What whoever prepares its handoff may spend of its own budgets.
+    pub ahead: Bounds,
     /// The attempt's number.
     pub attempt: u32,
     /// The commit to start from.

@@ -171,6 +171,7 @@ fn own(job: &Job, transform: &Transform) -> Job {
     own.task.expect = None;
     own.task.context = Vec::new();
     own.profile = None;
+    own.share = job.share.narrowed(job.ahead);
     own.task.work = match transform {
         Transform::Script(script) => Work::Run { script: script.clone() },
         Transform::Command(argv) => Work::Command { argv: argv.clone() },

@@ -117,6 +117,48 @@ handoff = {{ transform = "digests" }}
 }
 
 #[test]
+fn whoever_prepares_handoffs_is_held_to_the_budgets() {
+    let space = Space::new(&[("x", "")]);
+    let seen = space.path("seen");
+    let digests = |more: &str| {
+        let command = replay("-", &["claude-structured:0"]);
+        format!(
+            "[agent.digests]\nkind = \"claude\"\n{command}\n{more}\nenv = {{ REPLAY_SEEN = {seen:?} }}\n\
+             [agent.does]\ncommand = [\"sh\", \"-c\", 'echo > \"$TODONE_TASK\"; \
+             echo \"{{\\\"usage\\\": {{\\\"usd\\\": 0.001}}}}\" > \"$TODONE_RESULT_FILE\"']\n\
+             [[task]]\nid = \"a\"\nrun = \"echo one\"\n"
+        )
+    };
+    let task = |id: &str, does: &str| {
+        format!(
+            "[[task]]\nid = {id:?}\nneeds = [\"a\"]\n{does}\nhandoff = {{ transform = \"digests\" }}\n"
+        )
+    };
+    let scripts = ["b", "c", "d"].map(|id| task(id, "run = 'echo > \"$TODONE_TASK\"'")).concat();
+    let agents = ["b", "c", "d"].map(|id| task(id, "agent = \"does\"\nprompt = \"x\"")).concat();
+    let told = |task: &str| {
+        let seen = space.saved(&format!("seen.{task}.1"));
+        let mut lines = seen.lines().skip_while(|line| *line != "--max-budget-usd");
+        lines.nth(1).map(str::to_owned)
+    };
+    // Each costs $0.0449: one has room, the next has less, and none is left for the third.
+    for (pot, head, own, tasks) in [
+        ("of the run", "budget = { usd = 0.06, per_task = 0.03 }", "", &scripts),
+        ("of agent `digests`", "", "budget = { usd = 0.06, per_task = 0.03 }", &scripts),
+        ("of agent `digests`", "", "budget = { usd = 0.06, per_task = 0.03 }", &agents),
+    ] {
+        space.board(&format!("land = \"never\"\njobs = 3\n{head}\n{}{tasks}", digests(own)));
+        let ran = space.run(&["--new"]).code(1);
+        ran.says("budget: ").says(pot);
+        let statuses = ["b", "c", "d"].map(|id| space.status_of(id));
+        assert_eq!(statuses, ["merged", "merged", "skipped"], "{pot} {tasks}");
+        assert_eq!(told("b").as_deref(), Some("0.03"), "{pot}");
+        let spent = &space.report()["budgets"][0]["spent"];
+        assert!((spent.as_f64().expect("dollars") - 2.0 * 0.044_94).abs() < 1e-9, "{spent}");
+    }
+}
+
+#[test]
 fn a_handoff_that_fails_is_a_failure_of_the_task_alone_that_gets_it() {
     let space = Space::new(&[("x", "tracked\n")]);
     space.board(

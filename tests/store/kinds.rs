@@ -138,6 +138,7 @@ pub fn every_kind() -> Vec<EventKind> {
             share: Some(Share {
                 profile: "a".to_owned(),
                 most: Bounds { usd: Some(7), tokens: None, time: Some(9) },
+                before: true,
             }),
             model: Some("m".to_owned()),
         },

@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub share: Option<Bounds>,
     /// Who prepares its handoff first, if an agent does.
     pub mediator: Option<Profile>,
+    /// What that may spend; none: nothing is bounded.
+    pub ahead: Option<Bounds>,
 }
 
 /// What is known of agents and their accounts from the log: limits hold on, whoever took the run up again has mended
@@ -215,9 +217,12 @@ impl Dispatcher {
         };
         let past: Vec<Tried> =
             ends(unit, false).filter_map(|(_, end)| tried_before(state, end)).collect();
-        self.free(own, &past, |profile| {
-            asked.mediator = Some(profile);
-            Ask::Now(asked)
+        self.free(own, &past, |profile| match self.afford(task, profile) {
+            Ask::Now(ahead) => {
+                (asked.mediator, asked.ahead) = (ahead.profile, ahead.share);
+                Ask::Now(asked)
+            }
+            other => other,
         })
     }
 

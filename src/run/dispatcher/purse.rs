@@ -4,7 +4,7 @@
 
 use crate::event::{EventKind, RunState};
 use crate::model::{
-    AttemptEnd, Bounds, Profile, ProfileKind, Share, SkipReason, Task, TaskId, charges,
+    AttemptEnd, Bounds, Pot, Profile, ProfileKind, Share, SkipReason, Task, TaskId, charges,
 };
 use crate::policy::{Claimant, Ledger, Room};
 use crate::run::Error;
@@ -29,7 +29,7 @@ pub(super) fn ledger(state: &RunState) -> Ledger {
 }
 
 fn now(profile: Profile, share: Option<Bounds>) -> Ask {
-    Ask::Now(Box::new(Asked { profile: Some(profile), share, mediator: None }))
+    Ask::Now(Box::new(Asked { profile: Some(profile), share, ..Asked::default() }))
 }
 
 impl Dispatcher {
@@ -58,10 +58,29 @@ impl Dispatcher {
         }
     }
 
-    /// It starts, and may spend so much.
-    pub(super) fn hold(&mut self, id: &TaskId, task: &TaskId, profile: &Profile, most: Bounds) {
-        self.ledger.hold(id, task, &profile.name, most);
-        self.shares.insert(id.clone(), Share { profile: profile.name.clone(), most });
+    /// It starts, and may spend so much; who prepares its handoff first, works for it and has budgets of its
+    /// own too.
+    pub(super) fn hold(&mut self, id: &TaskId, task: &TaskId, asked: &Asked) {
+        self.ledger.release(id);
+        let own = asked.profile.as_ref().zip(asked.share);
+        let ahead = asked.mediator.as_ref().zip(asked.ahead);
+        if let Some((profile, most)) = own {
+            self.ledger.hold(id, &Pot::all_of(task, &profile.name), most);
+            let name = profile.name.clone();
+            self.shares.insert(id.clone(), Share { profile: name, most, before: false });
+        }
+        match (own, ahead) {
+            (None, Some((mediator, most))) => {
+                self.ledger.hold(id, &Pot::all_of(task, &mediator.name), most);
+                let profile = mediator.name.clone();
+                self.shares.insert(id.clone(), Share { profile, most, before: true });
+            }
+            // It works on the share of the attempt, which holds all but this.
+            (Some((profile, _)), Some((mediator, most))) if profile.name != mediator.name => {
+                self.ledger.hold(id, &[Pot::Agent { name: mediator.name.clone() }], most);
+            }
+            _ => {}
+        }
     }
 
     /// The attempt of this unit is over; no end: it did not start. What it held is free, what it used

@@ -101,8 +101,9 @@ impl Dispatcher {
     }
 
     fn start_unit(&mut self, id: TaskId, asked: Asked) {
-        let Asked { profile, share, mediator } = asked;
         let mut task = self.task_of(&id).clone();
+        self.hold(&id, &task.id, &asked);
+        let Asked { profile, share, mediator, ahead } = asked;
         if let Some(mediator) = &mediator {
             self.health.begins(mediator);
             self.mediating.insert(id.clone(), mediator.clone());
@@ -111,9 +112,6 @@ impl Dispatcher {
             self.health.begins(profile);
             self.spread.begins(&profile.name);
             self.asked.insert(id.clone(), profile.clone());
-            if let Some(share) = share {
-                self.hold(&id, &task.id, profile, share);
-            }
         }
         let state = self.journal.state();
         let unit = &state.units[&id];
@@ -154,6 +152,7 @@ impl Dispatcher {
             before_it: mediator.map(|mediator| (self.locks.files(&id, Some(&mediator)), mediator)),
             profile,
             share: share.unwrap_or_default(),
+            ahead: ahead.unwrap_or_default(),
             task,
         };
         let wave = state.waves[unit.wave]

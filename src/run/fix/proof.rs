@@ -73,6 +73,7 @@ pub(super) async fn verify(
     let board = state.board.clone();
     let mut job = Job {
         share: Default::default(),
+        ahead: Default::default(),
         needs: handoff::handed(state, &task),
         heard: Vec::new(),
         around: Default::default(),
