@@ -71,10 +71,10 @@ impl Result {
         let text = String::from_utf8_lossy(bytes);
         let read = match bytes.len() > MOST {
             true => Err("it is larger than 2 MiB".to_owned()),
-            false => bent::read(&text).and_then(|(value, odd)| match value.is_object() {
-                true => Ok((value, odd)),
-                false => Err("it holds no JSON object".to_owned()),
-            }),
+            false => match bent::read(&text) {
+                Ok((value, _)) if !value.is_object() => Err("it holds no JSON object".to_owned()),
+                read => read.map_err(|fault| format!("it is no JSON: {fault}")),
+            },
         };
         let (value, odd) = match read {
             Ok(read) => read,
@@ -209,8 +209,10 @@ impl Reader {
             let word = value.as_str()?;
             Trouble::ALL.into_iter().find(|trouble| trouble.word() == word)
         };
-        let wanted = "a kind that is known";
-        let kind = self.take(told, ("kind", "failure.kind"), wanted, known);
+        let kinds = Trouble::ALL.into_iter().filter(|kind| *kind != Trouble::Session);
+        let kinds: Vec<&str> = kinds.map(Trouble::word).collect();
+        let wanted = format!("one of {}", kinds.join(", "));
+        let kind = self.take(told, ("kind", "failure.kind"), &wanted, known);
         let message = self.text(told, "message", "failure.message").unwrap_or_default();
         let wait = self.number(told, "retry_after", "failure.retry_after");
         let after = wait.map(|seconds| (seconds * 1000.0) as u64);

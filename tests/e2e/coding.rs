@@ -394,7 +394,7 @@ fn a_command_may_say_in_a_file_what_it_used_and_how_it_failed() {
     }
     // What can't be read is noticed, and the exit status decides.
     board("{ no json", 0);
-    space.run(&["--new"]).code(0).says("its result file can't be read");
+    space.run(&["--new"]).code(0).says("its result file can't be read: it is no JSON: ");
     assert_eq!(space.read("got"), "noise\n");
     // One value that can't be read hides no other: neither what it cost, nor that it failed.
     board(
@@ -406,9 +406,12 @@ fn a_command_may_say_in_a_file_what_it_used_and_how_it_failed() {
         .run(&["--new"])
         .code(1)
         .says("the agent failed: no more")
-        .says("in its result file `usage.input_tokens` is passed over: it is \"7\"")
+        .says("in its result file `usage.input_tokens` is not understood: it is \"7\"")
         .says("`NaN` is no JSON")
-        .says("`failure.kind` is passed over: it is \"tired\"");
+        .says(
+            "`failure.kind` is not understood: it is \"tired\", and should be one of rate-limit, ",
+        )
+        .says_not("passed over");
     let used = space.task("t")["usage"].clone();
     assert_eq!(used["usd"].as_f64(), Some(0.5), "{used}");
     assert!(used["input_tokens"].is_null() && used["output_tokens"].is_null(), "{used}");
