@@ -332,7 +332,7 @@ impl Checker<'_> {
                 Some("tasks are written `[[task]]`, each with an `id`".to_owned())
             }
             _ if first_key(shape).is_some() => {
-                first_key(shape).map(|first| format!("write `{} = {{ {first} = … }}`", at.name))
+                first_key(shape).map(|first| format!("it holds keys, such as {}", quote(first)))
             }
             (_, DeValue::String(_)) if takes_list => {
                 Some("put it in brackets: `[\"…\"]`".to_owned())

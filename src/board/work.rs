@@ -377,7 +377,10 @@ impl Decoder<'_, '_> {
             Ok(text) => Some(text.clone()),
             Err(fault) => {
                 let message = format!("can't read {}: {fault}", quote(name));
-                let hint = format!("`{key}` is relative to the folder of the board");
+                let hint = match fault.ends_with("is no UTF-8") {
+                    true => "save it as UTF-8".to_owned(),
+                    false => format!("`{key}` is relative to the folder of the board"),
+                };
                 self.c.sink.hinted(span.clone(), message, hint);
                 None
             }

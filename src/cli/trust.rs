@@ -143,8 +143,9 @@ fn overview(approvals: &Approvals, found: &[FoundAgent], json: bool) -> Result<u
         match &agent.faults {
             None => writeln!(out, "{word:12}  {}, {}", origin.name, words(agent))?,
             Some(faults) => {
-                let first = faults.faults.first().map(|fault| fault.message.clone());
-                writeln!(out, "{:12}  {}: {}", "no agent", origin.name, first.unwrap_or_default())?;
+                let first = faults.faults.first();
+                let first = first.map(|fault| format!("{}: {}", fault.file, fault.message));
+                writeln!(out, "{:12}  {}", "no agent", first.unwrap_or_default())?;
             }
         }
     }

@@ -164,6 +164,13 @@ fn faults_of_a_used_agent_file_are_those_of_the_board() {
     assert!(is_untouched(&space));
     space.todone(&["trust", FILE]).code(2).says("builder.md:4:3");
     space.todone(&["doctor"]).code(0).says("unused.md:");
+    // Of two with one name both are named.
+    for file in ["one", "two"] {
+        space.write(&format!(".claude/agents/{file}.md"), "---\nname: twice\n---\n");
+    }
+    let both = "two.md: agent `twice` is also described in .claude/agents/one.md";
+    space.todone(&["doctor"]).code(0).says(both);
+    space.todone(&["trust"]).code(0).says(both);
     // A link out of the repository is no file of it.
     std::fs::write(space.path("outside.md"), "---\nname: builder\n---\n").expect("written");
     std::fs::remove_file(space.repo().join(FILE)).expect("removed");

@@ -24,8 +24,8 @@ pub(super) fn files(site: &Site, told: &mut Told) -> Result<(), Failure> {
         let (name, kind) = (&agent.profile.name, agent.profile.kind.word());
         if let Some(first) = agent.faults.as_ref().and_then(|faults| faults.faults.first()) {
             let place = match first.line {
-                0 => origin.name.clone(),
-                line => format!("{}:{line}:{}", origin.name, first.column),
+                0 => first.file.clone(),
+                line => format!("{}:{line}:{}", first.file, first.column),
             };
             told.note(format!("{place}: {}", first.message), first.hint.clone());
             continue;
