@@ -89,6 +89,32 @@ fn too_much_context_is_tried_once_more_with_less() {
 }
 
 #[test]
+fn who_ran_out_of_context_is_told_what_was_done_and_is_shown_less() {
+    let space = Space::new(&[("x", ""), ("src/a.rs", "fn a() {}\n")]);
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/transcripts");
+    let seen_at = space.path("seen");
+    space.board(&format!(
+        "[agent.a]\nkind = \"claude\"\ncommand = [\"sh\", \"-c\", '''\n\
+         {{ printf '%s\\n' \"$@\"; cat; }} > {seen_at:?}.t.$TODONE_ATTEMPT\n\
+         if test $TODONE_ATTEMPT = 1; then echo half > half; cat {cases}/claude-context/stdout; exit 1; fi\n\
+         cp \"$TODONE_LAST_PATCH_FILE\" last; test ! -e half; cat {cases}/claude-success/stdout''', \"agent\"]\n\
+         [[task]]\nid = \"long\"\nrun = \"seq 1 5000\"\n\
+         [[task]]\nid = \"t\"\nneeds = [\"long\"]\nagent = \"a\"\nprompt = \"{{{{ needs.long.output }}}}\"\n\
+         context = {{ files = [\"src/**\"] }}\n"
+    ));
+    space.run(&[]).code(0);
+    let (first, second) = (seen(&space, "t", 1), seen(&space, "t", 2));
+    assert!(first.contains("fn a() {}"), "{first}");
+    // Of files the name alone, of what was handed over the beginning, in a conversation of its own.
+    assert!(second.contains("- src/a.rs (10 bytes, not shown)"), "{second}");
+    assert!(!second.contains("fn a() {}") && !second.contains("--resume"), "{second}");
+    assert!(second.len() * 3 < first.len(), "{} of {}", second.len(), first.len());
+    assert!(second.contains("You start without what it had changed"), "{second}");
+    assert!(second.contains("All that it printed is in "), "{second}");
+    assert!(space.read("last").contains("+++ b/half\n@@ -0,0 +1 @@\n+half\n"));
+}
+
+#[test]
 fn an_agent_that_is_not_signed_in_is_stopped_at_once_and_says_so() {
     let space = Space::new(&[("x", "")]);
     let key = space.path("key");
