@@ -168,7 +168,7 @@ fn doer(
     if let Some(used) = used {
         return Some((used.profile.clone(), used.asked.clone().or_else(|| used.model.clone())));
     }
-    if let Some(share) = &attempt.share {
+    if let Some(share) = attempt.share.as_ref().filter(|share| !share.before) {
         return Some((share.profile.clone(), None));
     }
     let reused = attempt.ended.as_ref().is_some_and(|(_, end)| end.reused.is_some());

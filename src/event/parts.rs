@@ -250,7 +250,9 @@ impl AttemptState {
             return None;
         }
         let told = end.and_then(|end| end.usage.as_deref()).map(|usage| usage.profile.as_str());
-        let held = || self.share.as_ref().map(|share| share.profile.as_str());
+        // Who prepared a handoff did no more.
+        let held = self.share.as_ref().filter(|share| !share.before);
+        let held = || held.map(|share| share.profile.as_str());
         told.or(self.profile.as_deref()).or_else(held)
     }
 

@@ -153,6 +153,13 @@ fn whoever_prepares_handoffs_is_held_to_the_budgets() {
         let statuses = ["b", "c", "d"].map(|id| space.status_of(id));
         assert_eq!(statuses, ["merged", "merged", "skipped"], "{pot} {tasks}");
         assert_eq!(told("b").as_deref(), Some("0.03"), "{pot}");
+        // It is nobody who told nothing, nor the agent of a task that has none.
+        space.todone(&["cost"]).code(0).says_not("told nothing");
+        let lives = space.todone(&["agent", "list", "--all", "--json"]).code(0).json();
+        assert_eq!(
+            lives["agents"].as_array().map(Vec::len),
+            Some(if *tasks == agents { 2 } else { 0 })
+        );
         let spent = &space.report()["budgets"][0]["spent"];
         assert!((spent.as_f64().expect("dollars") - 2.0 * 0.044_94).abs() < 1e-9, "{spent}");
     }
