@@ -67,5 +67,5 @@ pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,
 };
-pub use trespass::{Drops, FileCopy, HIDDEN, Shift, Stashed, Thing, Trespass, turned};
+pub use trespass::{FileCopy, HIDDEN, Shift, Stashed, Thing, Trespass, Turn, turned};
 pub use verdict::{Blame, GateRun, Trial, Verdict};

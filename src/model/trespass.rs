@@ -25,7 +25,8 @@ pub enum Thing {
         /// What `git stash list` says of it.
         message: String,
     },
-    /// In which order the entries of the stash stand that were there before and still are.
+    /// In which order, and under which messages, the entries of the stash stand that were there before and
+    /// still are.
     #[serde(rename = "stash-order")]
     StashOrder,
     /// The repository's own settings.
@@ -48,9 +49,9 @@ pub enum Thing {
     },
 }
 
-/// One change. Values are ids, of an order several with blanks between them, the newest entry first; of HEAD
-/// and of other refs that name one a ref (`ref: …`); of a file its rights and an id, of a link its target
-/// (`link …`).
+/// One change. Values are ids, of an order several with blanks between them, the newest entry first, and a `*`
+/// behind those that have another message than before; of HEAD and of other refs that name one a ref (`ref: …`);
+/// of a file its rights and an id, of a link its target (`link …`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// Of what.
@@ -137,7 +138,16 @@ impl Shift {
                 format!("stash entry taken: {message}")
             }
             Thing::Stash { message } => format!("stash entry new: {message}"),
-            Thing::StashOrder => "the entries of the stash stand in another order".to_owned(),
+            Thing::StashOrder => {
+                let after = self.after.as_deref().unwrap_or_default();
+                let plain = after.replace(Stashed::OTHERWISE, "");
+                let order = "the entries of the stash stand in another order";
+                match (after.contains(Stashed::OTHERWISE), self.before.as_ref() == Some(&plain)) {
+                    (false, _) => order.to_owned(),
+                    (true, true) => "entries of the stash have other messages".to_owned(),
+                    (true, false) => format!("{order}, and have other messages"),
+                }
+            }
             Thing::Config => "the repository's config was rewritten".to_owned(),
             Thing::ConfigWorktree => "`config.worktree` of your checkout was rewritten".to_owned(),
             Thing::Hook { name, folder: None } => format!("hook `{name}` is {word}"),
@@ -233,40 +243,97 @@ fn stash_back(message: &str, id: &str, above: &[Stashed]) -> String {
 /// Brings the entries of the stash into this order, if they stand as `after` says.
 fn order_back(after: &str, wanted: &[Stashed]) -> Vec<String> {
     let now: Vec<&str> = after.split(' ').collect();
-    let (store, drops) = turned(&now, wanted);
-    let all = "$(git stash list --format=%H | tr '\\n' ' ')";
-    let mut words = vec![format!("test \"{all}\" = {}", quoted(&format!("{after} ")))];
-    words.extend(store.iter().map(|entry| {
-        format!("git stash store -m {} {}", quoted(&entry.message), quoted(&entry.id))
+    let stand = format!("{} ", after.replace(Stashed::OTHERWISE, ""));
+    let all = "$(git stash list --format=%H | tr '\n' ' ')";
+    let mut words = vec![format!("test \"{all}\" = {}", quoted(&stand))];
+    words.extend(turned(&now, wanted).calls().iter().map(|args| {
+        let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+        format!("git {}", args.join(" "))
     }));
-    let drop = format!("git stash drop -q 'stash@{{{}}}'", drops.at);
-    words.extend((0..drops.count).map(|_| drop.clone()));
     vec![words.join(" && ")]
 }
 
-/// Entries of the stash that are given up because they stand elsewhere as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drops {
-    /// The place of each, when those before it are gone.
-    pub at: usize,
-    /// How many.
-    pub count: usize,
+impl Stashed {
+    /// Behind the id of an entry that has another message than before.
+    pub const OTHERWISE: &str = "*";
+
+    /// An entry of a stash whose order changed.
+    pub fn told(id: &str, as_before: bool) -> String {
+        format!("{id}{}", if as_before { "" } else { Self::OTHERWISE })
+    }
+
+    /// The same, among the entries as they are to stand.
+    pub fn among(&self, wanted: &[Self]) -> String {
+        let known = wanted.iter().any(|entry| entry.id == self.id);
+        Self::told(&self.id, !known || wanted.contains(self))
+    }
 }
 
-/// What makes the stash stand as `wanted`: entries to be stored one after another, and then those to be dropped.
-/// Nothing is ever out of it. What is right at its end stays.
-pub fn turned<'a>(now: &[&str], wanted: &'a [Stashed]) -> (Vec<&'a Stashed>, Drops) {
+/// How one stash becomes another. Nothing is ever out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// git takes no entry that is on top already, not even under another message: of this one the commit that
+    /// it was made on comes between, and goes first.
+    between: Option<&'a str>,
+    /// To be stored, one after another.
+    store: Vec<&'a Stashed>,
+    /// So many old places are given up then, all at the place behind those.
+    drops: usize,
+    /// One on top, below those that are stored, stays.
+    kept: usize,
+}
+
+impl Turn<'_> {
+    /// As calls of git.
+    pub fn calls(&self) -> Vec<Vec<String>> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let place = format!("stash@{{{}}}", self.at());
+        let mut calls: Vec<Vec<String>> = Vec::new();
+        if let Some(id) = self.between {
+            let base = format!("{id}^");
+            calls.push(words(&[
+                "update-ref",
+                "--create-reflog",
+                "-m",
+                "between",
+                "refs/stash",
+                &base,
+            ]));
+        }
+        let store = self.store.iter();
+        calls.extend(store.map(|it| words(&["stash", "store", "-m", &it.message, &it.id])));
+        if self.between.is_some() {
+            let place = format!("refs/{place}");
+            calls.push(words(&["reflog", "delete", "--updateref", "--rewrite", &place]));
+        }
+        calls.extend((0..self.drops).map(|_| words(&["stash", "drop", "-q", &place])));
+        calls
+    }
+
+    fn at(&self) -> usize {
+        self.store.len() + self.kept
+    }
+}
+
+/// What makes the stash stand as `wanted`. What is right at its end stays.
+pub fn turned<'a>(now: &[&str], wanted: &'a [Stashed]) -> Turn<'a> {
     let same = |(id, entry): &(&&str, &Stashed)| **id == entry.id;
     let right = now.iter().rev().zip(wanted.iter().rev()).take_while(same).count();
-    let at = wanted.len() - right;
-    let mut store: Vec<&Stashed> = wanted[..at].iter().rev().collect();
-    let mut count = now.len() - right;
-    // git takes no entry that is on top already; there it stands where it is to be.
-    if count > 0 && store.first().is_some_and(|entry| entry.id == now[0]) {
-        store.remove(0);
-        count -= 1;
+    let mut store: Vec<&Stashed> = wanted[..wanted.len() - right].iter().rev().collect();
+    let mut drops = now.len() - right;
+    let (mut between, mut kept) = (None, 0);
+    if drops > 0
+        && let Some(first) = store.first()
+    {
+        if first.id == now[0] {
+            // There it stands where it is to be.
+            store.remove(0);
+            (drops, kept) = (drops - 1, 1);
+        } else if now[0].strip_suffix(Stashed::OTHERWISE) == Some(&first.id) {
+            between = Some(&first.id[..]);
+        }
     }
-    (store, Drops { at, count })
+    Turn { between, store, drops, kept }
 }
 
 /// Writes a file in place, with its rights if they are told, and through a link. At first beside it: without
@@ -309,14 +376,22 @@ mod tests {
     fn played(now: &[&str], wanted: &[&str]) -> Vec<String> {
         let entry = |id: &&str| Stashed { id: (*id).to_owned(), message: String::new() };
         let wanted: Vec<Stashed> = wanted.iter().map(entry).collect();
-        let (store, drops) = turned(now, &wanted);
+        let turn = turned(now, &wanted);
         let mut stash: Vec<String> = now.iter().map(|id| (*id).to_owned()).collect();
-        for entry in store {
-            assert_ne!(stash.first(), Some(&entry.id), "git would take it for done");
+        if let Some(id) = turn.between {
+            assert_eq!(stash[0], format!("{id}*"));
+            stash.insert(0, "between".to_owned());
+        }
+        for entry in &turn.store {
+            let top = stash.first().map(|id| id.trim_end_matches('*'));
+            assert_ne!(top, Some(&entry.id[..]), "git would take it for done");
             stash.insert(0, entry.id.clone());
         }
-        for _ in 0..drops.count {
-            stash.remove(drops.at);
+        if turn.between.is_some() {
+            assert_eq!(stash.remove(turn.at()), "between");
+        }
+        for _ in 0..turn.drops {
+            stash.remove(turn.at());
         }
         stash
     }
@@ -325,11 +400,15 @@ mod tests {
     fn any_order_becomes_any_other() {
         let orders = ["abc", "acb", "bac", "bca", "cab", "cba", "abac", "bbac", "cbabc"];
         for now in orders {
-            for wanted in orders.into_iter().take(6) {
-                let [now, wanted] =
-                    [now, wanted].map(|all| all.split("").filter(|id| !id.is_empty()));
-                let (now, wanted): (Vec<_>, Vec<_>) = (now.collect(), wanted.collect());
-                assert_eq!(played(&now, &wanted), wanted, "{now:?}");
+            // Under which letters another message stands.
+            for otherwise in ["", "a", "b", "ac", "abc"] {
+                let told = |id: char| Stashed::told(&id.to_string(), !otherwise.contains(id));
+                let now: Vec<String> = now.chars().map(told).collect();
+                let now: Vec<&str> = now.iter().map(String::as_str).collect();
+                for wanted in orders.into_iter().take(6) {
+                    let wanted: Vec<&str> = wanted.split("").filter(|id| !id.is_empty()).collect();
+                    assert_eq!(played(&now, &wanted), wanted, "{now:?}");
+                }
             }
         }
     }

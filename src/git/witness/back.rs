@@ -41,8 +41,8 @@ impl Repo {
             Thing::StashOrder => {
                 let told = shift.before.as_deref().unwrap_or_default();
                 let ours = |id: &String| told.split(' ').any(|other| other == id);
-                let now = stashes(self)?.into_iter().map(|(oid, _)| oid.to_string());
-                Some(now.filter(ours).collect::<Vec<_>>().join(" "))
+                let now = entries(self)?.into_iter().filter(|entry| ours(&entry.id));
+                Some(now.map(|entry| entry.among(&shift.above)).collect::<Vec<_>>().join(" "))
             }
             Thing::Config => fs::read(self.common_dir().join("config")).ok().map(|it| blob(&it)),
             Thing::ConfigWorktree => fs::read(own_config(self)).ok().map(|bytes| blob(&bytes)),
@@ -113,7 +113,9 @@ impl Repo {
                 Some(before) => self.stash_back(before, message, &shift.above),
                 None => Ok(()),
             },
-            Thing::StashOrder => self.order_back(before.unwrap_or_default()),
+            Thing::StashOrder => {
+                self.order_back(before.unwrap_or_default(), after.unwrap_or_default(), &shift.above)
+            }
             Thing::Config => self.through(&self.common_dir().join("config"), before),
             Thing::ConfigWorktree => self.through(&own_config(self), before),
             Thing::Hook { name, folder } => {
@@ -150,24 +152,26 @@ impl Repo {
         Ok(())
     }
 
-    /// Brings entries of the stash into this order; what came since stays above them.
-    fn order_back(&self, order: &str) -> Result<(), Error> {
-        let there: Vec<Stashed> = stashes(self)?
-            .into_iter()
-            .map(|(oid, message)| Stashed { id: oid.to_string(), message })
-            .collect();
+    /// Brings entries of the stash into this order, under their messages; what came since stays above them.
+    fn order_back(&self, order: &str, after: &str, all: &[Stashed]) -> Result<(), Error> {
+        // Messages that are told nowhere can't be given again.
+        if all.is_empty() && after.contains(Stashed::OTHERWISE) {
+            return Err(hidden("refs/stash"));
+        }
+        let there = entries(self)?;
         let order: Vec<&str> = order.split(' ').collect();
         let new = there.iter().filter(|entry| !order.contains(&&entry.id[..]));
-        let old = order.iter().filter_map(|id| there.iter().find(|entry| entry.id == *id));
+        let old = order.iter().filter_map(|id| {
+            let is = |entry: &&Stashed| entry.id == *id;
+            let now = there.iter().find(is)?;
+            Some(all.iter().find(is).unwrap_or(now))
+        });
         let wanted: Vec<Stashed> = new.chain(old).cloned().collect();
-        let now: Vec<&str> = there.iter().map(|entry| &entry.id[..]).collect();
-        let (store, drops) = turned(&now, &wanted);
-        for entry in store {
-            output(self.git().args(["stash", "store", "-m", &entry.message, &entry.id]))?;
-        }
-        for _ in 0..drops.count {
-            let place = format!("stash@{{{}}}", drops.at);
-            output(self.git().args(["stash", "drop", "-q", &place]))?;
+        let now: Vec<String> = there.iter().map(|entry| entry.among(&wanted)).collect();
+        let now: Vec<&str> = now.iter().map(String::as_str).collect();
+        let turn = turned(&now, &wanted);
+        for args in turn.calls() {
+            output(self.git().args(args))?;
         }
         Ok(())
     }
@@ -204,6 +208,11 @@ impl Repo {
         let all = self.list("refs/")?.into_iter().map(|found| found.name);
         Ok(only(all.filter(|known| fits(name, known))))
     }
+}
+
+fn entries(repo: &Repo) -> Result<Vec<Stashed>, Error> {
+    let all = stashes(repo)?.into_iter();
+    Ok(all.map(|(oid, message)| Stashed { id: oid.to_string(), message }).collect())
 }
 
 /// A path beside another, whose folder is made if it is missing.

@@ -54,15 +54,18 @@ pub(super) fn compared(
     // Put back first: the places of what was taken are told among entries in their old order.
     let ids =
         |all: &[Entry]| all.iter().map(|(oid, _)| oid.to_string()).collect::<Vec<_>>().join(" ");
-    let in_order = in_old_order(&before.stash, &now.stash);
-    let stash = in_order.as_ref().unwrap_or(&now.stash);
-    if let Some(wanted) = &in_order {
-        add(Thing::StashOrder, Some(ids(wanted)), Some(ids(&now.stash)));
+    let named = under_old_messages(&before.stash, &now.stash);
+    let in_order = in_old_order(&before.stash, &named);
+    let stash = in_order.as_ref().unwrap_or(&named);
+    if in_order.is_some() || named != now.stash {
+        let are = now.stash.iter().zip(&named);
+        let are = are.map(|(is, was)| Stashed::told(&is.0.to_string(), is == was));
+        add(Thing::StashOrder, Some(ids(stash)), Some(are.collect::<Vec<_>>().join(" ")));
     }
-    for (oid, message) in before.stash.iter().rev().filter(|entry| !now.stash.contains(entry)) {
+    for (oid, message) in before.stash.iter().rev().filter(|entry| !named.contains(entry)) {
         add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
     }
-    for (oid, message) in now.stash.iter().rev().filter(|entry| !before.stash.contains(entry)) {
+    for (oid, message) in named.iter().rev().filter(|entry| !before.stash.contains(entry)) {
         add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
     }
     let names: BTreeSet<_> = before.hooks.all.keys().chain(now.hooks.all.keys()).collect();
@@ -102,6 +105,18 @@ pub(super) fn compared(
 
 fn stashed((oid, message): &Entry) -> Stashed {
     Stashed { id: oid.to_string(), message: message.clone() }
+}
+
+/// The stash with the old messages of the entries that were stored again under others.
+fn under_old_messages(before: &[Entry], now: &[Entry]) -> Vec<Entry> {
+    let mut named = now.to_vec();
+    for old in before.iter().filter(|entry| !now.contains(entry)) {
+        let same = |entry: &&mut Entry| entry.0 == old.0 && !before.contains(entry);
+        if let Some(found) = named.iter_mut().find(same) {
+            found.1.clone_from(&old.1);
+        }
+    }
+    named
 }
 
 /// How the stash is to stand where its old entries stand in another order than before: in the old one, and what

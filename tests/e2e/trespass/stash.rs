@@ -68,6 +68,7 @@ fn a_stash_in_another_order_is_told_and_the_same_list_again() {
             at + 1
         )
     };
+    let named = |deed: &str| deed.replace("store -m \"$m\"", "store -m \"not $m\"");
     let push = "echo mine > a; git stash push -q -m mine; git reset -q --hard";
     for deed in [
         again(3),
@@ -76,6 +77,14 @@ fn a_stash_in_another_order_is_told_and_the_same_list_again() {
         format!("{}; git stash drop -q stash@{{2}}", again(1)),
         format!("git stash drop -q; {}; {}", again(2), again(1)),
         format!("{}; {push}", again(2)),
+        // Under other messages: the top, one below it and all, some of them in another order.
+        named(&again(0)),
+        named(&again(2)),
+        named(&again(1)),
+        format!("{}; {push}", named(&again(0))),
+        "for n in 3 3 3 3; do x=$(git rev-parse stash@{$n}); git stash drop -q stash@{$n}; \
+         git stash store -m \"renamed $n\" $x; done"
+            .to_owned(),
         // One that is there twice.
         "git stash store -m 'On main: s2' stash@{1}".to_owned(),
     ] {
@@ -91,7 +100,11 @@ fn a_stash_in_another_order_is_told_and_the_same_list_again() {
             ));
             let board = space.path("board.toml");
             let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
-            ran.says("the entries of the stash stand in another order");
+            if deed.contains("not $m") || deed.contains("renamed") {
+                ran.says("have other messages").says_not("stash entry taken");
+            } else {
+                ran.says("the entries of the stash stand in another order");
+            }
             if pasted {
                 paste(&space);
             } else {
