@@ -17,10 +17,12 @@ mod back;
 mod blind;
 mod compare;
 mod hooks;
+mod pins;
 
 use blind::{Settings, StandIn};
 pub use blind::{has_copy, put_back_alone, standing_alone, state_dir_around};
 use hooks::Hooks;
+use pins::Pins;
 
 /// What a file is like without reading it: times in nanoseconds, size, inode.
 type Stamp = (i64, i64, i64, i64, u64, u64);
@@ -65,8 +67,7 @@ pub struct Witness {
     settings: Option<Stamped>,
     /// Names that came while it looked and are told with something taken out of them.
     hidden: BTreeSet<String>,
-    /// What a ref of the run keeps, whatever becomes of it.
-    pinned: BTreeSet<Oid>,
+    pins: Pins,
     /// What `core.hooksPath` said at first.
     hooks: Option<Option<PathBuf>>,
 }
@@ -100,7 +101,7 @@ impl Witness {
             folders: BTreeSet::new(),
             settings: None,
             hidden: BTreeSet::new(),
-            pinned: BTreeSet::new(),
+            pins: Pins::default(),
             hooks: None,
         }
     }
@@ -146,12 +147,12 @@ impl Witness {
             None => Vec::new(),
         };
         // Before anybody can take it away. Without it a `git gc` right after the deed is faster.
-        let _ = compare::pin(by, &state, keep, &mut self.pinned);
+        let _ = self.pins.pin(by, &state, keep);
         let before = self.known.replace(Known { stamps, state });
         if let Some(Known { state: before, .. }) = before.filter(|_| !shifts.is_empty()) {
             // What can't be kept is told all the same.
             let _ = compare::copy(&self.repo, &before, &self.dir, &mut shifts);
-            let _ = compare::keep(by, &before, keep, hide, &mut shifts);
+            let _ = compare::keep(by, &before, keep, (&self.pins, hide), &mut shifts);
             shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)

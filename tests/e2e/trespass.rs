@@ -401,12 +401,24 @@ fn what_was_pruned_right_after_the_deed_is_put_back() {
             let commit = space.git(&["commit-tree", "-m", subject, &tree]);
             space.git(&["branch", "-f", branch, &commit]);
         }
+        // Tags that alone hold something: one of a commit, one with a text of its own, one of that.
+        for subject in ["lone", "told"] {
+            let tree = space.git(&["rev-parse", "main^{tree}"]);
+            let commit = space.git(&["commit-tree", "-m", subject, &tree]);
+            match subject {
+                "lone" => space.git(&["tag", subject, &commit]),
+                _ => space.git(&["tag", "-m", "a text", subject, &commit]),
+            };
+        }
+        space.git(&["-c", "advice.nestedTag=false", "tag", "-m", "of a tag", "twice", "told"]);
+        space.git(&["tag", "-d", "told"]);
         space.write("a", "precious as well\n");
         space.git(&["stash", "push", "-q", "-m", "another"]);
         let before = state(&space);
         space.board(
             "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n\
              git stash clear; git branch -D side; git update-ref refs/heads/keep HEAD\n\
+             git tag -d lone twice\n\
              git reflog expire --expire=now --expire-unreachable=now --all\n\
              git gc -q --prune=now\n'''\n",
         );
@@ -427,7 +439,37 @@ fn what_was_pruned_right_after_the_deed_is_put_back() {
         assert_eq!(state(&space), before, "pasted: {pasted}, {plumbing}");
         space.git(&["fsck", "--connectivity-only"]);
         assert_eq!(space.git(&["show", "stash@{1}:a"]), "precious");
+        assert_eq!(space.git(&["log", "-1", "--format=%s", "lone"]), "lone");
+        assert_eq!(space.git(&["log", "-1", "--format=%s", "twice"]), "told");
         space.todone(&["clean"]).code(0);
         assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
     }
+}
+
+/// However many branches there are, the last of them is kept as the first.
+#[test]
+fn of_a_thousand_branches_none_is_lost() {
+    let space = space();
+    let branch = |number: u32| {
+        let commit = format!("commit refs/heads/b/{number}\ncommitter C <c@d> 17 +0000\n");
+        format!("{commit}data {}\n{number}\n", number.to_string().len())
+    };
+    let all: String = (0..1100).map(branch).collect();
+    std::fs::write(space.path("many"), all).expect("written");
+    let import = format!("git fast-import --quiet < '{}'", space.path("many").display());
+    let said = space.command("sh").args(["-c", &import]).output().expect("it runs");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    space.git(&["pack-refs", "--all"]);
+    let before = space.git(&["for-each-ref", "--format=%(objectname)", "refs/heads/b"]);
+    space.board(
+        "land = \"never\"\n[[task]]\nid = \"t\"\nrun = \"\"\"\n\
+         git for-each-ref --format='delete %(refname)' 'refs/heads/b/99*' | git update-ref --stdin\n\
+         git reflog expire --expire=now --expire-unreachable=now --all\n\
+         git gc -q --prune=now\n\"\"\"\n",
+    );
+    space.todone_quiet(&["run", space.path("board.toml").to_str().expect("a name")]).code(0);
+    space.todone_quiet(&["restore"]).code(0);
+    let now = space.git(&["for-each-ref", "--format=%(objectname)", "refs/heads/b"]);
+    assert!(before.lines().count() == 1100 && now == before);
+    space.git(&["fsck", "--connectivity-only"]);
 }

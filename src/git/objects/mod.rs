@@ -112,7 +112,7 @@ impl Objects {
         self.format.hash(Kind::Tree, b"")
     }
 
-    pub(super) fn read(&mut self, oid: Oid) -> Result<(Kind, Vec<u8>), Error> {
+    pub(in crate::git) fn read(&mut self, oid: Oid) -> Result<(Kind, Vec<u8>), Error> {
         if let Some((kind, bytes)) = self.staged.as_ref().and_then(|staged| staged.get(oid)) {
             return Ok((kind, bytes.to_vec()));
         }
@@ -134,7 +134,7 @@ impl Objects {
         Ok(bytes)
     }
 
-    fn write(&mut self, kind: Kind, bytes: Vec<u8>) -> Result<Oid, Error> {
+    pub(in crate::git) fn write(&mut self, kind: Kind, bytes: Vec<u8>) -> Result<Oid, Error> {
         let oid = self.format.hash(kind, &bytes);
         match &mut self.staged {
             Some(staged) => staged.put(oid, kind, Arc::from(bytes)),

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::git::guard::output;
-use crate::git::objects::{CommitData, Identity, Kind};
+use crate::git::objects::Kind;
 use crate::git::scratch::io;
 use crate::git::{Error, Expect, RefUpdate, Repo, listed};
-use crate::model::{FileCopy, Oid, Shift, Stashed, Thing};
+use crate::model::{FileCopy, Shift, Stashed, Thing};
 
 use super::hooks::{self, Hook, Hooks};
+use super::pins::Pins;
 use super::{Entry, MOVES, State, Value, own_config};
 
 /// What changed, but for what todone itself moved. Settings come first, since without them git may read nothing,
@@ -187,58 +188,12 @@ fn told(value: &Value) -> String {
     }
 }
 
-/// The most that is kept beforehand: in a repository with more branches the first of them, after the stash.
-const MOST: usize = 1000;
-
-/// Keeps the entries of the stash and the branches as they are by one ref: that of a commit whose parents they
-/// are, with all that were kept so before.
-pub(super) fn pin(
-    repo: &Repo,
-    now: &State,
-    keep: &str,
-    pinned: &mut BTreeSet<Oid>,
-) -> Result<(), Error> {
-    let head = String::from_utf8_lossy(&now.head);
-    let branch = |name: &str| name.starts_with("refs/heads/") || name.starts_with("refs/remotes/");
-    let branches = now.refs.iter().filter_map(|(name, value)| match value {
-        Value::Id(oid) if branch(name) => Some(*oid),
-        _ => None,
-    });
-    let stash = now.stash.iter().map(|(oid, _)| *oid);
-    let detached = head.trim_end().parse::<Oid>().ok();
-    let all: Vec<Oid> = stash.chain(detached).chain(branches).take(MOST).collect();
-    if all.iter().all(|oid| pinned.contains(oid)) {
-        return Ok(());
-    }
-    let name = format!("{keep}0/all");
-    let mut objects = repo.objects()?;
-    let mut parents: BTreeSet<Oid> = pinned.iter().copied().chain(all).collect();
-    // By a process that was killed.
-    if let Some(at) = repo.ref_at(&name)?.filter(|_| pinned.is_empty()) {
-        parents.extend(objects.parents(at)?);
-    }
-    let Some(first) = parents.first() else { return Ok(()) };
-    let who = Identity { name: "todone".to_owned(), email: "todone@localhost".to_owned() };
-    let commit = CommitData {
-        tree: objects.tree_of(*first)?,
-        parents: parents.iter().copied().collect(),
-        author: who.clone(),
-        committer: who,
-        time: 1,
-        message: "What stood while tasks ran\n".to_owned(),
-    };
-    let to = Some(objects.write_commit(&commit)?);
-    repo.update_refs(&[RefUpdate { name, expect: Expect::Any, to }], "todone: kept")?;
-    *pinned = parents;
-    Ok(())
-}
-
 /// Keeps what was, by refs with a number of their own.
 pub(super) fn keep(
     repo: &Repo,
     before: &State,
     keep: &str,
-    hide: &dyn Fn(&str) -> String,
+    (pins, hide): (&Pins, &dyn Fn(&str) -> String),
     shifts: &mut [Shift],
 ) -> Result<(), Error> {
     let taken = repo.refs(keep)?;
@@ -270,6 +225,7 @@ pub(super) fn keep(
                 Err(_) => continue,
             },
         };
+        let _ = pins.revive(&mut objects, oid);
         let part = match &shift.what {
             Thing::Ref { name } if hide(name) != *name => format!("hidden.{place}"),
             Thing::Ref { name } => name.trim_start_matches("refs/").to_owned(),
