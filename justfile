@@ -16,6 +16,10 @@ tidy:
 test *words:
     cargo test --locked {{words}}
 
+# Every reader of foreign text, led by libFuzzer for so many seconds each
+fuzz seconds="60" *words:
+    .ci/fuzz {{seconds}} {{words}}
+
 # All tests, git done by the git program alone
 test-plumbing:
     TODONE_PLUMBING=1 cargo test --locked

@@ -49,3 +49,8 @@ pub mod run;
 pub mod report;
 
 pub mod cli;
+
+#[cfg(test)]
+mod mangle;
+#[cfg(test)]
+mod mangled;

@@ -1,13 +1,71 @@
-//! Bytes as a fault or an enemy would leave them, for the tests of whatever reads foreign bytes.
+//! Foreign bytes for the tests of whatever reads them: samples, samples bent as a fault or an enemy would, and,
+//! under a fuzzer, whatever leads to code that was not run yet.
 //!
-//! Knows no format: it bends samples of one.
+//! Knows no format. A target is an ordinary test, so that private readers have one too; `.ci/fuzz` builds the same
+//! tests with `--cfg fuzzing` and lets libFuzzer lead them.
 
+use std::panic::RefUnwindSafe;
 use std::path::Path;
 
-use proptest::prelude::*;
+/// Gives a reader the samples of `fixtures/mangled/READER` and these, and much that is like them. It panics where what
+/// it read is wrong.
+pub fn target(reader: &str, more: Vec<Vec<u8>>, read: impl Fn(&[u8]) + RefUnwindSafe) {
+    let samples: Vec<Vec<u8>> = corpus(reader).into_iter().chain(more).collect();
+    assert!(!samples.is_empty(), "{reader} has no sample");
+    lead(samples, read);
+}
+
+/// The samples in a folder of `fixtures/mangled`: what a reader once met, or might.
+pub fn corpus(reader: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mangled").join(reader);
+    let Ok(entries) = std::fs::read_dir(&dir) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a sample")).collect()
+}
+
+/// libFuzzer begins with the samples, and ends this process.
+#[cfg(fuzzing)]
+fn lead(samples: Vec<Vec<u8>>, read: impl Fn(&[u8]) + RefUnwindSafe) {
+    let seeds = std::env::var_os("TODONE_SEEDS").expect("run by .ci/fuzz");
+    for (number, sample) in samples.iter().enumerate() {
+        std::fs::write(Path::new(&seeds).join(format!("seed-{number}")), sample).expect("written");
+    }
+    bolero::check!().for_each(|bytes: &[u8]| read(bytes));
+}
+
+/// Every sample wherever it breaks off (of many long ones at some places), and some that are bent.
+#[cfg(not(fuzzing))]
+fn lead(samples: Vec<Vec<u8>>, read: impl Fn(&[u8]) + RefUnwindSafe) {
+    use proptest::test_runner::{Config, TestError, TestRunner};
+
+    /// So many beginnings are enough.
+    const MOST: usize = 10_000;
+
+    let step = 1 + samples.iter().map(Vec::len).sum::<usize>() / MOST;
+    for sample in &samples {
+        (0..sample.len()).step_by(step).for_each(|end| read(&sample[..end]));
+        read(sample);
+    }
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let told = runner.run(&bent(samples), |bytes| {
+        read(&bytes);
+        Ok(())
+    });
+    match told {
+        Ok(()) => {}
+        Err(TestError::Fail(why, bytes)) => {
+            panic!("{why}, of \"{}\" (to be a file of fixtures/mangled)", bytes.escape_ascii())
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
 
 /// A sample with bytes written over, pieces taken out or doubled, and its end cut off.
-pub fn mangled(samples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+#[cfg(not(fuzzing))]
+fn bent(samples: Vec<Vec<u8>>) -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::prelude::*;
+
     let overwrites = proptest::collection::vec((any::<u16>(), any::<u8>()), 0..6);
     let pieces = proptest::collection::vec((any::<u16>(), 0..40_usize, 0..3_usize), 0..3);
     (proptest::sample::select(samples), overwrites, pieces, 0..4_u8, any::<u16>()).prop_map(
@@ -30,21 +88,4 @@ pub fn mangled(samples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
             bytes
         },
     )
-}
-
-/// The samples in a folder of `fixtures/mangled`: what a reader once met, or might.
-pub fn corpus(folder: &str) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mangled").join(folder);
-    let entries = std::fs::read_dir(&dir).expect("the folder");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{folder} holds nothing");
-    paths.iter().map(|path| std::fs::read(path).expect("a sample")).collect()
-}
-
-/// Gives a reader every sample, and every beginning of it.
-pub fn replay(samples: &[Vec<u8>], read: impl Fn(&[u8])) {
-    for sample in samples {
-        (0..=sample.len()).for_each(|end| read(&sample[..end]));
-    }
 }

@@ -260,7 +260,9 @@ fn rooms_import_only_rooms_below() {
             faults.push(format!("{}: no row for room `{}`", source.path.display(), source.room));
             continue;
         };
-        for import in imports(&source.code, source.depth) {
+        // What gives samples to the tests of every room is in no build but theirs.
+        let imports = imports(&source.code, source.depth).into_iter();
+        for import in imports.filter(|import| import != "mangle") {
             if import != source.room && !allowed.contains(&import.as_str()) {
                 faults.push(format!("{}: imports `{import}`", source.path.display()));
             }

@@ -74,6 +74,27 @@ pub fn json_in(text: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What is found is JSON, and stands in the text.
+    #[test]
+    fn answers() {
+        target(
+            "answers",
+            vec![b"Here:\n```\nx\n```\nand\n```json\n[1,\n2]\n```\nDone.".to_vec()],
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                if let Some(found) = json_in(&text) {
+                    assert!(as_json(found).is_ok() && text.contains(found));
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -179,6 +179,28 @@ pub(super) fn moment_in(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What agents and models complain of.
+    #[test]
+    fn complaints() {
+        let whole = [
+            "HTTP status: 429, try again in 1.5s",
+            "usage limit reached|1764000000",
+            "error=(\"529\"",
+        ];
+        let more = whole.map(|text| text.as_bytes().to_vec()).to_vec();
+        target("complaints", more, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let _ = (of(None, &text), of(Some(429), &text), wait_in(&text));
+            assert!(moment_in(&text).is_none_or(|moment| moment < 10_u64.pow(13)));
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -121,3 +121,25 @@ pub(super) fn said(fault: &Error) -> String {
     let message = told["message"].as_str().unwrap_or("it failed");
     if details.is_empty() { message.to_owned() } else { format!("{message}: {details}") }
 }
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What an agent asks leave for is told whole, or refused: no file that it names is left out of sight.
+    #[test]
+    fn permissions() {
+        let whole = br#"{"toolCallId":"1","title":"Write","kind":"edit","locations":[{"path":"/w/a/../b"}],
+            "content":[{"type":"diff","path":"c"}],"rawInput":{"file_path":"../x","command":["sh","-c","rm x"]}}"#;
+        target("permissions", vec![whole.to_vec()], |bytes| {
+            let Ok(call) = serde_json::from_slice::<Value>(bytes) else { return };
+            if let Ok(asked) = question(&call, Path::new("/w")) {
+                let named = call["rawInput"]["file_path"].is_string();
+                assert!(!named || !asked.paths.is_empty());
+                let up = std::path::Component::ParentDir;
+                assert!(!asked.paths.iter().any(|path| path.components().any(|part| part == up)));
+            }
+        });
+    }
+}

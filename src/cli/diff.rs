@@ -227,7 +227,11 @@ type Lines = BTreeMap<RepoPath, (Option<u64>, Option<u64>)>;
 fn lines(repo: &Repo, piece: &Piece) -> Result<Lines, Failure> {
     let call = repo.git().args(["diff", "--numstat", "-z", "--no-renames", "--no-ext-diff"]);
     let call = call.arg("--no-textconv").arg(piece.base.to_string());
-    let said = crate::git::output(call.arg(piece.commit.to_string()))?;
+    Ok(numstat(&crate::git::output(call.arg(piece.commit.to_string()))?))
+}
+
+/// What `git diff --numstat -z` says.
+fn numstat(said: &[u8]) -> Lines {
     let mut all = BTreeMap::new();
     for record in said.split(|byte| *byte == 0) {
         let mut parts = record.splitn(3, |byte| *byte == b'\t');
@@ -237,5 +241,19 @@ fn lines(repo: &Repo, piece: &Piece) -> Result<Lines, Failure> {
             all.insert(RepoPath::new(path), (added, deleted));
         }
     }
-    Ok(all)
+    all
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn git_numstat() {
+        target("git-numstat", vec![b"1\t2\ta\tb\0-\t-\tpicture\0".to_vec()], |said| {
+            let all = numstat(&[b"3\t4\tthe one\0", said].concat());
+            assert!(all.contains_key(&RepoPath::from("the one")), "hidden by what comes later");
+        });
+    }
 }

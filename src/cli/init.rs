@@ -322,6 +322,24 @@ fn setup(tools: &[Tool]) -> String {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn makefiles() {
+        target(
+            "makefiles",
+            vec![b"X := 1\n.PHONY: a\nall lint: a.o\n\tcc a.o\ntest:\n".to_vec()],
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                assert!(goals(&text).iter().all(|goal| !goal.contains(char::is_whitespace)));
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -194,6 +194,29 @@ impl Lines {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What is shown as the last line is of what was printed, and no more is kept of one than its bound.
+    #[test]
+    fn last_lines() {
+        target("last-lines", vec![b"one\ntwo\r\n10%\r20%\r\n\nthree".to_vec()], |bytes| {
+            let mut lines = Lines::default();
+            let mut last = None;
+            for piece in bytes.chunks(1 + bytes.len() % 13) {
+                last = lines.take(piece).or(last);
+                assert!(lines.begun.len() <= LINE);
+            }
+            let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
+            let end = bytes.iter().rposition(ends).unwrap_or(0);
+            let wanted = bytes[..end].rsplit(ends).find(|line| !line.is_empty());
+            assert_eq!(last.as_deref(), wanted.map(|line| &line[..line.len().min(LINE)]));
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

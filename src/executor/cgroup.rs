@@ -131,6 +131,27 @@ fn place(groups: &str, mounts: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A group is below where the kernel mounts them.
+    #[test]
+    fn control_groups() {
+        let whole =
+            b"0::/user.slice/a.scope\n\x0041 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        target("control-groups", vec![whole.to_vec()], |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let (groups, mounts) = text.split_once('\0').unwrap_or((&text, ""));
+            if let Some(found) = place(groups, mounts) {
+                let at = mounts.split([' ', '\n']).map(Path::new);
+                assert!(at.into_iter().any(|at| found.starts_with(at)), "{found:?}");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

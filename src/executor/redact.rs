@@ -98,6 +98,41 @@ impl Redactor {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// However a stream is cut, no secret comes out.
+    #[test]
+    fn secrets() {
+        let all = [b"hunter2!".to_vec(), b"hunt\nthe second line of it".to_vec(), b"2!h".to_vec()];
+        let redactor = Redactor::new(&all).expect("secrets");
+        target(
+            "secrets",
+            vec![b"a hunter2!hunter2!h the second line of it hunt\n".to_vec()],
+            |text| {
+                let mut stream = redactor.clone();
+                let mut out = Vec::new();
+                for piece in text.chunks(1 + text.len() % 7) {
+                    out.extend_from_slice(&stream.take(piece));
+                }
+                out.extend(stream.finish());
+                for secret in [&b"hunter2!"[..], b"the second line of it", b"2!h"] {
+                    assert!(
+                        !out.windows(secret.len()).any(|some| some == secret),
+                        "{}",
+                        out.escape_ascii()
+                    );
+                }
+                if redactor.find(text).is_none() {
+                    assert_eq!(out, text);
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

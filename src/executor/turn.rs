@@ -51,6 +51,31 @@ impl Marker {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// Whatever is printed arrives, but for the line of the end, in whatever pieces it comes.
+    #[test]
+    fn turns() {
+        target("turns", vec![b"one\n\0other 0\ntwo\0\n\0mark x\n\0mark 3\nlate".to_vec()], |all| {
+            let taken = |size: usize| {
+                let mut marker = Marker::new(b"\0mark ");
+                let (mut printed, mut over) = (Vec::new(), None);
+                for piece in all.chunks(size) {
+                    let (more, end) = marker.take(piece);
+                    printed.extend(more);
+                    over = end.or(over);
+                }
+                (printed.len() + marker.held.len(), over)
+            };
+            let (whole, over) = taken(all.len().max(1));
+            assert!(whole <= all.len() && (over.is_some() || whole == all.len()));
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -166,6 +166,27 @@ fn apply(repo: &Repo, at: &Path, patch: &[u8], tree: Oid) -> Result<Result<Oid, 
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn mails() {
+        let whole = b"Author: A\nEmail: a@b\nSubject: fix it\n\0text\n\0diff --git a/x b/x\nindex 0123abc..4567def 100644\n";
+        target("mails", vec![whole.to_vec()], |bytes| {
+            let mut parts = bytes.splitn(3, |byte| *byte == 0);
+            let mut text =
+                || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+            let (head, body) = (text(), text());
+            let mail = mail_told(&head, &body);
+            assert!(mail.message.contains(body.trim()));
+            let names = blobs_before(bytes);
+            assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -249,26 +249,33 @@ fn value(text: &str) -> String {
 
 #[cfg(test)]
 mod mangled {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::process::mangle::{corpus, mangled, replay};
+    use crate::mangle::target;
 
     #[test]
-    fn drivers_are_read_however_the_list_breaks_off() {
-        replay(&corpus("git-config-drivers"), |listed| {
+    fn git_config_drivers() {
+        target("git-config-drivers", Vec::new(), |listed| {
             let drivers = parse(&String::from_utf8_lossy(listed));
             assert!(drivers.iter().all(|driver| !driver.command.trim().is_empty()));
+            let both = [&b"merge.the one.driver\ngood %A\0"[..], listed].concat();
+            let drivers = parse(&String::from_utf8_lossy(&both));
+            // One of the same name that comes later counts instead.
+            let later = listed.windows(21).any(|some| some == b"merge.the one.driver\n");
+            assert!(later || drivers.iter().any(|driver| driver.name == "the one"));
         });
     }
 
-    proptest! {
-        #[test]
-        fn odd_settings_hide_no_driver_before_them(bent in mangled(corpus("git-config-drivers"))) {
-            let listed = [&b"merge.the one.driver\ngood %A\0"[..], &bent].concat();
-            let drivers = parse(&String::from_utf8_lossy(&listed));
-            prop_assert!(drivers.iter().any(|driver| driver.name == "the one"));
-        }
+    /// What a merge driver that failed left behind.
+    #[test]
+    fn driver_failures() {
+        let whole = b"json\n127\na\nb\0not found".to_vec();
+        target("driver-failures", vec![whole], |left| {
+            let cut = left.iter().position(|byte| *byte == 0).unwrap_or(left.len());
+            let (head, said) = left.split_at(cut);
+            if let Some(told) = failure(head, said) {
+                assert!(told.note.len() <= 3 * (head.len() + MOST) + 100);
+            }
+        });
     }
 }
 

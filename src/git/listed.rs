@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use crate::model::{Oid, RepoPath};
+use crate::model::{Entry, Mode, Oid, RepoPath};
 
 /// One of `git worktree list --porcelain -z`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,30 @@ pub(super) fn room(said: &[u8], block: u64) -> u64 {
     said.split(|byte| *byte == 0).filter_map(of).fold(0, u64::saturating_add)
 }
 
+/// An entry of an index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Staged<'l> {
+    pub path: RepoPath,
+    pub entry: Entry,
+    /// `0`, but for what a merge left.
+    pub stage: &'l [u8],
+}
+
+/// The entries of `git ls-files --stage -z`, or the one that can't be read.
+pub(super) fn all_staged(said: &[u8]) -> Result<Vec<Staged<'_>>, String> {
+    let records = said.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    let odd = |record| String::from_utf8_lossy(record).into_owned();
+    records.map(|record| staged(record).ok_or_else(|| odd(record))).collect()
+}
+
+fn staged(record: &[u8]) -> Option<Staged<'_>> {
+    let tab = record.iter().position(|byte| *byte == b'\t')?;
+    let fields: Vec<&[u8]> = record[..tab].split(|byte| *byte == b' ').collect();
+    let [mode, oid, stage] = fields[..] else { return None };
+    let entry = Entry { mode: Mode::from_octal(mode)?, oid: Oid::from_hex(oid).ok()? };
+    Some(Staged { path: RepoPath::new(&record[tab + 1..]), entry, stage })
+}
+
 /// The object of the first entry of `git ls-tree -z`.
 pub(super) fn object(said: &[u8]) -> Option<Oid> {
     let entry = said.split(|byte| *byte == 0).next()?;
@@ -104,73 +128,71 @@ pub(super) fn object(said: &[u8]) -> Option<Oid> {
 
 #[cfg(test)]
 mod mangled {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::process::mangle::{corpus, mangled, replay};
+    use crate::mangle::target;
 
     const WORKTREE: &[u8] = b"worktree /one\0HEAD 1\0branch refs/heads/one\0\0";
     const STATUS: &[u8] = b"1 .M N... 100644 100644 100644 1 1 the one\0";
     const ENTRY: &[u8] = b"100644 blob 1111111111111111111111111111111111111111    5000\tone\0";
+    const STAGED: &[u8] = b"100644 1111111111111111111111111111111111111111 0\tthe one\0";
 
-    fn behind(good: &[u8], bent: &[u8]) -> Vec<u8> {
-        [good, bent].concat()
-    }
-
-    fn status(said: &[u8]) {
-        let (all, _) = differing(said);
-        if let Ok(some) = changed(said) {
-            assert!(some.iter().all(|path| all.contains(path)), "{some:?} {all:?}");
-        }
+    /// None hides one before it.
+    #[test]
+    fn git_worktrees() {
+        target("git-worktrees", Vec::new(), |said| {
+            let all = worktrees(&[WORKTREE, said].concat());
+            assert_eq!(all[0].path, PathBuf::from("/one"));
+            assert_eq!(all[0].branch.as_deref(), Some(&b"refs/heads/one"[..]));
+            let others = said.windows(9).filter(|piece| piece == b"worktree ").count();
+            assert!(all.len() <= 1 + others);
+            assert!(all[1..].iter().all(|one| one.path.as_os_str().len() <= said.len()));
+        });
     }
 
     #[test]
-    fn lists_are_read_wherever_they_break_off() {
-        replay(&corpus("git-worktrees"), |said| {
-            let all = worktrees(said);
-            assert!(all.iter().all(|one| one.path.as_os_str().len() <= said.len()));
-        });
-        replay(&corpus("git-status"), status);
-        replay(&corpus("git-ls-tree"), |said| {
-            room(said, 4096);
-            object(said);
+    fn git_status() {
+        target("git-status", Vec::new(), |said| {
+            let (all, _) = differing(said);
+            if let Ok(some) = changed(said) {
+                assert!(some.iter().all(|path| all.contains(path)), "{some:?} {all:?}");
+            }
+            let said = [STATUS, said].concat();
+            assert!(differing(&said).0.contains(&RepoPath::from("the one")));
+            if let Ok(paths) = changed(&said) {
+                assert_eq!(paths[0], RepoPath::from("the one"));
+            }
         });
     }
 
-    proptest! {
-        #[test]
-        fn odd_worktrees_hide_none_before_them(bent in mangled(corpus("git-worktrees"))) {
-            let all = worktrees(&behind(WORKTREE, &bent));
-            prop_assert_eq!(&all[0].path, &PathBuf::from("/one"));
-            let others = bent.windows(9).filter(|piece| piece == b"worktree ").count();
-            prop_assert!(all.len() <= 1 + others);
-            prop_assert_eq!(all[0].branch.as_deref(), Some(&b"refs/heads/one"[..]));
-        }
+    /// Odd entries take no room from others.
+    #[test]
+    fn git_ls_tree() {
+        target("git-ls-tree", Vec::new(), |said| {
+            object(said);
+            let said = [ENTRY, said].concat();
+            assert!(room(&said, 4096) >= 8192);
+            assert_eq!(object(&said), Oid::from_hex(&[b'1'; 40]).ok());
+        });
+    }
 
-        #[test]
-        fn odd_changes_hide_none_before_them(bent in mangled(corpus("git-status"))) {
-            status(&bent);
-            let said = behind(STATUS, &bent);
-            prop_assert!(differing(&said).0.contains(&RepoPath::from("the one")));
-            if let Ok(paths) = changed(&said) {
-                prop_assert_eq!(&paths[0], &RepoPath::from("the one"));
+    /// Of the entries of an index each is read, or said to be odd.
+    #[test]
+    fn git_ls_files() {
+        target("git-ls-files", vec![STAGED.to_vec(), STAGED.repeat(2)], |said| {
+            let mut records = said.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+            if let Some(odd) = records.clone().find(|record| staged(record).is_none()) {
+                assert_eq!(all_staged(said), Err(String::from_utf8_lossy(odd).into_owned()));
+            } else {
+                assert_eq!(all_staged(said).map(|all| all.len()), Ok(records.by_ref().count()));
             }
-        }
-
-        #[test]
-        fn odd_entries_take_no_room_from_others(bent in mangled(corpus("git-ls-tree"))) {
-            let said = behind(ENTRY, &bent);
-            prop_assert!(room(&said, 4096) >= 8192);
-            prop_assert_eq!(object(&said), Oid::from_hex(&[b'1'; 40]).ok());
-            object(&bent);
-        }
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::mangle::corpus;
+    use crate::mangle::corpus;
 
     /// What the samples say, so that those that are bent are none that nobody can read.
     #[test]

@@ -83,25 +83,18 @@ impl Repo {
 
 #[cfg(test)]
 mod mangled {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::process::mangle::{corpus, mangled, replay};
+    use crate::mangle::target;
 
     #[test]
-    fn rules_are_read_however_the_list_breaks_off() {
-        replay(&corpus("git-config-rules"), |said| _ = read(said, Path::new("/here")));
-    }
-
-    proptest! {
-        #[test]
-        fn odd_settings_hide_none_before_them(bent in mangled(corpus("git-config-rules"))) {
-            let good = b"local\0file:.git/config\0url.x.pushinsteadof\nhttps://good/\0\
-                         local\0file:.git/config\0remote.good.pushurl\ny\0".to_vec();
-            let rules = read(&[good, bent].concat(), Path::new("/here"));
-            prop_assert!(rules.prefixes.contains(&b"https://good/".to_vec()));
-            prop_assert!(rules.apart.contains(&b"good".to_vec()));
-        }
+    fn git_config_rules() {
+        let good = b"local\0file:.git/config\0url.x.pushinsteadof\nhttps://good/\0\
+                     local\0file:.git/config\0remote.good.pushurl\ny\0";
+        target("git-config-rules", Vec::new(), |said| {
+            let rules = read(&[good, said].concat(), Path::new("/here"));
+            assert!(rules.prefixes.contains(&b"https://good/".to_vec()));
+            assert!(rules.apart.contains(&b"good".to_vec()));
+        });
     }
 }
 

@@ -97,20 +97,7 @@ impl Repo {
         let format = "--format=%(objectname) %(refname) %(symref)";
         let call = self.git().args(["for-each-ref", format, "--", pattern]);
         let shown = call.shown();
-        let said = output(call)?;
-        let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let read = |line: &[u8]| -> Result<Found, Error> {
-            let what = String::from_utf8_lossy(line).into_owned();
-            let mut words = what.split(' ');
-            let oid = words.next().and_then(|word| Oid::from_hex(word.as_bytes()).ok());
-            let found = oid.zip(words.next().map(str::to_owned));
-            let names = words.next().filter(|target| !target.is_empty()).map(str::to_owned);
-            match found {
-                Some((oid, name)) => Ok(Found { name, oid, names }),
-                None => Err(Error::Output { command: shown.clone(), what }),
-            }
-        };
-        lines.map(read).collect()
+        told(&output(call)?).map_err(|what| Error::Output { command: shown, what })
     }
 
     /// Sets a few of todone's own refs without git. Each of them says something by itself, whatever it
@@ -178,6 +165,40 @@ impl Repo {
             }
         }
         Err(failed(&shown, &said))
+    }
+}
+
+/// The refs of `git for-each-ref`, or the line that can't be read.
+fn told(said: &[u8]) -> Result<Vec<Found>, String> {
+    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let read = |line: &[u8]| {
+        let what = String::from_utf8_lossy(line).into_owned();
+        let mut words = what.split(' ');
+        let oid = words.next().and_then(|word| Oid::from_hex(word.as_bytes()).ok());
+        let found = oid.zip(words.next().map(str::to_owned));
+        let names = words.next().filter(|target| !target.is_empty()).map(str::to_owned);
+        found.map(|(oid, name)| Found { name, oid, names }).ok_or(what)
+    };
+    lines.map(read).collect()
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn git_for_each_ref() {
+        let oid = "1".repeat(40);
+        let whole = format!("{oid} refs/heads/a \n{oid} refs/remotes/o/HEAD refs/remotes/o/a\n");
+        target("git-for-each-ref", vec![whole.into_bytes()], |said| {
+            let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+            // All of it is told, or the line that can't be read.
+            match told(said) {
+                Ok(all) => assert_eq!(all.len(), lines),
+                Err(line) => assert!(!line.is_empty()),
+            }
+        });
     }
 }
 

@@ -3,8 +3,6 @@
 //! Knows nothing of git, boards or tasks.
 
 pub mod brink;
-#[cfg(test)]
-pub mod mangle;
 pub mod stat;
 
 use std::collections::BTreeMap;

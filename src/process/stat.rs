@@ -45,6 +45,24 @@ impl Stat {
     }
 }
 
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn proc_stat() {
+        let whole = b"12 (a) R 1 (b) S 7 8 8 9 0 -1 1 2 3 4 5 6 7 8 20 0 1 0 99 5".to_vec();
+        target("proc-stat", vec![whole], |stat| {
+            // A process's name is of its own making: no bytes of it change what the kernel says behind.
+            let rest = b") S 7 8 8 9 0 -1 1 2 3 4 5 6 7 8 20 0 1 0 99 5";
+            let read = Stat::parse(&[b"12 (", stat, rest].concat()).expect("whole");
+            assert_eq!((read.parent, read.group, read.started), (7, 8, 99));
+            let _ = Stat::parse(stat);
+        });
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

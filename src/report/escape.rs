@@ -113,6 +113,34 @@ fn spell(ch: char, out: &mut String) {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// Nothing reaches the terminal that it would obey.
+    #[test]
+    fn terminals() {
+        let whole = "a\x1b[1;31mred\x1b[0m\x1b]0;title\x07 10%\r20%\n\tcaf\u{e9} \u{202e}x\u{9b}2J";
+        target(
+            "terminals",
+            vec![whole.as_bytes().to_vec(), b"\xff \x1b]8;;x\x1b\\c".to_vec()],
+            |bytes| {
+                let said = String::from_utf8_lossy(bytes);
+                let obeyed = |ch: char| {
+                    ch.is_control()
+                        || matches!(ch, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                };
+                assert!(!line(bytes).chars().any(obeyed));
+                assert!(!lines(&said).iter().any(|line| line.contains(obeyed)));
+                assert!(!code(&said).contains(obeyed));
+                assert!(!text(bytes).chars().any(|ch| obeyed(ch) && ch != '\n' && ch != '\t'));
+                assert!(width(&cut(&line(bytes), 20)) <= 20);
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -41,6 +41,27 @@ fn of_line(line: &[u8], crlf: bool) -> Conversion {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A line more makes nothing safer.
+    #[test]
+    fn gitattributes() {
+        let whole = b"* text=auto\n*.bat eol=crlf\n[attr]mine ident\n# *.x filter=y\n".to_vec();
+        target("gitattributes", vec![whole], |bytes| {
+            for crlf in [false, true] {
+                let known = conversion(&[b"* filter=lfs\n", bytes].concat(), crlf);
+                assert_eq!(known, Conversion::Any);
+                assert!(
+                    conversion(&[bytes, b"\n*.a text"].concat(), crlf) >= conversion(bytes, crlf)
+                );
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

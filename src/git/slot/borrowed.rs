@@ -159,12 +159,7 @@ impl Borrowed {
             return Ok(refs);
         }
         let packed = disk::read_plain(&self.dir.join("packed-refs")).unwrap_or_default();
-        for line in packed.split(|byte| *byte == b'\n') {
-            let words = line.iter().position(|byte| *byte == b' ').map(|at| line.split_at(at));
-            if let Some((oid, name)) = words {
-                refs.add(&name[1..], oid);
-            }
-        }
+        refs.add_packed(&packed);
         let mut open = vec![(self.dir.join("refs"), b"refs".to_vec())];
         while let Some((dir, name)) = open.pop() {
             // Not to be read, or no directory: then it holds no ref that git would find.
@@ -180,20 +175,8 @@ impl Borrowed {
             }
         }
         let stashes = disk::read_plain(&self.dir.join("logs/refs/stash")).unwrap_or_default();
-        let lines = stashes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        for (number, line) in lines.enumerate() {
-            let new = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-            refs.add(format!("refs/stash.{number}").as_bytes(), new);
-        }
-        let head = disk::read_plain(&self.dir.join("HEAD")).unwrap_or_default();
-        let head = head.trim_ascii();
-        refs.head = match head.strip_prefix(b"ref:") {
-            Some(name) => {
-                let name = name.trim_ascii().strip_prefix(b"refs/").unwrap_or_default();
-                refs.all.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, oid)| *oid)
-            }
-            None => Oid::from_hex(head).ok(),
-        };
+        refs.add_stashes(&stashes);
+        refs.set_head(&disk::read_plain(&self.dir.join("HEAD")).unwrap_or_default());
         Ok(refs)
     }
 }
@@ -210,6 +193,37 @@ pub(super) struct Refs {
 const MOST: usize = 10_000;
 
 impl Refs {
+    /// Those in a file `packed-refs`.
+    fn add_packed(&mut self, bytes: &[u8]) {
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let words = line.iter().position(|byte| *byte == b' ').map(|at| line.split_at(at));
+            if let Some((oid, name)) = words {
+                self.add(&name[1..], oid);
+            }
+        }
+    }
+
+    /// Those in the log of a stash.
+    fn add_stashes(&mut self, bytes: &[u8]) {
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for (number, line) in lines.enumerate() {
+            let new = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            self.add(format!("refs/stash.{number}").as_bytes(), new);
+        }
+    }
+
+    /// What a file `HEAD` names, by the refs that are known.
+    fn set_head(&mut self, bytes: &[u8]) {
+        let head = bytes.trim_ascii();
+        self.head = match head.strip_prefix(b"ref:") {
+            Some(name) => {
+                let name = name.trim_ascii().strip_prefix(b"refs/").unwrap_or_default();
+                self.all.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, oid)| *oid)
+            }
+            None => Oid::from_hex(head).ok(),
+        };
+    }
+
     fn add(&mut self, name: &[u8], oid: &[u8]) {
         let Ok(oid) = Oid::from_hex(oid.trim_ascii()) else { return };
         if self.all.len() >= MOST || oid.is_null() {
@@ -236,6 +250,45 @@ fn is_name(text: &str) -> bool {
             && !part.ends_with(".lock")
             && !part.contains("..")
     })
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What a task may write into its own repository: every name is one that can stand in a ref.
+    #[test]
+    fn refs_of_tasks() {
+        let oid = "1".repeat(40);
+        let packed = format!(
+            "# pack-refs with: peeled\n{oid} refs/heads/a\n^{oid}\n\0{oid} {oid} A <a> 1 +0000\tx\n"
+        );
+        target("refs-of-tasks", vec![packed.into_bytes()], |bytes| {
+            let cut = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            let (packed, rest) = bytes.split_at(cut);
+            let mut refs = Refs::default();
+            refs.add_packed(packed);
+            refs.add_stashes(rest);
+            refs.set_head(rest);
+            assert!(refs.all.iter().all(|(name, oid)| is_name(name) && !oid.is_null()));
+            let names: BTreeSet<&String> = refs.all.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), refs.all.len(), "one name for two");
+        });
+    }
+
+    /// A path that was written is read as it was, and no line is too odd.
+    #[test]
+    fn alternates() {
+        target("alternates", vec![b"/plain".to_vec(), b"\"/a\\n\\303\\\"b\"".to_vec()], |bytes| {
+            let _ = unquoted(bytes);
+            let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+            if !bytes.is_empty() {
+                let line = alternate_line(path);
+                assert_eq!(unquoted(&line[..line.len() - 1]).as_deref(), Some(bytes));
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,31 @@ fn list(bytes: &[u8], file: &[u8], root: Option<&Path>) -> Option<List<Rule>> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// Rules of a task's tree: whatever stands there, what is ignored by its folder stays so.
+    #[test]
+    fn gitignore() {
+        let whole = b"# notes\n*.o\n!keep.o\n/target/\n**/a/*.[ch]\n\\!x\nfoo\\ \n".to_vec();
+        target("gitignore", vec![whole], |bytes| {
+            for fold in [false, true] {
+                let mut rules = Ignore::new(&[bytes.to_vec()], fold);
+                rules.set(&RepoPath::from("dir/.gitignore"), bytes);
+                rules.set(&RepoPath::from(".gitignore"), b"/out/\n");
+                // No path of a tree begins with a slash.
+                let slashes = bytes.iter().take_while(|byte| **byte == b'/').count();
+                for path in [&b"a.o"[..], b"dir/target/x", b"dir/a/b/c.h", &bytes[slashes..]] {
+                    let _ = rules.ignored(path, false);
+                }
+                assert!(rules.ignored(b"out/x", false));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::git::objects::Format;
-use crate::git::{Error, Repo, alternate_line, guard};
+use crate::git::{Error, Repo, alternate_line, guard, listed};
 use crate::model::{Entry, Mode, Oid, RepoPath};
 use crate::process::Call;
 
@@ -280,15 +280,10 @@ impl Private {
         }
         let call = self.git(&index, root).args(["ls-files", "-s", "-z"]);
         let shown = call.shown();
-        let mut found = Vec::new();
-        for line in guard::output(call)?.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
-            let entry = listed(line).ok_or_else(|| Error::Output {
-                command: shown.clone(),
-                what: String::from_utf8_lossy(line).into_owned(),
-            })?;
-            found.push(entry);
-        }
-        Ok(Ok(found))
+        let said = guard::output(call)?;
+        let all =
+            listed::all_staged(&said).map_err(|what| Error::Output { command: shown, what })?;
+        Ok(Ok(all.into_iter().map(|one| (one.path, one.entry)).collect()))
     }
 
     /// The paths of a foreign index, read from a copy of it; none if git can't read it.
@@ -341,14 +336,6 @@ fn lines<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> Vec<u8> {
         input.push(0);
     }
     input
-}
-
-fn listed(line: &[u8]) -> Option<(RepoPath, Entry)> {
-    let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let mut words = line[..tab].split(|byte| *byte == b' ');
-    let mode = Mode::from_octal(words.next()?)?;
-    let oid = Oid::from_hex(words.next()?).ok()?;
-    Some((RepoPath::new(&line[tab + 1..]), Entry { mode, oid }))
 }
 
 pub(super) fn is_true(text: &str) -> bool {

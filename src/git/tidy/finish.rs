@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::git::guard::{failed, output};
-use crate::git::{Error, Head, Repo};
+use crate::git::{Error, Head, Repo, listed};
 use crate::model::{Change, Entry, Mode, Oid, RepoPath};
 use crate::process::brink;
 
@@ -146,20 +146,11 @@ impl Finishing<'_> {
         let shown = call.shown();
         let wanted: BTreeSet<&RepoPath> = self.intent.changes.iter().map(|c| &c.path).collect();
         let mut entries = BTreeMap::new();
-        for record in output(call)?.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
-            let odd = || Error::Output {
-                command: shown.clone(),
-                what: String::from_utf8_lossy(record).into_owned(),
-            };
-            let tab = record.iter().position(|byte| *byte == b'\t').ok_or_else(odd)?;
-            let path = RepoPath::new(&record[tab + 1..]);
-            let fields: Vec<&[u8]> = record[..tab].split(|byte| *byte == b' ').collect();
-            let [mode, oid, stage] = fields[..] else { return Err(odd()) };
-            if wanted.contains(&path) {
-                let mode = Mode::from_octal(mode).ok_or_else(odd)?;
-                let oid = Oid::from_hex(oid).map_err(|_| odd())?;
-                entries.insert(path, (stage == b"0").then_some(Entry { mode, oid }));
-            }
+        let said = output(call)?;
+        let all =
+            listed::all_staged(&said).map_err(|what| Error::Output { command: shown, what })?;
+        for one in all.into_iter().filter(|one| wanted.contains(&one.path)) {
+            entries.insert(one.path, (one.stage == b"0").then_some(one.entry));
         }
         Ok(entries)
     }

@@ -192,6 +192,31 @@ fn last_of_the_user(listed: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    #[test]
+    fn hook_paths() {
+        target(
+            "hook-paths",
+            vec![b"global\0/a\0local\0b\nc\0command\0/dev/null\0".to_vec()],
+            |listed| {
+                let last = last_of_the_user(listed);
+                assert!(last.is_none_or(|value| !value.is_empty() && value.len() < listed.len()));
+                // A path below the root never leaves it.
+                let path = Path::new(std::ffi::OsStr::from_bytes(listed));
+                if let Some(inside) = below_root(path) {
+                    assert!(
+                        !inside.as_bytes().split(|byte| *byte == b'/').any(|part| part == b"..")
+                    );
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
