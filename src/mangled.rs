@@ -247,7 +247,8 @@ fn no_sample_lies_idle() {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a source file");
-        let named = text.split("target(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let named = text.split("target(").skip(1);
+        let named = named.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
         readers.extend(named.map(str::to_owned));
         let kinds = text.split("stream(\"").skip(1).filter_map(|rest| rest.split('"').next());
         readers.extend(kinds.map(|kind| format!("streams-of-{kind}")));
