@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{EventKind, LandState, Reporter, RunState, RunStatus};
 use crate::git::Pool;
-use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, TaskId, Work};
+use crate::model::{Board, LandPolicy, Outcome, Plan, RunId, Task, TaskId, Work};
 use crate::report;
 use crate::run::{self, Journal, Request, World};
 use crate::store::{Owner, Sqlite, Store as _};
@@ -256,9 +256,21 @@ pub(super) fn refuse_secrets(board: &Board) -> Result<(), Failure> {
         None => Ok(()),
         Some((number, _)) => {
             let name = secrets.name(number);
-            Err(Failure::usage(format!("the board holds the value of the variable {name}")).hint(
-                format!("hand it on by its name: env = {{ {name} = {{ from = \"{name}\" }} }}"),
-            ))
+            let holds = |task: &&Task| {
+                let text = serde_json::to_vec(task).expect("BUG: a task can be written");
+                finder.find(&text).is_some_and(|(found, _)| found == number)
+            };
+            let place = match board.tasks.iter().find(holds) {
+                Some(Task { id, work: Work::Agent { .. }, .. }) => {
+                    format!(", in task `{id}` or the file of its prompt")
+                }
+                Some(Task { id, .. }) => format!(", in task `{id}`"),
+                None => String::new(),
+            };
+            let said = format!("the board holds the value of the variable {name}{place}");
+            Err(Failure::usage(said).hint(format!(
+                "hand it on by its name: env = {{ {name} = {{ from = \"{name}\" }} }}"
+            )))
         }
     }
 }

@@ -36,10 +36,14 @@ fn slots_logs_and_store_are_for_their_user_alone() {
     space.board("gate = \"true\"\n[[task]]\nid = \"a\"\nverify = \"true\"\nrun = \"echo secret; echo 1 > a\"\n");
     space.run(&[]).code(0);
     assert_eq!(mode(&pool(&space)), 0o700);
+    let mut slots = 0;
     for slot in fs::read_dir(pool(&space)).expect("a directory") {
         let slot = slot.expect("an entry").path();
-        assert!(!slot.join("tree").exists() || mode(&slot) == 0o700, "{}", slot.display());
+        let is_slot = slot.join("tree").exists();
+        assert!(!is_slot || mode(&slot) == 0o700, "{}", slot.display());
+        slots += usize::from(is_slot);
     }
+    assert_eq!(slots, 2, "of the task and of the gate");
     let state = space.repo().join(".git/todone");
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&state.join("store.sqlite3")), 0o600);

@@ -92,8 +92,33 @@ fn a_board_takes_a_secret_by_its_name_and_holds_none() {
     assert_eq!(space.read("b").trim(), "18");
     space.board(&format!("[[task]]\nid = \"a\"\nrun = \"curl -H 'Bearer {TOKEN}'\"\n"));
     let ran = space.todone_env(&["run", board, "--new"], &env, None).code(2);
-    let ran = ran.says("the board holds the value of the variable MY_SECRET").says("{ from = ");
+    let ran = ran.says("the board holds the value of the variable MY_SECRET, in task `a`\n");
+    let ran = ran.says("{ from = ");
     assert!(!ran.err.contains(TOKEN), "{}", ran.err);
+    space.board(
+        "[agent.tool]\ncommand = [\"true\"]\n[[task]]\nid = \"b\"\nagent = \"tool\"\nprompt_file = \"b.md\"\n",
+    );
+    std::fs::write(space.path("b.md"), format!("use {TOKEN}")).expect("written");
+    let ran = space.todone_env(&["run", board, "--new"], &env, None).code(2);
+    let ran = ran.says("MY_SECRET, in task `b` or the file of its prompt");
+    assert!(!ran.err.contains(TOKEN), "{}", ran.err);
+}
+
+#[test]
+fn whatever_its_name_ends_in_a_secret_is_one() {
+    let space = Space::new(&[("x", "")]);
+    let names = ["A_KEY", "B_TOKEN", "C_SECRET", "D_PASSWORD"];
+    let values: Vec<String> = names.iter().map(|name| format!("{TOKEN}{name}9")).collect();
+    let mut env: Vec<(&str, &str)> =
+        names.iter().copied().zip(values.iter().map(|v| &**v)).collect();
+    env.push(("E_NAME", "not-a-secret"));
+    space.board(
+        "[[task]]\nid = \"loud\"\nrun = 'echo \"$A_KEY $B_TOKEN $C_SECRET $D_PASSWORD $E_NAME\"'\n",
+    );
+    let board = space.path("board.toml");
+    space.todone_env(&["run", board.to_str().expect("a name")], &env, None).code(0);
+    let logs = space.todone(&["logs", "loud"]).code(0).out;
+    assert!(logs.contains("*** *** *** *** not-a-secret"), "{logs}");
 }
 
 #[test]
