@@ -227,19 +227,19 @@ fn definition(
 ) -> Result<(), Failure> {
     let Some(task) = state.board.task(&unit.unit.task) else { return Ok(()) };
     if let Some(text) = &task.description {
-        writeln!(out, "  about    {}", text.trim().replace('\n', "\n           "))?;
+        writeln!(out, "  about    {}", block(text))?;
     }
     match &task.work {
         Work::Run { script } => {
-            writeln!(out, "  run      {}", script.trim().replace('\n', "\n           "))?;
+            writeln!(out, "  run      {}", block(script))?;
         }
-        Work::Command { argv } => writeln!(out, "  command  {}", argv.join(" "))?,
-        Work::Branch { rev } => writeln!(out, "  branch   {rev}")?,
-        Work::Patch { file, .. } => writeln!(out, "  patch    {file}")?,
+        Work::Command { argv } => writeln!(out, "  command  {}", block(&argv.join(" ")))?,
+        Work::Branch { rev } => writeln!(out, "  branch   {}", block(rev))?,
+        Work::Patch { file, .. } => writeln!(out, "  patch    {}", block(file))?,
         Work::Agent { prompt, .. } => {
             writeln!(out, "  agent    {}", task.profiles().collect::<Vec<_>>().join(", "))?;
             if !prompt.text.is_empty() {
-                writeln!(out, "  prompt   {}", prompt.text.trim().replace('\n', "\n           "))?;
+                writeln!(out, "  prompt   {}", block(&prompt.text))?;
             }
         }
     }
@@ -249,9 +249,14 @@ fn definition(
     }
     if let Some(items) = &unit.unit.items {
         let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-        writeln!(out, "  items    {}", items.join(" "))?;
+        writeln!(out, "  items    {}", block(&items.join(" ")))?;
     }
     Ok(())
+}
+
+/// Text of the board, as far down as it goes.
+fn block(text: &str) -> String {
+    report::escape::text(text.trim().as_bytes()).replace('\n', "\n           ")
 }
 
 fn attempt(

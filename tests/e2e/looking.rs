@@ -241,6 +241,40 @@ fn a_diff_sends_no_control_bytes_of_a_file_to_a_terminal() {
     space.git(&["apply", "--check", "-R", patch.to_str().expect("a name")]);
 }
 
+/// Neither what a task prints nor what a board says reaches a terminal raw.
+#[test]
+fn no_view_sends_control_bytes_of_a_task_or_a_board() {
+    let space = Space::new(&[("a", "1\n")]);
+    space.board(
+        r#"
+[[task]]
+id = "a"
+description = "\u001b]0;board\u0007"
+foreach = { items = ["x", "\u001b[2Jitem"] }
+run = '''printf 'out\033]0;pwned\007\033[2J\n'; echo 2 > "$TODONE_TASK"; exit 3'''
+"#,
+    );
+    let ran = space.run(&["-v"]).code(1);
+    let mut all = vec![("run".to_owned(), ran.out + &ran.err)];
+    let board = space.path("board.toml");
+    let views = "plan --expand,plan,status,show a,show a.1,report,report --format markdown,\
+                 report --format junit,report --format json,cost";
+    for view in views.split(',') {
+        let mut args: Vec<&str> = view.split(' ').collect();
+        if args[0] == "plan" {
+            args.push(board.to_str().expect("a name"));
+        }
+        let ran = space.todone(&args);
+        all.push((view.to_owned(), ran.out + &ran.err));
+    }
+    for (view, said) in &all {
+        let obeyed = said.chars().find(|ch| ch.is_control() && !matches!(ch, '\n' | '\t'));
+        assert_eq!(obeyed, None, "{view}: {said:?}");
+    }
+    let show = &all.iter().find(|(view, _)| view == "show a.1").expect("shown").1;
+    assert!(show.contains("about    \\u{1b}]0;board\\u{7}"), "{show}");
+}
+
 /// GitHub refuses a longer text of a pull request or a comment, and takes more as the summary of a step.
 #[test]
 fn a_markdown_report_of_many_failures_is_taken_by_a_pull_request() {
