@@ -243,6 +243,10 @@ mod mangled {
             if let Ok(state) = serde_json::from_slice::<State>(bytes) {
                 assert_eq!(serde_json::from_slice::<State>(&json(&state)).expect("read"), state);
             }
+            if let Ok(dirs) = serde_json::from_slice::<Vec<KeptDir>>(bytes) {
+                let again = serde_json::from_slice::<Vec<KeptDir>>(&json(&dirs));
+                assert_eq!(again.expect("read"), dirs);
+            }
         });
     }
 }
