@@ -47,6 +47,7 @@ impl Group {
     }
 
     /// Kills everything inside but this process, in one step.
+    #[cfg(target_os = "linux")]
     pub(super) fn kill(&mut self) {
         if self.inside && join(&self.outer) {
             self.inside = false;

@@ -24,6 +24,7 @@ pub struct Confine {
 }
 
 /// The devices that every program may write to.
+#[cfg(target_os = "linux")]
 const DEVICES: [&str; 7] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx"];
 

@@ -18,6 +18,7 @@ use super::cgroup::Group;
 use super::{How, mark};
 
 /// How long what is found alive is hunted without a pause.
+#[cfg(target_os = "linux")]
 const HASTE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two passes, and what it is when there is little hope left.
@@ -104,6 +105,7 @@ impl Tree {
 
     /// Kills everything until nothing is left; false: not within the limit. A process of another user
     /// can't be killed, nor one that hangs in the kernel.
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, unused_variables))]
     pub(super) fn end(&mut self, limit: Option<Duration>, mut all: Option<&mut Group>) -> bool {
         let begun = Instant::now();
         let mut pause = Duration::from_micros(250);

@@ -92,12 +92,14 @@ async fn the_supervisor_has_no_environment_of_its_own() {
 }
 
 /// What the same command says when it is started without todone.
+#[cfg(target_os = "linux")]
 fn plainly(command: &CommandSpec) -> String {
     let said = Command::new(&command.argv[0]).args(&command.argv[1..]).output();
     String::from_utf8(said.expect("it runs").stdout).expect("text")
 }
 
 /// The tests may have been started where interrupts are ignored, in the background of a script.
+#[cfg(target_os = "linux")]
 fn with_interrupts(said: &str) -> String {
     let line = |line: &str| match line.strip_prefix("SigIgn:\t") {
         Some(mask) => {

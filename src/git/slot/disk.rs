@@ -12,7 +12,7 @@ use crate::git::Error;
 use crate::model::{Mode, RepoPath};
 use crate::process::brink;
 
-use super::stamp::{Kind, look};
+use super::stamp::{Kind, bits_of, look};
 
 /// Turns a system error into one that names the file.
 pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -119,7 +119,7 @@ pub(super) fn reaches(root: &Path, path: &RepoPath) -> Result<bool, Error> {
 /// Gives the owner all rights on a directory.
 pub(super) fn open_up(dir: &Path) -> Result<(), Error> {
     let Some((Kind::Dir, stat)) = look(dir)? else { return Ok(()) };
-    let mode = (stat.st_mode & 0o7777) | 0o700;
+    let mode = bits_of(&stat) | 0o700;
     fs::set_permissions(dir, Permissions::from_mode(mode)).map_err(io("opening", dir))
 }
 

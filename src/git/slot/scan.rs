@@ -76,7 +76,7 @@ struct Walk<'a> {
     /// Known directories below one that is looked into are looked into as well.
     whole: bool,
     /// The device of the root: what else is mounted in the slot is another file system.
-    device: Option<u64>,
+    device: Option<rustix::fs::Dev>,
     found: Scan,
     open: Vec<Place>,
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, RawMode, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::git::Error;
@@ -47,7 +47,7 @@ pub(super) struct Seen {
 impl Seen {
     pub fn of(stat: &Stat, mode: Mode) -> Self {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Self { stamp: Stamp::of(stat), mode, size, bits: stat.st_mode & 0o7777 }
+        Self { stamp: Stamp::of(stat), mode, size, bits: bits_of(stat) }
     }
 }
 
@@ -72,6 +72,13 @@ impl Stamp {
         let tick = if self.ctime % SECOND == 0 { 2 * SECOND } else { TICK };
         self.ctime.max(self.mtime) >= now - tick
     }
+}
+
+/// Who may do what with a file.
+pub(super) fn bits_of(stat: &Stat) -> u32 {
+    // Half as wide on macOS.
+    let wide = |mode: RawMode| -> u32 { Into::into(mode) };
+    wide(stat.st_mode) & 0o7777
 }
 
 fn nanos(seconds: impl Into<i128>, nanos: impl Into<i128>) -> i64 {
