@@ -6,7 +6,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::Command;
 
-use todone::executor::{CommandSpec, How};
+#[cfg(target_os = "linux")]
+use todone::executor::CommandSpec;
+use todone::executor::How;
 
 use crate::bench::{Bench, run};
 
