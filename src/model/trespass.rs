@@ -244,7 +244,7 @@ fn stash_back(message: &str, id: &str, above: &[Stashed]) -> String {
 fn order_back(after: &str, wanted: &[Stashed]) -> Vec<String> {
     let now: Vec<&str> = after.split(' ').collect();
     let stand = format!("{} ", after.replace(Stashed::OTHERWISE, ""));
-    let all = "$(git stash list --format=%H | tr '\n' ' ')";
+    let all = "$(git stash list --format=%H | tr '\\n' ' ')";
     let mut words = vec![format!("test \"{all}\" = {}", quoted(&stand))];
     words.extend(turned(&now, wanted).calls().iter().map(|args| {
         let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
@@ -371,6 +371,13 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_told_is_one_line() {
+        let entry = |id: &str| Stashed { id: id.to_owned(), message: "m".to_owned() };
+        let told = order_back("2 1*", &[entry("1"), entry("2")]);
+        assert!(told.iter().all(|command| !command.contains('\n')), "{told:?}");
+    }
 
     /// What `git stash` makes of it.
     fn played(now: &[&str], wanted: &[&str]) -> Vec<String> {

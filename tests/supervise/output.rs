@@ -87,7 +87,8 @@ async fn a_flood_takes_no_memory() {
         // A first flood, past the cap: the pages of the program itself count too, and come when they
         // are first used.
         let mut command = bench.script(&format!(
-            "head -c 8388608 /dev/zero; grep VmHWM /proc/$PPID/status >before; {flood}; \
+            "grep VmHWM /proc/$PPID/status >start; head -c 8388608 /dev/zero; \
+             grep VmHWM /proc/$PPID/status >before; {flood}; \
              grep VmHWM /proc/$PPID/status >after"
         ));
         command.log_cap = 4 << 20;
@@ -101,6 +102,8 @@ async fn a_flood_takes_no_memory() {
         };
         let growth = peak("after") - peak("before");
         assert!(growth < 1024, "{flood}: {growth} kB");
+        let whole = peak("after") - peak("start");
+        assert!(whole < 4096, "{flood}, with those pages: {whole} kB");
         let log = bench.log();
         assert_eq!(log.len(), 4 << 20);
         let marks = log.windows(9).filter(|part| *part == b"[todone: ").count();
