@@ -372,13 +372,13 @@ fn takes(shape: &Shape, value: &DeValue<'_>) -> bool {
     }
 }
 
-/// Whether a number in quotes could be meant.
 /// The first key of the table that must stand here.
 fn first_key(shape: &Shape) -> Option<&'static str> {
     let Shape::Table(section) = shape else { return None };
     section.keys().next().map(|key| key.name)
 }
 
+/// Whether a number in quotes could be meant.
 fn is_plain_text(shape: &Shape) -> bool {
     match shape {
         Shape::Text

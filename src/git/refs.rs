@@ -66,16 +66,25 @@ impl Repo {
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, Error> {
         // git matches whole parts of a name only.
         let whole = prefix.rfind('/').map_or("refs/", |slash| &prefix[..=slash]);
-        let all = self.list(whole)?.into_iter().filter(|found| found.name.starts_with(prefix));
-        let mut all: Vec<_> = all.map(|found| (found.name, found.oid)).collect();
+        let all = self.list(whole, &|name| name.starts_with(prefix))?;
+        let mut all: Vec<_> = all.into_iter().map(|found| (found.name, found.oid)).collect();
         all.sort();
         Ok(all)
     }
 
-    /// All refs below a folder of them, which ends with a slash. In no order.
-    pub(super) fn list(&self, folder: &str) -> Result<Vec<Found>, Error> {
-        let read = self.shared(folder).then(|| self.fast(|store| store.list(folder))).flatten();
-        read.map_or_else(|| self.ask_refs(folder), Ok)
+    /// The refs below a folder of them, which ends with a slash, whose names are wanted. In no order.
+    pub(super) fn list(
+        &self,
+        folder: &str,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Found>, Error> {
+        let fast = || self.fast(|store| store.list(folder, wanted));
+        if let Some(read) = self.shared(folder).then(fast).flatten() {
+            return Ok(read);
+        }
+        let mut all = self.ask_refs(folder)?;
+        all.retain(|found| wanted(&found.name));
+        Ok(all)
     }
 
     /// A ref as libgit2 reads it. None: git must be asked; none in it: there is no such ref.
@@ -274,7 +283,7 @@ mod tests {
     fn told(repo: &Repo, folder: &str) -> (Vec<(String, Oid)>, bool) {
         let git = repo.clone().with_plumbing();
         let sorted = |repo: &Repo| {
-            let mut all = repo.list(folder).expect("listed");
+            let mut all = repo.list(folder, &|_| true).expect("listed");
             all.sort_by(|one, other| one.name.cmp(&other.name));
             all
         };
@@ -287,7 +296,7 @@ mod tests {
             assert_eq!(repo.ref_at(&name).expect("asked"), found, "{name}");
         }
         let all = all.into_iter().map(|found| (found.name, found.oid)).collect();
-        (all, repo.fast(|store| store.list(folder)).is_some())
+        (all, repo.fast(|store| store.list(folder, &|_| true)).is_some())
     }
 
     #[test]

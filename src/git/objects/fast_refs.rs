@@ -41,8 +41,13 @@ impl Store {
         }
     }
 
-    /// All refs below a folder of them, which ends with a slash. In no order.
-    pub(in crate::git) fn list(&self, folder: &str) -> Result<Vec<Found>, Error> {
+    /// The refs below a folder of them, which ends with a slash, whose names are wanted; the others are not
+    /// read. In no order.
+    pub(in crate::git) fn list(
+        &self,
+        folder: &str,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Found>, Error> {
         let told = |fault| library(&format!("listing {folder}"), fault);
         if links(&self.dir().join(folder)) {
             return Err(odd(folder));
@@ -52,11 +57,16 @@ impl Store {
             there.map(|there| (there.mtime(), there.mtime_nsec(), there.ino(), there.size()))
         };
         let before = packed();
-        let all = self.repository.references_glob(&format!("{folder}*")).map_err(told)?;
-        let all: Vec<Found> =
-            all.map(|reference| self.found(&reference.map_err(told)?)).collect::<Result<_, _>>()?;
+        let mut all = self.repository.references_glob(&format!("{folder}*")).map_err(told)?;
+        let mut found = Vec::new();
+        for name in all.names() {
+            let name = name.map_err(told)?;
+            if wanted(name) {
+                found.push(self.found(&self.repository.find_reference(name).map_err(told)?)?);
+            }
+        }
         // What was packed meanwhile may have been looked for in both places at the wrong time.
-        if before == packed() { Ok(all) } else { Err(odd(folder)) }
+        if before == packed() { Ok(found) } else { Err(odd(folder)) }
     }
 
     /// Whether that is a commit.

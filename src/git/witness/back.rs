@@ -205,8 +205,8 @@ impl Repo {
         if !name.contains(HIDDEN) {
             return Ok(Some(name.to_owned()));
         }
-        let all = self.list("refs/")?.into_iter().map(|found| found.name);
-        Ok(only(all.filter(|known| fits(name, known))))
+        let all = self.list("refs/", &|known| fits(name, known))?;
+        Ok(only(all.into_iter().map(|found| found.name)))
     }
 }
 

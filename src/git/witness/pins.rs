@@ -46,17 +46,23 @@ impl Pins {
             |name: &str| name.starts_with("refs/heads/") || name.starts_with("refs/remotes/");
         let (branches, others): (Vec<_>, Vec<_>) =
             refs.filter(|(_, oid)| !known(oid)).partition(|(name, _)| is_branch(name));
+        let few = [branches, others].into_iter().flat_map(|all| all.into_iter().take(MOST));
         let stash = now.stash.iter().map(|(oid, _)| *oid);
         let detached = head.trim_end().parse::<Oid>().ok();
-        let mut new: BTreeSet<Oid> = stash.chain(detached).filter(|oid| !known(oid)).collect();
-        new.extend(branches.into_iter().take(MOST).map(|(_, oid)| oid));
-        if new.is_empty() && others.is_empty() {
+        let all: BTreeSet<Oid> = stash
+            .chain(detached)
+            .filter(|oid| !known(oid))
+            .chain(few.map(|(_, oid)| oid))
+            .collect();
+        if all.is_empty() {
             return Ok(());
         }
         let mut objects = repo.objects()?;
-        for (_, other) in others.into_iter().take(MOST) {
-            // One that can't be read names nothing that could be lost.
-            new.extend(self.led_to(&mut objects, other).ok().flatten());
+        let mut new = BTreeSet::new();
+        for one in all {
+            // One that can't be read names nothing that could be lost; as an ancestor it would keep git from
+            // ever tidying up.
+            new.extend(self.led_to(&mut objects, one).ok().flatten());
         }
         let name = format!("{keep}0/all");
         let mut last = repo.ref_at(&name)?;
@@ -86,9 +92,9 @@ impl Pins {
         Ok(())
     }
 
-    /// The commit that a tag, or whatever a ref names, leads to; the annotated tags on the way are remembered.
-    fn led_to(&mut self, objects: &mut Objects, tag: Oid) -> Result<Option<Oid>, Error> {
-        let mut at = tag;
+    /// The commit that whatever a ref names is, or leads to; the annotated tags on the way are remembered.
+    fn led_to(&mut self, objects: &mut Objects, named: Oid) -> Result<Option<Oid>, Error> {
+        let mut at = named;
         for _ in 0..STEPS {
             let (kind, bytes) = objects.read(at)?;
             match (kind, tagged(&bytes)) {
