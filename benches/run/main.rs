@@ -38,9 +38,11 @@ fn main() {
     if asked.foreseen {
         return foreseen::foreseen(asked.rounds.unwrap_or(5));
     }
+    // Till the end: a file system may look long for room among what was removed a minute ago.
+    let mut worlds = Vec::new();
     if !asked.small {
         for (files, tasks, rounds) in asked.plan() {
-            compare(files, tasks, asked.rounds.unwrap_or(rounds));
+            worlds.extend(compare(files, tasks, asked.rounds.unwrap_or(rounds)));
         }
     }
     if asked.files.is_none() && asked.tasks.is_none() {
@@ -99,15 +101,21 @@ impl Asked {
     }
 }
 
-/// Rounds over one repository, the sides in turn first.
-fn compare(files: usize, tasks: usize, rounds: usize) {
+/// Rounds over one repository, the sides in turn first; where they were.
+fn compare(files: usize, tasks: usize, rounds: usize) -> Vec<World> {
     let seed = seed(files);
-    let mut all = Vec::new();
+    let (mut all, mut worlds) = (Vec::new(), Vec::new());
     let mut space = None;
     for number in 0..rounds {
         // Copies of its own for each round and side: nothing is measured behind a mass deletion or
         // among the loose objects of the round before.
         let (ours, theirs) = (World::copy(&seed, files), World::copy(&seed, files));
+        // Of a clone git reads all again that is as young as its index, until that is written anew: as it is
+        // by the first `git status` of whoever works there.
+        std::thread::sleep(Duration::from_millis(1100));
+        for world in [&ours, &theirs] {
+            world.git(&["-C", "repo", "status"]);
+        }
         sides::warm(&ours, tasks);
         // Files younger than a second would be read instead of trusted.
         std::thread::sleep(Duration::from_millis(1500));
@@ -122,8 +130,10 @@ fn compare(files: usize, tasks: usize, rounds: usize) {
             (disk(&ours.cache()), disk(&ours.root) - here, disk(&theirs.root) - there)
         });
         all.push(Round { todone, script, floor });
+        worlds.extend([ours, theirs]);
     }
     print(files, tasks, &all, space.expect("one round at least"));
+    worlds
 }
 
 fn print(files: usize, tasks: usize, all: &[Round], (slots, ours, theirs): (u64, u64, u64)) {
