@@ -20,6 +20,10 @@ test *words:
 fuzz seconds="60" *words:
     .ci/fuzz {{seconds}} {{words}}
 
+# Library, program and tests checked for macOS, from any Linux (minutes the first time)
+macos:
+    .ci/macos
+
 # All tests, git done by the git program alone
 test-plumbing:
     TODONE_PLUMBING=1 cargo test --locked
