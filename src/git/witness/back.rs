@@ -42,7 +42,7 @@ impl Repo {
                 let told = shift.before.as_deref().unwrap_or_default();
                 let ours = |id: &String| told.split(' ').any(|other| other == id);
                 let now = entries(self)?.into_iter().filter(|entry| ours(&entry.id));
-                Some(now.map(|entry| entry.among(&shift.above)).collect::<Vec<_>>().join(" "))
+                Some(Stashed::stand(&now.collect::<Vec<_>>(), &shift.above).join(" "))
             }
             Thing::Config => fs::read(self.common_dir().join("config")).ok().map(|it| blob(&it)),
             Thing::ConfigWorktree => fs::read(own_config(self)).ok().map(|bytes| blob(&bytes)),
@@ -134,22 +134,13 @@ impl Repo {
 
     /// Puts an entry back into the stash: in its place, unless somebody used the stash since, else on top.
     fn stash_back(&self, id: &str, message: &str, above: &[Stashed]) -> Result<(), Error> {
-        let there = stashes(self)?;
-        let same = |((oid, _), entry): (&(Oid, String), &Stashed)| oid.to_string() == entry.id;
+        let there = entries(self)?;
+        let same = |(now, entry): (&Stashed, &Stashed)| now.id == entry.id;
         let as_left = there.len() >= above.len() && there.iter().zip(above).all(same);
-        let store = |id: &str, message: &str| {
-            output(self.git().args(["stash", "store", "-m", message, id])).map(drop)
-        };
-        store(id, message)?;
-        if as_left {
-            above.iter().rev().try_for_each(|entry| store(&entry.id, &entry.message))?;
-            // Only now their old places are given up.
-            let old = format!("stash@{{{}}}", above.len() + 1);
-            for _ in above {
-                output(self.git().args(["stash", "drop", "-q", &old]))?;
-            }
-        }
-        Ok(())
+        let (over, under) = there.split_at(if as_left { above.len() } else { 0 });
+        let over = if as_left { above } else { over };
+        let back = Stashed { id: id.to_owned(), message: message.to_owned() };
+        self.turn(&there, &[over, &[back], under].concat())
     }
 
     /// Brings entries of the stash into this order, under their messages; what came since stays above them.
@@ -161,16 +152,19 @@ impl Repo {
         let there = entries(self)?;
         let order: Vec<&str> = order.split(' ').collect();
         let new = there.iter().filter(|entry| !order.contains(&&entry.id[..]));
-        let old = order.iter().filter_map(|id| {
-            let is = |entry: &&Stashed| entry.id == *id;
-            let now = there.iter().find(is)?;
-            Some(all.iter().find(is).unwrap_or(now))
-        });
+        let known = |id: &&str| there.iter().find(|entry| entry.id == *id);
+        let old = match all.is_empty() {
+            true => order.iter().filter_map(known).collect(),
+            false => all.iter().collect::<Vec<_>>(),
+        };
         let wanted: Vec<Stashed> = new.chain(old).cloned().collect();
-        let now: Vec<String> = there.iter().map(|entry| entry.among(&wanted)).collect();
+        self.turn(&there, &wanted)
+    }
+
+    fn turn(&self, there: &[Stashed], wanted: &[Stashed]) -> Result<(), Error> {
+        let now = Stashed::stand(there, wanted);
         let now: Vec<&str> = now.iter().map(String::as_str).collect();
-        let turn = turned(&now, &wanted);
-        for args in turn.calls() {
+        for args in turned(&now, wanted).calls() {
             output(self.git().args(args))?;
         }
         Ok(())

@@ -53,20 +53,18 @@ pub(super) fn compared(
         add(Thing::Head, Some(lossy(&before.head)), Some(lossy(&now.head)));
     }
     // Put back first: the places of what was taken are told among entries in their old order.
-    let ids =
-        |all: &[Entry]| all.iter().map(|(oid, _)| oid.to_string()).collect::<Vec<_>>().join(" ");
-    let named = under_old_messages(&before.stash, &now.stash);
-    let in_order = in_old_order(&before.stash, &named);
-    let stash = in_order.as_ref().unwrap_or(&named);
-    if in_order.is_some() || named != now.stash {
-        let are = now.stash.iter().zip(&named);
-        let are = are.map(|(is, was)| Stashed::told(&is.0.to_string(), is == was));
-        add(Thing::StashOrder, Some(ids(stash)), Some(are.collect::<Vec<_>>().join(" ")));
+    let stash = as_it_was(&before.stash, &now.stash);
+    if stash != now.stash {
+        let [are, wanted]: [Vec<_>; 2] =
+            [&now.stash, &stash].map(|all| all.iter().map(stashed).collect());
+        let ids: Vec<String> = wanted.iter().map(|entry| entry.id.clone()).collect();
+        let are = Stashed::stand(&are, &wanted);
+        add(Thing::StashOrder, Some(ids.join(" ")), Some(are.join(" ")));
     }
-    for (oid, message) in before.stash.iter().rev().filter(|entry| !named.contains(entry)) {
+    for (oid, message) in before.stash.iter().rev().filter(|entry| !holds(&stash, entry)) {
         add(Thing::Stash { message: message.clone() }, Some(oid.to_string()), None);
     }
-    for (oid, message) in named.iter().rev().filter(|entry| !before.stash.contains(entry)) {
+    for (oid, message) in now.stash.iter().rev().filter(|entry| !holds(&before.stash, entry)) {
         add(Thing::Stash { message: message.clone() }, None, Some(oid.to_string()));
     }
     let names: BTreeSet<_> = before.hooks.all.keys().chain(now.hooks.all.keys()).collect();
@@ -96,7 +94,7 @@ pub(super) fn compared(
     }
     for shift in &mut all {
         match shift.what {
-            Thing::Stash { .. } => shift.above = above(shift, &before.stash, stash),
+            Thing::Stash { .. } => shift.above = above(shift, &before.stash, &stash),
             Thing::StashOrder => shift.above = stash.iter().map(stashed).collect(),
             _ => {}
         }
@@ -108,26 +106,27 @@ fn stashed((oid, message): &Entry) -> Stashed {
     Stashed { id: oid.to_string(), message: message.clone() }
 }
 
-/// The stash with the old messages of the entries that were stored again under others.
-fn under_old_messages(before: &[Entry], now: &[Entry]) -> Vec<Entry> {
-    let mut named = now.to_vec();
-    for old in before.iter().filter(|entry| !now.contains(entry)) {
-        let same = |entry: &&mut Entry| entry.0 == old.0 && !before.contains(entry);
-        if let Some(found) = named.iter_mut().find(same) {
-            found.1.clone_from(&old.1);
-        }
-    }
-    named
+/// Whether the stash holds the commit of an entry, under whatever message.
+fn holds(stash: &[Entry], (oid, _): &Entry) -> bool {
+    stash.iter().any(|(other, _)| other == oid)
 }
 
-/// How the stash is to stand where its old entries stand in another order than before: in the old one, and what
-/// is new above them.
-fn in_old_order(before: &[Entry], now: &[Entry]) -> Option<Vec<Entry>> {
-    let old = before.iter().filter(|entry| now.contains(entry));
-    if now.iter().filter(|entry| before.contains(entry)).eq(old.clone()) {
-        return None;
+/// How the stash is to stand but for what was taken whole: its old entries in their old order under their old
+/// messages, each as often as before, and what is new above them. A commit that stood in it twice is among them also
+/// where it is gone: by its id alone one of two can't be put back.
+fn as_it_was(before: &[Entry], now: &[Entry]) -> Vec<Entry> {
+    let twin = |(oid, _): &Entry| before.iter().filter(|(other, _)| other == oid).count() > 1;
+    let old = before.iter().filter(|entry| holds(now, entry) || twin(entry));
+    let there = now.iter().filter(|entry| holds(before, entry));
+    if !there.map(|(oid, _)| oid).eq(old.clone().map(|(oid, _)| oid)) {
+        return now.iter().filter(|entry| !holds(before, entry)).chain(old).cloned().collect();
     }
-    Some(now.iter().filter(|entry| !before.contains(entry)).chain(old).cloned().collect())
+    let mut old = old.cloned();
+    let named = |entry: &Entry| {
+        let known = holds(before, entry).then(|| old.next().expect("BUG: there are as many"));
+        known.unwrap_or_else(|| entry.clone())
+    };
+    now.iter().map(named).collect()
 }
 
 /// Those entries of the stash that stand above the place of one that was taken.
@@ -205,7 +204,7 @@ pub(super) fn keep(
         let made = shift.before.is_none();
         let Some(old) = shift.before.as_ref().or(shift.after.as_ref()) else { continue };
         let oid = match &shift.what {
-            // All its entries are there.
+            // All its entries are there, or pinned.
             Thing::StashOrder => continue,
             // A new file stays where it is until the user says otherwise.
             what if made && is_file(what) => continue,

@@ -85,38 +85,80 @@ fn a_stash_in_another_order_is_told_and_the_same_list_again() {
         "for n in 3 3 3 3; do x=$(git rev-parse stash@{$n}); git stash drop -q stash@{$n}; \
          git stash store -m \"renamed $n\" $x; done"
             .to_owned(),
-        // One that is there twice.
-        "git stash store -m 'On main: s2' stash@{1}".to_owned(),
     ] {
-        for pasted in [true, false] {
-            let space = Space::new(&[("a", "1\n")]);
-            for name in ["s0", "it's \"1\"", "s2", "s3"] {
-                space.write("a", name);
-                space.git(&["stash", "push", "-q", "-m", name]);
-            }
-            let before = space.git(&["stash", "list", "--format=%H %gs"]);
-            space.board(&format!(
-                "land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n{deed}\n'''\n"
-            ));
-            let board = space.path("board.toml");
-            let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
-            if deed.contains("not $m") || deed.contains("renamed") {
-                ran.says("have other messages").says_not("stash entry taken");
-            } else {
-                ran.says("the entries of the stash stand in another order");
-            }
-            if pasted {
-                paste(&space);
-            } else {
-                space.todone_quiet(&["restore"]).code(0).says_not("has changed again");
-            }
-            let now = space.git(&["stash", "list", "--format=%H %gs"]);
-            let mine = usize::from(deed.contains("mine"));
-            let now: Vec<&str> = now.lines().skip(mine).collect();
-            assert_eq!(now.join("\n"), before, "{deed}, pasted: {pasted}");
-            space.todone(&["restore"]).code(0).says_not("put back ").says("as before");
-            space.todone(&["clean"]).code(0).says_not("todone restore");
+        let says = match deed.contains("not $m") || deed.contains("renamed") {
+            true => "have other messages",
+            false => "the entries of the stash stand in another order",
+        };
+        is_the_same_again("", &deed, says);
+    }
+}
+
+/// An entry that a task stores once more, or that stood twice before and is taken: one id alone does not tell which.
+#[test]
+fn a_stash_that_holds_a_commit_twice_is_the_same_list_again() {
+    let more = "stands in it more often than before";
+    for deed in [
+        "git stash store -m 'On main: s2' stash@{1}",
+        "git stash store -m other stash@{1}",
+        "git stash store -m other stash@{3}; git stash store -m more stash@{2}",
+        "x=$(git rev-parse stash@{2}); git stash drop -q stash@{2}; git stash store -m other $x; \
+         git stash store -m between stash@{1}; git stash store -m more $x",
+        "git stash store -m other stash@{2}; git stash drop -q stash@{1}",
+    ] {
+        is_the_same_again("", deed, more);
+    }
+    let twins = "git stash store -m twin stash@{2}; git stash store -m upper stash@{1}";
+    // Twins that are neighbours, as whoever drops what was between them has.
+    let beside = "git stash store -m twin stash@{1}; git stash drop -q stash@{1}";
+    for (stood, deed, says) in [
+        (twins, "git stash drop -q", more),
+        (twins, "git stash drop -q stash@{1}", more),
+        (twins, "git stash drop -q stash@{4}", more),
+        (twins, "git stash clear", more),
+        (twins, "git stash drop -q stash@{4}; git stash drop -q stash@{1}", more),
+        (
+            twins,
+            "x=$(git rev-parse stash@{1}); git stash drop -q stash@{1}; git stash store -m twin $x",
+            "order",
+        ),
+        (beside, "git stash drop -q", more),
+        (beside, "git stash drop -q stash@{1}", more),
+        (beside, "git stash clear", more),
+    ] {
+        is_the_same_again(stood, deed, says);
+    }
+}
+
+/// Four entries, the uppermost s3, of which a hand has made what stands before the run; the deed of a task; what is
+/// told of it.
+fn is_the_same_again(stood: &str, deed: &str, says: &str) {
+    for pasted in [true, false] {
+        let space = Space::new(&[("a", "1\n")]);
+        for name in ["s0", "it's \"1\"", "s2", "s3"] {
+            space.write("a", name);
+            space.git(&["stash", "push", "-q", "-m", name]);
         }
+        let stood = space.command("sh").args(["-c", stood]).status().expect("it runs");
+        assert!(stood.success());
+        let before = space.git(&["stash", "list", "--format=%H %gs"]);
+        space.board(&format!("land = \"never\"\n[[task]]\nid = \"t\"\nrun = '''\n{deed}\n'''\n"));
+        let board = space.path("board.toml");
+        let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0).says(says);
+        if says == "have other messages" {
+            ran.says_not("stash entry taken");
+        }
+        if pasted {
+            paste(&space);
+        } else {
+            space.todone_quiet(&["restore"]).code(0).says_not("has changed again");
+        }
+        let now = space.git(&["stash", "list", "--format=%H %gs"]);
+        let mine = usize::from(deed.contains("mine"));
+        let now: Vec<&str> = now.lines().skip(mine).collect();
+        assert_eq!(now.join("\n"), before, "{deed}, pasted: {pasted}");
+        space.todone(&["restore"]).code(0).says_not("put back ").says("as before");
+        space.todone(&["clean"]).code(0).says_not("todone restore");
     }
 }
 
