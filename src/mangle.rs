@@ -7,6 +7,9 @@
 use std::panic::RefUnwindSafe;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 /// Gives a reader the samples of `fixtures/mangled/READER` and these, and much that is like them. It panics where what
 /// it read is wrong.
 pub fn target(reader: &str, more: Vec<Vec<u8>>, read: impl Fn(&[u8]) + RefUnwindSafe) {
@@ -22,6 +25,16 @@ pub fn corpus(reader: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).expect("a sample")).collect()
+}
+
+/// A file of todone's own in JSON, as another version wrote it, or a task: what is read of it is the same after it was
+/// written and read again. None: it can't be read.
+pub fn json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let read: T = serde_json::from_slice(bytes).ok()?;
+    let text = serde_json::to_string(&read).expect("what was read can be written");
+    let again: T = serde_json::from_str(&text).expect("what was written can be read");
+    assert_eq!(serde_json::to_string(&again).expect("as before"), text);
+    Some(read)
 }
 
 /// libFuzzer begins with the samples, and ends this process.

@@ -2,11 +2,14 @@
 //! what agents print. The samples are the fixtures; under a fuzzer (`.ci/fuzz`) they are where it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::agent::{Ended, listener};
 use crate::event::Event;
-use crate::mangle::target;
+use crate::mangle::{json, target};
 use crate::model::ProfileKind;
 
 /// The files below a folder of fixtures whose names end so.
@@ -75,10 +78,7 @@ fn events_of_runs() -> Vec<Vec<u8>> {
 #[test]
 fn events() {
     target("events", events_of_runs(), |text| {
-        if let Ok(event) = serde_json::from_slice::<Event>(text) {
-            let again = serde_json::to_vec(&event).expect("what was read can be written");
-            assert!(serde_json::from_slice::<Event>(&again).is_ok());
-        }
+        json::<Event>(text);
     });
 }
 
@@ -231,6 +231,74 @@ fn names() {
             assert_eq!(oid.to_string(), text.to_ascii_lowercase());
         }
         let _ = crate::board::length_of_time(&text);
+    });
+}
+
+/// What is written for a program that stays, and who holds a lock.
+#[test]
+fn orders() {
+    let whole = br#"{"argv":["a","--acp"],"prompt":"do it","model":null,"session":"s",
+        "limits":{"permissions":"edit","allow":["ls *"],"root":"/a","readable":["/b"]},
+        "mcp":[{"name":"x","command":"y","args":[],"env":[]}],
+        "stay":{"mark":"m","dir":"/a","values":{"A":"b"}}}"#;
+    assert!(json::<crate::agent::Order>(whole).is_some());
+    target("orders", vec![whole.to_vec()], |bytes| drop(json::<crate::agent::Order>(bytes)));
+}
+
+#[test]
+fn lock_holders() {
+    let whole = br#"{"run":"docs-3f2a","task":"a.2","pid":7,"repository":"/a"}"#;
+    target("lock-holders", vec![whole.to_vec()], |bytes| {
+        if let Some(holder) = json::<crate::model::Holder>(bytes) {
+            assert!(!holder.task.as_str().contains(['/', '\0', '\n']), "{holder:?}");
+        }
+    });
+}
+
+/// Of settings that others wrote nothing is lost but what has to be another.
+#[test]
+fn settings_of_agents() {
+    let whole =
+        [r#"{"tools":{"x":1},"ui":{"theme":"a"}}"#, r#"{"model":"m","permission":"allow"}"#];
+    target("settings-of-agents", whole.map(|text| text.as_bytes().to_vec()).to_vec(), |bytes| {
+        let read = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
+        let old = read(bytes);
+        let same = |new: &Value, but: &[&str]| {
+            let old = old.as_ref().and_then(Value::as_object).into_iter().flatten();
+            let mut old = old.filter(|(key, _)| !but.contains(&key.as_str()));
+            assert!(old.all(|(key, value)| new[key] == *value), "{new}");
+        };
+        let qwen = crate::agent::Aside::of(&["qwen".to_owned()], |_| None).expect("known");
+        if let Some(made) = qwen.silenced(Some(bytes)) {
+            let made = read(&made).expect("json");
+            assert_eq!(made["memory"]["enableManagedAutoDream"], false);
+            same(&made, &["memory", "ui"]);
+        }
+        let own = |_: &str| Some(std::ffi::OsStr::from_bytes(bytes).to_owned());
+        let opencode = ["opencode".to_owned()];
+        let asks = crate::agent::asking(&opencode, crate::model::Permissions::Edit, own);
+        let made = read(asks.expect("it is told to ask").1.as_bytes()).expect("json");
+        assert_eq!(made["permission"]["edit"], "ask");
+        same(&made, &["permission"]);
+    });
+}
+
+/// An answer is held against any schema: what is wrong with it is said in few words.
+#[test]
+fn schemas() {
+    let whole = [
+        "{\"type\":\"object\",\"required\":[\"a\"]}\0{\"b\":1}",
+        "{\"items\":{\"pattern\":\"^a+$\"}}\0[\"aa\",\"b\",\"c\",\"d\",\"e\"]",
+        "{\"$ref\":\"https://example.org/none\"}\0[]",
+    ];
+    target("schemas", whole.map(|text| text.as_bytes().to_vec()).to_vec(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let (schema, answer) = text.split_once('\0').unwrap_or((&text, "{}"));
+        let Ok(schema) = serde_json::from_str::<Value>(schema) else { return };
+        match crate::board::meets(&schema, answer) {
+            Ok(()) => assert!(serde_json::from_str::<Value>(answer).is_ok(), "{answer}"),
+            Err(why) => assert!(!why.is_empty(), "{schema}"),
+        }
     });
 }
 

@@ -88,6 +88,31 @@ fn escaped(token: &str) -> String {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A value that is one is read as it is, whatever odd one stands beside it; what is odd is named.
+    #[test]
+    fn bent_json() {
+        let whole =
+            [r#"{"a": [1.5e3, "\u00e9\n"], "b": null}"#, r#"{"c": NaN, "d": "\x \udc80"}"#, "True"];
+        target("bent-json", whole.map(|text| text.as_bytes().to_vec()).to_vec(), |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok((_, odd)) = read(&text) {
+                assert!(odd.iter().all(|token| text.contains(token)), "{odd:?}");
+            }
+            if let Ok(value) = serde_json::from_str::<Value>(&text) {
+                assert_eq!(read(&text), Ok((value.clone(), Vec::new())));
+                let (beside, odd) = read(&format!("[NaN, {text}]")).expect("read");
+                assert_eq!((&beside[0], &beside[1]), (&Value::Null, &value));
+                assert_eq!(odd, ["NaN"]);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

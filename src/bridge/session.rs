@@ -287,3 +287,32 @@ async fn choose(
     let asked = SetSessionConfigOptionRequest::new(id.clone(), option.to_owned(), value);
     cx.send_request(asked).block_task().await.map(|_| ()).map_err(|fault| said(&fault))
 }
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A setting that is chosen is one that the agent named, and a mode is none that lets it act unasked.
+    #[test]
+    fn acp_options() {
+        let whole =
+            br#"[{"id":"m","category":"mode","currentValue":"auto","options":[{"value":"default"},
+            {"value":"yolo"}]},{"id":"o","category":"model","options":[{"value":"x"}]}]"#;
+        target("acp-options", vec![whole.to_vec()], |bytes| {
+            let Ok(options) = serde_json::from_slice::<Value>(bytes) else { return };
+            for category in ["mode", "model"] {
+                let Some((id, _, values)) = select(&options, category) else { continue };
+                let text = options.to_string();
+                for said in values.iter().chain([&id]) {
+                    assert!(text.contains(&json!(said).to_string()), "{said}");
+                }
+                for permissions in [Permissions::Read, Permissions::Edit, Permissions::All] {
+                    let asks = asking(permissions, &values);
+                    assert!(asks.is_none_or(|mode| values.contains(&mode)));
+                    assert!(asks.is_none() || permissions != Permissions::All);
+                }
+            }
+        });
+    }
+}

@@ -189,3 +189,26 @@ fn approval(origin: &Origin, at: u64) -> Approval {
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// An approval has one place, inside of its directory, whatever it says of itself.
+    #[test]
+    fn approvals() {
+        let whole = br#"{"kind":"agent","path":"/a/b.md","content":"00ff","at":1700000000000}"#;
+        let all = Approvals { dir: "/approved".into() };
+        target("approvals", vec![whole.to_vec()], |bytes| {
+            let Some(one) = json::<Approval>(bytes) else { return };
+            let place = all.place(&one);
+            assert_eq!(place.parent(), Some(Path::new("/approved")));
+            let name = place.file_name().and_then(|name| name.to_str()).expect("a name");
+            assert!(name.len() == 69 && name.ends_with(".json"), "{name}");
+            // Another file, or other bytes, have another one.
+            let other = Approval { content: format!("{}0", one.content), ..one };
+            assert_ne!(all.place(&other), place);
+        });
+    }
+}

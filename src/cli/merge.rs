@@ -161,29 +161,33 @@ fn smallest_first(
     for branch in branches.iter() {
         if patches.contains(branch) {
             let text = std::fs::read(here.join(branch))?;
-            let lines = text.split(|byte| *byte == b'\n');
-            let changed = |line: &&[u8]| matches!(line.first(), Some(b'+' | b'-'));
-            let heads = |line: &&[u8]| line.starts_with(b"+++ ") || line.starts_with(b"--- ");
-            let changed = lines.filter(changed).filter(|line| !heads(line)).count();
-            sizes.insert(branch.clone(), changed as u64);
+            sizes.insert(branch.clone(), size_of_patch(&text));
             continue;
         }
         let commit = repo.commit(branch)?;
         let from = merge_bases(repo, None, base, commit)?.first().copied().unwrap_or(base);
         let call = repo.git().args(["diff", "--numstat", "--no-ext-diff", "--no-textconv"]);
         let said = call.arg(from.to_string()).arg(commit.to_string());
-        let said = said.run().map_err(crate::git::Error::from)?;
-        let text = String::from_utf8_lossy(&said.stdout);
-        // A binary file has no lines: `-` counts as one.
-        let number = |word: Option<&str>| word.map_or(0, |word| word.parse::<u64>().unwrap_or(1));
-        let lines = text.lines().map(|line| {
-            let mut words = line.split('\t');
-            number(words.next()) + number(words.next())
-        });
-        sizes.insert(branch.clone(), lines.sum::<u64>());
+        sizes.insert(branch.clone(), size_of_branch(&crate::git::output(said)?));
     }
     branches.sort_by_key(|branch| sizes[branch]);
     Ok(())
+}
+
+/// By `git diff --numstat`, which puts names between quotes where they are odd.
+fn size_of_branch(said: &[u8]) -> u64 {
+    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    // A binary file has no lines: `-` counts as one.
+    let number = |word: &[u8]| std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+    let numbers = lines.flat_map(|line| line.split(|byte| *byte == b'\t').take(2));
+    numbers.map(|word| number(word).unwrap_or(1)).fold(0, u64::saturating_add)
+}
+
+fn size_of_patch(text: &[u8]) -> u64 {
+    let lines = text.split(|byte| *byte == b'\n');
+    let changed = |line: &&[u8]| matches!(line.first(), Some(b'+' | b'-'));
+    let heads = |line: &&[u8]| line.starts_with(b"+++ ") || line.starts_with(b"--- ");
+    lines.filter(changed).filter(|line| !heads(line)).count() as u64
 }
 
 /// Refuses what is named twice: it would be merged, and told, as if it were two.
@@ -284,6 +288,25 @@ fn remote(repo: &Repo, named: &str, into: Option<&str>) -> String {
     let said = repo.git().args(["config", "--get", &key]).run().ok();
     let own = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
     own.filter(|own| !own.is_empty()).unwrap_or_else(|| "origin".to_owned())
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A branch is never smaller for what it holds besides, nor a patch.
+    #[test]
+    fn sizes() {
+        let whole =
+            b"1\t2\ta\tb\n-\t-\tpicture\n18446744073709551615\t9\tx\n--- a\n+++ b\n-x\n+y\n";
+        target("sizes", vec![whole.to_vec()], |said| {
+            let (branch, patch) = (size_of_branch(said), size_of_patch(said));
+            assert!(size_of_branch(&[b"3\t4\tone\n", said].concat()) == branch.saturating_add(7));
+            assert!(size_of_patch(&[b"-one\n", said].concat()) == patch + 1);
+            assert!(patch <= said.len() as u64);
+        });
+    }
 }
 
 #[cfg(test)]

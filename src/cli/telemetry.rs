@@ -68,6 +68,13 @@ fn pairs(text: &str) -> Vec<(String, String)> {
     text.split(',').filter_map(pair).collect()
 }
 
+/// Those of them that can be fields of a request: what would end one, or is no name of one, is left out.
+fn fields(text: &str) -> Vec<(String, String)> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let all = pairs(text).into_iter().filter(|(name, _)| name.chars().all(token));
+    all.map(|(name, value)| (name, value.chars().filter(|c| !c.is_control()).collect())).collect()
+}
+
 /// A text without its `%20`s; what only looks like one stays.
 fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
@@ -104,14 +111,44 @@ fn post(address: &str, body: String) -> Result<(), String> {
         .with_header("Content-Type", "application/json")
         .with_header("User-Agent", concat!("todone/", env!("CARGO_PKG_VERSION")))
         .with_body(body);
-    for (name, value) in pairs(headers.as_deref().unwrap_or_default()) {
-        let clean = |text: String| text.replace(['\r', '\n'], "");
-        request = request.with_header(clean(name), clean(value));
+    for (name, value) in fields(headers.as_deref().unwrap_or_default()) {
+        request = request.with_header(name, value);
     }
     let answer = request.send().map_err(|fault| fault.to_string())?;
     match answer.status_code {
         200..300 => Ok(()),
         code => Err(format!("it answered {code} {}", answer.reason_phrase)),
+    }
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A pair is read as it was written, and none becomes two lines of a request.
+    #[test]
+    fn telemetry() {
+        let whole = "Authorization=Basic%20YQ==,x=%0d%0aHost:%20y,a b=c,%C3%A9=1,=,%";
+        target("telemetry", vec![whole.into()], |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            for (name, value) in fields(&text) {
+                assert!(
+                    !name.is_empty() && !name.contains(|c: char| !c.is_ascii_graphic() || c == ':')
+                );
+                assert!(!value.contains(char::is_control), "{value:?}");
+            }
+            let all = pairs(&text);
+            assert!(all.len() <= text.split(',').count());
+            let coded = |text: &str| -> String {
+                text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+            };
+            let again: Vec<String> = all
+                .iter()
+                .map(|(name, value)| format!("{}={}", coded(name), coded(value)))
+                .collect();
+            assert_eq!(pairs(&again.join(",")), all);
+        });
     }
 }
 

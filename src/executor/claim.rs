@@ -197,9 +197,7 @@ impl Claims {
             match free(&files)? {
                 None => {
                     let said = fs::read(&files.0)?;
-                    let said = String::from_utf8_lossy(&said);
-                    let (hold, who) = said.split_once('\n').unwrap_or(("", ""));
-                    others.push((hold.to_owned(), who.to_owned()));
+                    others.push(noted(&said));
                 }
                 Some(lock) if chosen.is_none() => chosen = Some((lock, files.1)),
                 Some(_) => {}
@@ -232,14 +230,23 @@ impl Claims {
     }
 }
 
-/// Whether a name may be held so beside these.
+/// How a name is held and by whom, as the holder's note says it; the words are empty where it does not.
+fn noted(said: &[u8]) -> (String, String) {
+    let said = String::from_utf8_lossy(said);
+    let (hold, who) = said.split_once('\n').unwrap_or(("", ""));
+    (hold.to_owned(), who.to_owned())
+}
+
+/// Whether a name may be held so beside these. One who does not say how is taken to be alone.
 fn may(hold: Hold, others: &[(String, String)]) -> bool {
     match hold {
         Hold::Alone => others.is_empty(),
         Hold::Shared => others.iter().all(|(other, _)| other == word(Hold::Shared)),
         Hold::Among(most) => {
             others.len() < most as usize
-                && others.iter().all(|(other, _)| other != word(Hold::Alone))
+                && others
+                    .iter()
+                    .all(|(other, _)| [word(Hold::Shared), word(hold)].contains(&other.as_str()))
         }
     }
 }
@@ -286,6 +293,35 @@ fn hex(byte: u8, to: &mut String) {
         [byte >> 4, byte & 15]
             .map(|half| char::from_digit(u32::from(half), 16).expect("BUG: four bits are a digit")),
     );
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A note that can't be read lets nobody in; one that can is read as it was written.
+    #[test]
+    fn notes_of_locks() {
+        target(
+            "notes-of-locks",
+            vec![b"shared\n{\"pid\":7}".to_vec(), b"among\n".to_vec()],
+            |said| {
+                let (hold, who) = noted(said);
+                let kinds = [Hold::Alone, Hold::Shared, Hold::Among(2)];
+                let known = kinds.iter().any(|kind| word(*kind) == hold);
+                assert!(
+                    known || kinds.iter().all(|kind| !may(*kind, &[(hold.clone(), who.clone())]))
+                );
+                assert!(!may(Hold::Alone, &[(hold, who)]));
+                let who = String::from_utf8_lossy(said).into_owned();
+                for kind in kinds {
+                    let note = format!("{}\n{who}", word(kind));
+                    assert_eq!(noted(note.as_bytes()), (word(kind).to_owned(), who.clone()));
+                }
+            },
+        );
+    }
 }
 
 #[cfg(test)]

@@ -152,6 +152,44 @@ fn refused(key: &OsStr) -> bool {
 }
 
 #[cfg(test)]
+mod mangled {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+    use crate::mangle::target;
+
+    /// Of a caller's settings none is passed on that would lead git elsewhere, and no number makes it endless.
+    #[test]
+    fn git_variables() {
+        let whole = b"2\0safe.directory\0*\0core.hooksPath\0/x";
+        target(
+            "git-variables",
+            vec![whole.to_vec(), b"99999999999\0CORE.FSMONITOR\0y".to_vec()],
+            |said| {
+                let words: Vec<&[u8]> = said.split(|byte| *byte == 0).collect();
+                let var = |name: &str| {
+                    let number =
+                        |kind: &str| name.strip_prefix(kind).and_then(|n| n.parse::<usize>().ok());
+                    let at = match (number("GIT_CONFIG_KEY_"), number("GIT_CONFIG_VALUE_")) {
+                        (Some(place), _) => 1 + 2 * place,
+                        (_, Some(place)) => 2 + 2 * place,
+                        _ => 0,
+                    };
+                    words.get(at).map(|word| OsStr::from_bytes(word).to_owned())
+                };
+                let passed = inherited(var);
+                assert!(passed.len() <= words.len() / 2);
+                for (key, value) in passed {
+                    assert!(words.contains(&key.as_bytes()) && words.contains(&value.as_bytes()));
+                    let key = key.to_string_lossy().to_lowercase();
+                    assert!(REFUSED.iter().all(|refused| refused.to_lowercase() != key), "{key}");
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -25,6 +25,27 @@ pub fn may_merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What one side alone changed merges, and so does what both did; who is asked first makes no difference.
+    #[test]
+    fn guesses() {
+        let whole = b"a\nb\nc\nd\n\0A\nb\nc\nd\n\0a\nb\nc\nD";
+        target("guesses", vec![whole.to_vec(), b"a\n\0b\n\0a\n\0".to_vec()], |bytes| {
+            let mut texts = bytes.splitn(3, |byte| *byte == 0);
+            let mut next = || texts.next().unwrap_or_default();
+            let (base, ours, theirs) = (next(), next(), next());
+            let text = |side: &[u8]| !side[..side.len().min(LOOKS)].contains(&0);
+            assert_eq!(may_merge(base, theirs, base), text(base) && text(theirs));
+            assert_eq!(may_merge(base, ours, ours), text(base) && text(ours));
+            assert_eq!(may_merge(base, ours, theirs), may_merge(base, theirs, ours));
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

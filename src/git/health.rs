@@ -9,15 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::guard::{call, output};
-use super::{Error, Repo};
+use super::{Error, Repo, lines};
 
 /// The version of the git program, as two numbers and in its own words.
 pub fn version() -> Result<((u32, u32), String), Error> {
     let said = output(call().arg("version"))?;
     let text = String::from_utf8_lossy(&said).trim().to_owned();
-    let numbers = text.trim_start_matches("git version ").split('.');
-    let mut numbers = numbers.map(|part| part.parse::<u32>().unwrap_or(0));
-    Ok(((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)), text))
+    Ok((lines::version(&text), text))
 }
 
 /// A lock of git's that stands in the repository.
@@ -94,7 +92,7 @@ impl Repo {
 fn link_of_ours(entry: &Path) -> Option<PathBuf> {
     let ours = fs::read(entry.join("locked")).ok()? == super::LOCKED.as_bytes();
     let there = fs::read(entry.join("gitdir")).ok()?;
-    let link = PathBuf::from(std::ffi::OsStr::from_bytes(there.trim_ascii_end()));
+    let link = lines::place(&there);
     (ours && link.is_absolute()).then_some(link)
 }
 

@@ -5,7 +5,7 @@
 use crate::model::Oid;
 
 use super::guard::{failed, output};
-use super::{Error, Quarantine, Repo};
+use super::{Error, Quarantine, Repo, lines};
 
 /// The best common ancestors of two commits, as a merge takes them: none if the histories have nothing
 /// in common (or a shallow clone does not reach it), several if they crossed. With a quarantine, its
@@ -31,9 +31,7 @@ pub fn merge_bases(
         Some(1) => return Ok(Vec::new()),
         _ => return Err(failed(&shown, &said)),
     }
-    let lines = said.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let bases: Result<Vec<Oid>, _> = lines.map(Oid::from_hex).collect();
-    bases.map_err(|fault| Error::Output { command: shown, what: fault.to_string() })
+    lines::ids(&said.stdout).map_err(|what| Error::Output { command: shown, what })
 }
 
 /// The messages, authors and committers of the commits that this one has and the base lacks; of a tag what
@@ -48,11 +46,9 @@ pub fn words(repo: &Repo, base: Oid, tip: Oid) -> Result<Vec<u8>, Error> {
         }
         let tag = output(repo.git().args(["cat-file", "tag", &at]))?;
         all.extend_from_slice(&tag);
-        let named = tag.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let named = named.strip_prefix(b"object ").unwrap_or_default();
-        match Oid::from_hex(named) {
-            Ok(oid) => at = oid.to_string(),
-            Err(_) => return Ok(all),
+        match lines::tagged(&tag) {
+            Some(oid) => at = oid.to_string(),
+            None => return Ok(all),
         }
     }
     let call = repo.git().args(["log", "--no-notes", "--no-show-signature", "--no-color"]);

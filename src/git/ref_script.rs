@@ -111,27 +111,30 @@ impl Repo {
 
     /// The locks that git takes to work through this.
     fn locks_of(&self, text: &[u8]) -> Vec<PathBuf> {
-        let mut locks = Vec::new();
-        for word in text.split(|byte| *byte == 0) {
-            let Some(space) = word.iter().position(|byte| *byte == b' ') else { continue };
-            let name = String::from_utf8_lossy(&word[space + 1..]).into_owned();
-            let safe = !name.split('/').any(|part| matches!(part, "" | "." | ".."));
-            if !safe || !name.starts_with("refs/") {
-                continue;
-            }
-            locks.push(self.common_dir().join(format!("{name}.lock")));
-            match &word[..space] {
-                // What git writes under the lock goes first: where it stands no ref can be removed.
-                b"delete" => locks.extend(
-                    ["packed-refs.new", "packed-refs.lock"]
-                        .map(|name| self.common_dir().join(name)),
-                ),
-                // HEAD tells of the move of its branch.
-                _ => locks.push(self.git_dir().join("HEAD.lock")),
-            }
-        }
-        locks
+        locks(text, self.common_dir(), self.git_dir())
     }
+}
+
+fn locks(text: &[u8], common: &Path, git_dir: &Path) -> Vec<PathBuf> {
+    let mut locks = Vec::new();
+    for word in text.split(|byte| *byte == 0) {
+        let Some(space) = word.iter().position(|byte| *byte == b' ') else { continue };
+        let name = String::from_utf8_lossy(&word[space + 1..]).into_owned();
+        let safe = !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+        if !safe || !name.starts_with("refs/") {
+            continue;
+        }
+        locks.push(common.join(format!("{name}.lock")));
+        match &word[..space] {
+            // What git writes under the lock goes first: where it stands no ref can be removed.
+            b"delete" => {
+                locks.extend(["packed-refs.new", "packed-refs.lock"].map(|name| common.join(name)));
+            }
+            // HEAD tells of the move of its branch.
+            _ => locks.push(git_dir.join("HEAD.lock")),
+        }
+    }
+    locks
 }
 
 /// Removes a lock whose file stays the same for longer than anybody alive needs it.
@@ -147,6 +150,36 @@ fn remove_if_dead(lock: &Path) -> Result<bool, Error> {
     }
     fs::remove_file(lock).map_err(io("removing", lock))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod mangled {
+    use std::path::Component;
+
+    use super::*;
+    use crate::mangle::target;
+
+    /// Whatever such a file holds, nothing is taken for a lock but what git calls so, inside of its directories.
+    #[test]
+    fn ref_scripts() {
+        let (common, git_dir) = (Path::new("/c"), Path::new("/g"));
+        let whole = b"start\0delete refs/heads/a\x001\0update refs/todone/r/b\x001\x002\0prepare\0";
+        let more = vec![whole.to_vec(), b"delete refs/../../x\0update /refs/x\0a refs//".to_vec()];
+        target("ref-scripts", more, |text| {
+            let found = locks(text, common, git_dir);
+            for lock in &found {
+                let name = lock.file_name().expect("a name").as_bytes();
+                assert!(name.ends_with(b".lock") || name == b"packed-refs.new", "{lock:?}");
+                let ref_lock = lock.starts_with("/c/refs") && name != b"packed-refs.new";
+                let known = ["/c/packed-refs.new", "/c/packed-refs.lock", "/g/HEAD.lock"];
+                assert!(ref_lock || known.iter().any(|one| lock == Path::new(one)), "{lock:?}");
+                assert!(lock.components().all(|part| part != Component::ParentDir), "{lock:?}");
+            }
+            // What a death cut off hides nothing before it.
+            let both = locks(&[whole, text].concat(), common, git_dir);
+            assert!(both.starts_with(&locks(whole, common, git_dir)));
+        });
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::process::Call;
 use super::guard::{self, output};
 use super::listed::{self, Listed};
 use super::objects::{Fast, Format};
-use super::{Error, Head, Identity, Objects, Quarantine};
+use super::{Error, Head, Identity, Objects, Quarantine, lines};
 
 /// A repository that was found. Cheap to clone and to send to other threads.
 #[derive(Clone, Debug)]
@@ -259,11 +259,8 @@ impl Repo {
         for who in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
             let said = git.clone().args(["-c", "user.useConfigOnly=true", "var", who]).run()?;
             if said.status.success() {
-                let line = String::from_utf8_lossy(&said.stdout).into_owned();
-                if let Some((name, rest)) = line.split_once(" <")
-                    && let Some((email, _)) = rest.split_once('>')
-                {
-                    return Ok(Some(Identity { name: name.to_owned(), email: email.to_owned() }));
+                if let Some(who) = lines::identity(&said.stdout) {
+                    return Ok(Some(who));
                 }
             } else if !said.complaint().contains("tell me who you are") {
                 return Err(guard::failed(&format!("git var {who}"), &said));
@@ -332,10 +329,8 @@ fn canonical(path: &Path) -> Result<PathBuf, Error> {
 }
 
 fn old_enough(text: &str) -> Result<(), Error> {
-    let version = text.trim().trim_start_matches("git version ");
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < FLOOR {
+    if lines::version(text) < FLOOR {
+        let version = text.trim().trim_start_matches("git version ");
         let (major, minor) = FLOOR;
         return Err(Error::Git(format!(
             "git {version} is too old: todone needs git {major}.{minor} or newer"

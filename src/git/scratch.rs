@@ -11,7 +11,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::objects::Format;
-use super::{Error, Repo};
+use super::{Error, Repo, settings};
 
 /// A directory in [`Repo::state_dir`]. It goes when this is dropped.
 #[derive(Debug)]
@@ -96,47 +96,31 @@ impl Repo {
 }
 
 /// A bare repository's skeleton, without any settings but its format and these lines.
-pub(super) fn skeleton(at: &Path, format: Format, settings: &str) -> Result<(), Error> {
+pub(super) fn skeleton(at: &Path, format: Format, settings: &[u8]) -> Result<(), Error> {
     let (version, extensions) = match format {
         Format::Sha1 => (0, String::new()),
         Format::Sha256 => (1, format!("[extensions]\n\tobjectFormat = {}\n", format.name())),
     };
     // The settings come last: they begin in this section and may open others.
-    let core = format!("{extensions}[core]\n\trepositoryformatversion = {version}\n{settings}");
+    let core = format!("{extensions}[core]\n\trepositoryformatversion = {version}\n");
     for dir in ["objects/info", "objects/pack", "refs/heads", "info"] {
         make_dir(&at.join(dir))?;
     }
     write(&at.join("HEAD"), b"ref: refs/heads/none\n")?;
-    write(&at.join("config"), core.as_bytes())
+    write(&at.join("config"), &[core.as_bytes(), settings].concat())
 }
 
 /// The lines that let git fetch what a partial clone left out, as the user's repository says.
-pub(super) fn promisors(repo: &Repo) -> Result<String, Error> {
+pub(super) fn promisors(repo: &Repo) -> Result<Vec<u8>, Error> {
     // Most are whole: that is to be seen without asking git.
     let config = repo.common_dir().join("config");
     let text = fs::read(&config).map_err(io("reading", &config))?;
     if !text.to_ascii_lowercase().windows(8).any(|window| window == b"promisor") {
-        return Ok(String::new());
+        return Ok(Vec::new());
     }
     let pattern = r"^remote\..*\.(url|promisor|partialclonefilter)$";
     let call = repo.git().args(["config", "--local", "-z", "--get-regexp", pattern]);
-    let said = call.run()?;
-    let mut lines = String::new();
-    let all = String::from_utf8_lossy(&said.stdout).into_owned();
-    if !all.split('\0').any(|entry| entry.contains(".promisor\n")) {
-        return Ok(lines);
-    }
-    for entry in all.split('\0') {
-        let Some((key, value)) = entry.split_once('\n') else { continue };
-        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let Some((remote, name)) = key.strip_prefix("remote.").and_then(|key| key.rsplit_once('.'))
-        else {
-            continue;
-        };
-        let remote = remote.replace('\\', "\\\\").replace('"', "\\\"");
-        lines.extend(["[remote \"", &remote, "\"]\n\t", name, " = \"", &escaped, "\"\n"]);
-    }
-    Ok(lines)
+    Ok(settings::promises(&call.run()?.stdout))
 }
 
 /// A path as a line of `info/alternates`.

@@ -78,7 +78,7 @@ impl ThreeWay {
     pub fn new(repo: &Repo, attributes_of: Oid) -> Result<Self, Error> {
         let scratch = Scratch::new(repo)?;
         let git = scratch.path().join("git");
-        skeleton(&git, repo.format(), &format!("{SETTINGS}{}", promisors(repo)?))?;
+        skeleton(&git, repo.format(), &[SETTINGS.as_bytes(), &promisors(repo)?].concat())?;
         let tree = scratch.path().join("tree");
         make_dir(&tree)?;
         let mut attributes = Vec::new();
@@ -129,10 +129,10 @@ impl ThreeWay {
         }
         self.programs = true;
         make_dir(&self.told())?;
-        let mut settings = format!("{SETTINGS}{}", promisors(repo)?);
+        let mut settings = [SETTINGS.as_bytes(), &promisors(repo)?].concat();
         let mut objects = repo.objects()?;
         for driver in drivers {
-            settings.push_str(&driver.lines(&self.told(), patience));
+            settings.extend(driver.lines(&self.told(), patience).bytes());
             driver.bring(&mut objects, tree, &self.scratch.path().join("tree"))?;
         }
         skeleton(&self.scratch.path().join("git"), repo.format(), &settings)

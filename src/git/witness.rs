@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::model::{Oid, RepoPath, Shift, Thing};
 
 use super::scratch::io;
-use super::{Error, Repo, guard};
+use super::{Error, Repo, guard, lines};
 
 mod back;
 mod blind;
@@ -334,9 +334,7 @@ fn stashes(repo: &Repo) -> Result<Vec<Entry>, Error> {
     if !said.status.success() && !said.complaint().contains("unknown revision") {
         return Err(guard::failed(&shown, &said));
     }
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    Ok(lines.filter_map(|(oid, text)| Some((oid.parse().ok()?, text.to_owned()))).collect())
+    lines::entries(&said.stdout).map_err(|what| Error::Output { command: shown, what })
 }
 
 /// What a file holds; nothing if it is not there. One that can't be read has not changed for that.

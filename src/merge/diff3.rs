@@ -132,6 +132,40 @@ pub(super) fn hunk(
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// The places where versions clash lie in them one behind another, and are seen from either side.
+    #[test]
+    fn versions() {
+        let whole = b"a\nb\nc\nd\n\0A\nb\nX\nd\n\0a\nb\nY\nD";
+        target("versions", vec![whole.to_vec()], |bytes| {
+            let mut texts = bytes.splitn(3, |byte| *byte == 0).map(lines);
+            let mut next = || texts.next().unwrap_or_default();
+            let (base, ours, theirs) = (next(), next(), next());
+            let found = regions(&base, &ours, &theirs);
+            let (mut b, mut o, mut t) = (0, 0, 0);
+            for Region { base: in_base, ours: in_ours, theirs: in_theirs } in &found {
+                assert!(b <= in_base.start && in_base.end <= base.len());
+                assert!(o <= in_ours.start && in_ours.end <= ours.len());
+                assert!(t <= in_theirs.start && in_theirs.end <= theirs.len());
+                assert_ne!(ours[in_ours.clone()], theirs[in_theirs.clone()]);
+                (b, o, t) = (in_base.end, in_ours.end, in_theirs.end);
+            }
+            let turned = |one: Region| Region { ours: one.theirs, theirs: one.ours, ..one };
+            let other: Vec<Region> =
+                regions(&base, &theirs, &ours).into_iter().map(turned).collect();
+            assert_eq!(found, other);
+            assert!(
+                regions(&base, &ours, &base).is_empty() && regions(&base, &ours, &ours).is_empty()
+            );
+            assert!(regions_without_base(&ours, &ours).is_empty());
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

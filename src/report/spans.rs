@@ -62,7 +62,9 @@ pub fn spans(
 fn place(text: &str) -> Option<(&str, &str)> {
     let mut parts = text.split('-').skip(1);
     let (trace, span) = (parts.next()?, parts.next()?);
-    (trace.len() == 32 && span.len() == 16).then_some((trace, span))
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let whole = trace.len() == 32 && span.len() == 16;
+    (whole && hex(trace) && hex(span)).then_some((trace, span))
 }
 
 fn hex(parts: &[&str]) -> String {

@@ -40,6 +40,26 @@ pub fn waits(run: &RunId, all: &[Wait]) -> String {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// Whatever the file of those who wait holds, each is told in a line of its own, and nothing moves a cursor.
+    #[test]
+    fn who_waits() {
+        let whole = br#"[{"task":"b","on":"db","holder":{"run":"docs-3f2a","task":"a","pid":7,
+            "repository":"/a"}},{"task":"c","on":"one's rate limit","holder":null,"until":1}]"#;
+        let run: RunId = "docs-3f2a".parse().expect("a run");
+        target("who-waits", vec![whole.to_vec()], |bytes| {
+            let Some(all) = json::<Vec<Wait>>(bytes) else { return };
+            let told = waits(&run, &all);
+            assert_eq!(told.lines().count(), all.len());
+            assert!(!told.replace('\n', "").contains(char::is_control), "{told:?}");
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -69,8 +69,11 @@ fn name(key: &str) -> String {
 }
 
 fn read(repo: &Repo, key: &str) -> Option<Entry> {
-    let bytes = std::fs::read(file(repo, key)).ok()?;
-    serde_json::from_slice(&bytes).ok().filter(|entry: &Entry| entry.v == VERSION)
+    entry(&std::fs::read(file(repo, key)).ok()?)
+}
+
+fn entry(bytes: &[u8]) -> Option<Entry> {
+    serde_json::from_slice(bytes).ok().filter(|entry: &Entry| entry.v == VERSION)
 }
 
 /// Whether an earlier result may stand for this unit: nobody wants it done anew or otherwise.
@@ -331,4 +334,26 @@ pub fn sweep_cache(
         }
     }
     Ok(gone)
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// An entry is of this version, and no time is too odd to tell its age.
+    #[test]
+    fn cache_entries() {
+        let whole = br#"{"v":1,"run":"docs-3f2a","task":"a","at":1700000000000,"ttl":3600000,
+            "commit":"1111111111111111111111111111111111111111","changes":[],"output":"x","json":"[1]",
+            "millis":12,"usage":null}"#;
+        assert!(entry(whole).is_some());
+        let later = String::from_utf8_lossy(whole).replace("\"v\":1", "\"v\":2").into_bytes();
+        target("cache-entries", vec![whole.to_vec(), later], |bytes| {
+            if let Some(read) = entry(bytes) {
+                assert_eq!((read.v, json::<Entry>(bytes).is_some()), (VERSION, true));
+                assert!(!read.is_old(read.at, Some(1)) && read.is_old(u64::MAX, Some(0)));
+            }
+        });
+    }
 }

@@ -118,6 +118,22 @@ fn write(path: &Path, held: &Held) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    #[test]
+    fn limits_of_accounts() {
+        let whole = br#"{"until":1700000000000,"run":"docs-3f2a"}"#;
+        target("limits-of-accounts", vec![whole.to_vec()], |text| {
+            if let Some(held) = json::<Held>(text) {
+                assert_eq!(serde_json::from_slice::<Held>(text).ok(), Some(held));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Failure, ProfileKind, Trouble};

@@ -32,21 +32,56 @@ fn runnable(text: &str) -> Option<u32> {
 
 /// The share of the machine's memory that is available.
 fn free_memory(text: &str) -> Option<f64> {
-    let of = |name: &str| -> Option<f64> {
+    let of = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
+        line.split_whitespace().next()?.parse::<u64>().ok()
     };
-    Some(of("MemAvailable:")? / of("MemTotal:").filter(|total| *total > 0.0)?)
+    share(of("MemAvailable:")?, of("MemTotal:")?)
 }
 
 /// The share that is left of the bound of a control group; what it only caches can go.
 fn free_below(bound: &str, used: &str, stat: &str) -> Option<f64> {
     // `max` is no bound.
-    let bound: f64 = bound.trim().parse().ok().filter(|bound| *bound > 0.0)?;
-    let used: f64 = used.trim().parse().ok()?;
+    let bound: u64 = bound.trim().parse().ok()?;
+    let used: u64 = used.trim().parse().ok()?;
     let cached = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
-    let cached: f64 = cached.and_then(|number| number.trim().parse().ok()).unwrap_or(0.0);
-    Some(((bound - (used - cached)) / bound).clamp(0.0, 1.0))
+    let cached = cached.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+    share(bound.saturating_sub(used.saturating_sub(cached)), bound)
+}
+
+/// None: of nothing at all.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| (part as f64 / whole as f64).min(1.0))
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// Whatever a kernel writes, a share is one, and what the first words say is what counts.
+    #[test]
+    fn machines() {
+        let whole = "0.20 0.18 0.12 3/80 11206\n\0MemTotal: 1000 kB\nMemFree: 1 kB\n\
+                     MemAvailable: 250 kB\n\x001000\n\x00900\n\0anon 1\ninactive_file 300\n";
+        let odd = "\0MemTotal: inf\nMemAvailable: nan\n\0-1\0NaN\0inactive_file 1e999";
+        let more = [whole, odd].map(|text| text.as_bytes().to_vec());
+        target("machines", more.to_vec(), |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut files = text.split('\0');
+            let mut next = || files.next().unwrap_or_default();
+            let count = runnable(next());
+            assert!(
+                count.is_none_or(|count| text.contains(&format!("{}/", count + 1)) || count == 0)
+            );
+            let shares = [free_memory(next()), free_below(next(), next(), next())];
+            for share in shares.into_iter().flatten() {
+                assert!((0.0..=1.0).contains(&share), "{share}");
+            }
+            let first = format!("MemTotal: 4 kB\nMemAvailable: 1 kB\n{text}");
+            assert_eq!(free_memory(&first), Some(0.25));
+        });
+    }
 }
 
 #[cfg(test)]

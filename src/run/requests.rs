@@ -55,11 +55,15 @@ impl Requests {
             let text = std::fs::read(&path).unwrap_or_default();
             // That the file is gone is the answer, and who could not get it would ask again.
             if std::fs::remove_file(&path).is_ok() {
-                taken.extend(serde_json::from_slice(&text).ok());
+                taken.extend(read(&text));
             }
         }
         taken
     }
+}
+
+fn read(text: &[u8]) -> Option<Request> {
+    serde_json::from_slice(text).ok()
 }
 
 fn folder(dir: &Path) -> PathBuf {
@@ -103,6 +107,25 @@ pub fn request(
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// Whoever is to be interrupted was named, whatever else stands in the file.
+    #[test]
+    fn requests() {
+        let whole = br#"{"ask":"interrupt","task":"fix.2","attempt":3}"#;
+        target("requests", vec![whole.to_vec(), br#"{"ask":"dance"}"#.to_vec()], |text| {
+            if let Some(Request::Interrupt { task, .. }) = read(text) {
+                let said = String::from_utf8_lossy(text).into_owned();
+                assert!(said.contains(task.as_str()) || said.contains("\\u"), "{task}");
+                assert_eq!(json::<Request>(text), read(text));
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,34 @@ fn is_hex(text: &str, length: usize) -> bool {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A caller's place is written on as it was read; all else is none.
+    #[test]
+    fn traceparents() {
+        let whole = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        target(
+            "traceparents",
+            vec![
+                whole.to_vec(),
+                b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0F".to_vec(),
+            ],
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                if let Some((id, flags)) = parts(&text) {
+                    let place = Trace { id, flags }.place(&"a".parse().expect("an id"), 1);
+                    assert_eq!((place.len(), &place[3..35]), (55, &text[3..35]));
+                    let plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+                    assert!(place.bytes().all(plain) && parts(&place).is_some(), "{place}");
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -132,9 +132,14 @@ fn lives(pid: u32) -> bool {
 
 /// The card of a live owner. Between its lock and its card there is an instant without one.
 fn read_card(dir: &Path) -> (u32, String) {
-    let card = std::fs::read(card_path(dir)).ok();
-    let card = card.and_then(|bytes| serde_json::from_slice::<Card>(&bytes).ok());
+    let card = std::fs::read(card_path(dir)).ok().and_then(|bytes| card(&bytes));
     card.map_or_else(|| (0, "a moment ago".to_owned()), |card| (card.pid, card.since))
+}
+
+/// What it says is told to whoever is refused, so it is a time and no other words.
+fn card(bytes: &[u8]) -> Option<Card> {
+    let card: Card = serde_json::from_slice(bytes).ok()?;
+    humantime::parse_rfc3339(&card.since).is_ok().then_some(card)
 }
 
 fn write_card(dir: &Path) -> Result<(), Error> {
@@ -152,8 +157,30 @@ fn write_card(dir: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// A card says what its owner wrote, or nothing; control characters are in no time.
+    #[test]
+    fn owner_cards() {
+        let whole = br#"{"pid":7,"since":"2026-02-03T04:05:06Z"}"#;
+        let odd = br#"{"pid":7,"since":"\u001b[2Jnow"}"#;
+        target("owner-cards", vec![whole.to_vec(), odd.to_vec()], |bytes| {
+            if let Some(card) = card(bytes) {
+                assert!(json::<Card>(bytes).is_some());
+                assert!(card.since.chars().all(|c| c.is_ascii_digit() || "-:.TZ tz".contains(c)));
+                let _ = lives(card.pid);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    const THEN: &str = "2026-02-03T04:05:06Z";
 
     fn dead() -> u32 {
         let mut child = std::process::Command::new("true").spawn().expect("started");
@@ -164,7 +191,7 @@ mod tests {
     fn held_by(dir: &Path, pid: u32) -> File {
         let lock = File::create(lock_path(dir)).expect("made");
         lock.lock().expect("locked");
-        let card = Card { pid, since: "then".into() };
+        let card = Card { pid, since: THEN.into() };
         std::fs::write(card_path(dir), serde_json::to_vec(&card).expect("json")).expect("written");
         lock
     }
@@ -188,7 +215,7 @@ mod tests {
         let told = take_with(dir.path(), &run, &mut || panic!("waited")).expect_err("refused");
         assert!(matches!(told, Error::Owned { pid, .. } if pid == std::process::id()), "{told}");
         let seen = look(dir.path()).expect("looked");
-        assert_eq!(seen, Some((std::process::id(), "then".into())));
+        assert_eq!(seen, Some((std::process::id(), THEN.into())));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Knows no repository; the call that it is given does.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
@@ -13,6 +13,11 @@ use super::super::Error;
 use super::super::guard::output;
 use super::engine::{Kind, Object};
 use super::fast::sync_loose;
+
+/// No line before an object is as long as this.
+const HEAD: u64 = 1024;
+/// An object gets so much room before it is there.
+const ROOM: u64 = 1 << 20;
 
 /// A store behind git.
 #[derive(Debug)]
@@ -44,16 +49,19 @@ impl Store {
     pub(super) fn read(&mut self, oid: Oid) -> Result<Answer, Error> {
         // A reader may have died since the last question; a new one gets one chance.
         if let Some(reader) = &mut self.reader
-            && let Ok(answer) = reader.answer(oid)
+            && let Ok(Ok(answer)) = reader.answer(oid)
         {
-            return answer;
+            return Ok(answer);
         }
+        // Where one answer is odd, none that comes behind it can be believed.
         self.reader = None;
         let call = self.git.clone().args(["cat-file", "--batch"]);
         let reader = self.reader.insert(Reader::start(&call)?);
         let told = reader.answer(oid);
-        told.unwrap_or_else(|source| {
+        if !matches!(told, Ok(Ok(_))) {
             self.reader = None;
+        }
+        told.unwrap_or_else(|source| {
             // A reader that ends at once doesn't say why. Whoever asks alone is told.
             output(self.git.clone().args(["cat-file", "-e", &oid.to_string()]))?;
             Err(Fault::Pipe { command: call.shown(), source }.into())
@@ -133,30 +141,37 @@ impl Reader {
     /// The outer error: the reader is gone. The inner: it said something odd.
     fn answer(&mut self, oid: Oid) -> std::io::Result<Result<Answer, Error>> {
         self.ask.write_all(format!("{oid}\n").as_bytes())?;
-        let mut line = Vec::new();
-        if self.answers.read_until(b'\n', &mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let words: Vec<&[u8]> = line.trim_ascii_end().split(|byte| *byte == b' ').collect();
-        let odd = || Error::Output {
-            command: "git cat-file --batch".to_owned(),
-            what: String::from_utf8_lossy(&line).into_owned(),
-        };
-        match words[..] {
-            [_, b"missing"] => Ok(Ok(None)),
-            [_, kind, size] => {
-                let size = std::str::from_utf8(size).ok().and_then(|size| size.parse().ok());
-                let (Some(kind), Some(size)) = (Kind::named(kind), size) else {
-                    return Ok(Err(odd()));
-                };
-                let mut bytes = vec![0; size];
-                self.answers.read_exact(&mut bytes)?;
-                self.answers.read_exact(&mut [0])?;
-                Ok(Ok(Some((kind, bytes))))
-            }
-            _ => Ok(Err(odd())),
-        }
+        answered(&mut self.answers, oid)
     }
+}
+
+/// What `git cat-file --batch` says of an object. The outer error: it broke off. The inner: it is odd.
+fn answered(from: &mut impl BufRead, oid: Oid) -> std::io::Result<Result<Answer, Error>> {
+    let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let mut line = Vec::new();
+    from.take(HEAD).read_until(b'\n', &mut line)?;
+    let odd = || Error::Output {
+        command: "git cat-file --batch".to_owned(),
+        what: String::from_utf8_lossy(&line).into_owned(),
+    };
+    let Some(head) = line.strip_suffix(b"\n") else {
+        return if line.len() as u64 == HEAD { Ok(Err(odd())) } else { Err(broken()) };
+    };
+    let words: Vec<&[u8]> = head.split(|byte| *byte == b' ').collect();
+    let (kind, size) = match words[..] {
+        [name, b"missing"] if Oid::from_hex(name) == Ok(oid) => return Ok(Ok(None)),
+        [name, kind, size] if Oid::from_hex(name) == Ok(oid) => (kind, size),
+        _ => return Ok(Err(odd())),
+    };
+    let size = std::str::from_utf8(size).ok().and_then(|size| size.parse::<u64>().ok());
+    let (Some(kind), Some(size)) = (Kind::named(kind), size) else { return Ok(Err(odd())) };
+    // No room is made for what does not come.
+    let mut bytes = Vec::with_capacity(size.min(ROOM) as usize);
+    let mut end = [0];
+    if from.take(size).read_to_end(&mut bytes)? as u64 != size || from.read(&mut end)? == 0 {
+        return Err(broken());
+    }
+    Ok(if end == *b"\n" { Ok(Some((kind, bytes))) } else { Err(odd()) })
 }
 
 impl Drop for Reader {
@@ -164,5 +179,42 @@ impl Drop for Reader {
         // It only reads, so there is nothing to finish.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// An answer is what was asked for, whole, and takes nothing of the next.
+    #[test]
+    fn git_cat_file() {
+        let oid = Oid::from_hex(&[b'1'; 40]).expect("an id");
+        let whole = [
+            format!("{oid} blob 3\nabc\n"),
+            format!("{oid} missing\n"),
+            format!("{oid} commit 18446744073709551615\nabc\n"),
+        ];
+        target("git-cat-file", whole.map(String::into_bytes).to_vec(), |said| {
+            let mut from = said;
+            let answer = answered(&mut from, oid);
+            let read = &said[..said.len() - from.len()];
+            if let Ok(Ok(answer)) = &answer {
+                assert!(read.to_ascii_lowercase().starts_with(oid.to_string().as_bytes()));
+                match answer {
+                    Some((kind, bytes)) => {
+                        assert!(read.ends_with(&[&b"\n"[..], bytes, b"\n"].concat()));
+                        assert!(read[41..].starts_with(kind.name().as_bytes()));
+                    }
+                    None => assert!(read.ends_with(b" missing\n")),
+                }
+            }
+            let good = [format!("{oid} tree 2\n\n\n\n").as_bytes(), said].concat();
+            let mut from = &good[..];
+            let first = answered(&mut from, oid).expect("whole").expect("good");
+            assert_eq!(first, Some((Kind::Tree, b"\n\n".to_vec())));
+            assert_eq!(from, said);
+        });
     }
 }

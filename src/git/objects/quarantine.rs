@@ -37,7 +37,7 @@ impl Quarantine {
     pub(in crate::git) fn new(repo: &Repo) -> Result<Self, Error> {
         let scratch = Scratch::new(repo)?;
         let at = scratch.path();
-        let settings = format!("\tbare = true\n{}", promisors(repo)?);
+        let settings = [&b"\tbare = true\n"[..], &promisors(repo)?].concat();
         skeleton(at, repo.format(), &settings)?;
         write(&at.join("objects/info/alternates"), &alternate_line(&repo.objects_dir()))?;
 

@@ -5,6 +5,7 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::git::settings::{entry, quote};
 use crate::git::{Error, Repo, guard};
 
 use super::disk;
@@ -214,24 +215,6 @@ fn read(path: Option<PathBuf>) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// One setting as lines of a configuration file.
-fn entry(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let first = key.iter().position(|byte| *byte == b'.');
-    let last = key.iter().rposition(|byte| *byte == b'.');
-    let (Some(first), Some(last)) = (first, last) else { return };
-    text.push(b'[');
-    text.extend_from_slice(&key[..first]);
-    if first < last {
-        text.push(b' ');
-        quote(text, &key[first + 1..last]);
-    }
-    text.extend_from_slice(b"]\n\t");
-    text.extend_from_slice(&key[last + 1..]);
-    text.extend_from_slice(b" = ");
-    quote(text, value);
-    text.push(b'\n');
-}
-
 /// An address without user and password; of `ssh` the user stays, since it is part of the place.
 fn without_credentials(url: &[u8]) -> Vec<u8> {
     let Some(at) = url.windows(3).position(|three| three == b"://") else { return url.to_vec() };
@@ -244,19 +227,6 @@ fn without_credentials(url: &[u8]) -> Vec<u8> {
     };
     let sign: &[u8] = if user.is_empty() { b"" } else { b"@" };
     [scheme, user, sign, &rest[at + 1..]].concat()
-}
-
-fn quote(text: &mut Vec<u8>, value: &[u8]) {
-    text.push(b'"');
-    for byte in value {
-        match byte {
-            b'"' | b'\\' => text.extend_from_slice(&[b'\\', *byte]),
-            b'\n' => text.extend_from_slice(b"\\n"),
-            b'\t' => text.extend_from_slice(b"\\t"),
-            _ => text.push(*byte),
-        }
-    }
-    text.push(b'"');
 }
 
 #[cfg(test)]

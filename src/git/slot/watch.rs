@@ -256,7 +256,10 @@ impl Watch {
 
 /// Whether something is mounted below a directory, as far as this process sees.
 pub(super) fn holds_mounts(root: &Path) -> bool {
-    let Ok(all) = std::fs::read("/proc/self/mountinfo") else { return true };
+    std::fs::read("/proc/self/mountinfo").map_or(true, |all| mounted_below(&all, root))
+}
+
+fn mounted_below(all: &[u8], root: &Path) -> bool {
     let mut below = Vec::new();
     for byte in root.as_os_str().as_bytes() {
         match byte {
@@ -269,6 +272,26 @@ pub(super) fn holds_mounts(root: &Path) -> bool {
         line.split(|byte| *byte == b' ').nth(4).is_some_and(|place| place.starts_with(&below))
     };
     all.split(|byte| *byte == b'\n').any(place)
+}
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// What is mounted below a directory is found, whatever is mounted elsewhere.
+    #[test]
+    fn mounts() {
+        let whole = b"41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                      9 1 0:5 / /a\\040b/c rw shared:9 - tmpfs x rw\n";
+        target("mounts", vec![whole.to_vec()], |all| {
+            let root = Path::new("/here and\t\n\\there");
+            let below = b"\n7 1 0:5 / /here\\040and\\011\\012\\134there/x rw - tmpfs x rw\n";
+            assert!(mounted_below(&[all, below, all].concat(), root));
+            let words = all.windows(6).any(|six| six == b"/here\\");
+            assert!(words || !mounted_below(all, root), "mounted by nobody");
+        });
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

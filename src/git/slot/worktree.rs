@@ -3,10 +3,10 @@
 //! Knows no tracked file.
 
 use std::fs;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::git::{Error, Repo, guard};
+use crate::git::{Error, Repo, guard, lines};
 use crate::model::Oid;
 
 use super::disk::{self, io};
@@ -35,7 +35,7 @@ impl Admin {
     pub fn is_of(&self, site: &Site) -> bool {
         let there = fs::read(self.dir.join("gitdir")).unwrap_or_default();
         let ours = site.tree().join(".git");
-        there.trim_ascii_end() == ours.as_os_str().as_bytes()
+        lines::place(&there) == ours
     }
 
     /// The one that the slot had before it forgot its name.
@@ -215,8 +215,7 @@ pub(super) fn registered(
         }
     }
     let link = fs::read(first.join(".git")).map_err(io("reading", &first.join(".git")))?;
-    let dir = link.strip_prefix(b"gitdir: ").map(|dir| dir.trim_ascii_end().to_vec());
-    let dir = dir.map(|dir| PathBuf::from(std::ffi::OsString::from_vec(dir)));
+    let dir = lines::link(&link);
     let given = dir.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
     let Some(given) = given else {
         return Err(Error::Output {

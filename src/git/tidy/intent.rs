@@ -355,3 +355,23 @@ impl Drop for ScratchIndex<'_> {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::{json, target};
+
+    /// What a landing was about to do is read as it was written.
+    #[test]
+    fn landings() {
+        let whole = br#"{"version":1,"branch":"refs/heads/main","from":null,
+            "to":"1111111111111111111111111111111111111111","old_tree":"HEAD^{tree}","checkout":"/a",
+            "mark":"m","changes":[{"path":"a","old":null,
+            "new":{"mode":"file","oid":"2222222222222222222222222222222222222222"}}]}"#;
+        target("landings", vec![whole.to_vec()], |bytes| {
+            if let Some(intent) = json::<Intent>(bytes) {
+                assert_eq!(intent.checkout().as_os_str().as_bytes(), intent.checkout.as_bytes());
+            }
+        });
+    }
+}

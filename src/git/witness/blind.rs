@@ -3,7 +3,6 @@
 //!
 //! Knows no difference between two states.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind::{NotFound, PermissionDenied};
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::git::objects::{Format, Kind};
 use crate::git::scratch::{Scratch, io};
-use crate::git::{Error, Repo};
+use crate::git::{Error, Repo, lines};
 use crate::model::Shift;
 
 use super::back::overwrite;
@@ -110,13 +109,12 @@ pub fn state_dir_around(dir: &Path) -> Option<PathBuf> {
             return Some(below);
         }
         if let Ok(link) = fs::read(&below) {
-            let to = link.strip_prefix(b"gitdir: ")?.trim_ascii_end();
-            return Some(dir.join(OsStr::from_bytes(to)));
+            return Some(dir.join(lines::link(&link)?));
         }
         (dir.join("objects").is_dir() && dir.join("refs").is_dir()).then(|| dir.to_owned())
     })?;
     let common = match fs::read(git_dir.join("commondir")) {
-        Ok(to) => git_dir.join(OsStr::from_bytes(to.trim_ascii_end())),
+        Ok(to) => git_dir.join(lines::place(&to)),
         Err(_) => git_dir,
     };
     Some(fs::canonicalize(common).ok()?.join("todone"))

@@ -301,3 +301,26 @@ fn landed(
     let of_head = listed::object(&said);
     Ok(of_head == bytes.map(|bytes| repo.format().hash(Kind::Blob, bytes)))
 }
+
+#[cfg(test)]
+mod mangled {
+    use super::*;
+    use crate::mangle::target;
+
+    /// A move is known by its own lines, whatever else the file holds.
+    #[test]
+    fn moves() {
+        let (old, new) = ("1".repeat(40), "2".repeat(40));
+        let own = format!("{old} {new} refs/heads/a\n");
+        let [one, two] = [&old, &new].map(|oid| Value::Id(oid.parse().expect("an id")));
+        let led = |moves: &str| moved_by_us(moves, "refs/heads/a", Some(&one), Some(&two));
+        let more = format!("{old} - refs/heads/b\n{old} - refs/heads/a\n- {new} refs/heads/a");
+        target("moves", vec![more.into()], |text| {
+            let text = String::from_utf8_lossy(text);
+            assert!(led(&format!("{own}{text}")));
+            let to = format!(" {new} refs/heads/a");
+            assert!(!led(&text) || text.contains(&to), "moved by nobody");
+            assert!(!moved_by_us(&text, "refs/heads/a", Some(&one), None) || text.contains(" - "));
+        });
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::git::lines::tagged;
 use crate::git::objects::{CommitData, Identity, Kind, Objects};
 use crate::git::{Error, Expect, RefUpdate, Repo};
 use crate::model::Oid;
@@ -121,10 +122,4 @@ impl Pins {
         }
         Ok(())
     }
-}
-
-/// What an annotated tag names.
-fn tagged(tag: &[u8]) -> Option<Oid> {
-    let line = tag.split(|byte| *byte == b'\n').next()?;
-    Oid::from_hex(line.strip_prefix(b"object ")?).ok()
 }
