@@ -56,7 +56,7 @@ impl Failure {
 
     /// Something outside todone, with the way out that follows from what the system said.
     fn with_way_out(text: String) -> Self {
-        const WAYS: [(&[&str], &str); 8] = [
+        const WAYS: [(&[&str], &str); 9] = [
             (
                 &[
                     "bad config",
@@ -90,6 +90,10 @@ impl Failure {
                 "see that there is room on that disk, and that you may write there",
             ),
             (&["Input/output error", "disk I/O error"], "see whether that disk is sound (`dmesg`)"),
+            (
+                &["Not a directory", "making /"],
+                "see that all that stands above it are directories; worktrees go below XDG_CACHE_HOME",
+            ),
             (
                 &["`git` could not be started", "is too old"],
                 "install git 2.39 or newer, or put it on your PATH",

@@ -208,7 +208,7 @@ fn a_cache_directory_that_can_not_be_made_is_named() {
     let args = args(&space);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ran = space.todone_env(&args, &[("XDG_CACHE_HOME", &cache)], None);
-    ran.code(3).says(&cache).says("help: ");
+    ran.code(3).says(&cache).says("see that all that stands above it are directories");
     // With a good one it goes on as if nothing had happened.
     space.run(&["--new"]).code(0);
 }
