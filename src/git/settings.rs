@@ -18,7 +18,15 @@ pub(super) fn entry(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     text.extend_from_slice(section);
     if first < last {
         text.push(b' ');
-        quote(text, &key[first + 1..last]);
+        // In here git knows no other escapes: `\t` would be a `t`.
+        text.push(b'"');
+        for byte in &key[first + 1..last] {
+            if matches!(byte, b'"' | b'\\') {
+                text.push(b'\\');
+            }
+            text.push(*byte);
+        }
+        text.push(b'"');
     }
     text.extend_from_slice(b"]\n\t");
     text.extend_from_slice(name);
