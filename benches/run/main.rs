@@ -112,9 +112,8 @@ fn compare(files: usize, tasks: usize, rounds: usize) -> Vec<World> {
         let (ours, theirs) = (World::copy(&seed, files), World::copy(&seed, files));
         // Of a clone git reads all again that is as young as its index, until that is written anew: as it is
         // by the first `git status` of whoever works there.
-        std::thread::sleep(Duration::from_millis(1100));
         for world in [&ours, &theirs] {
-            world.git(&["-C", "repo", "status"]);
+            world.settle();
         }
         sides::warm(&ours, tasks);
         // Files younger than a second would be read instead of trusted.

@@ -82,6 +82,20 @@ impl World {
         self.root.join("repo")
     }
 
+    /// Lets git look until it trusts its index: until that is younger than every file, by the whole seconds
+    /// that git compares.
+    pub fn settle(&self) {
+        let second = |path: &str| {
+            let at = std::fs::metadata(self.repo().join(path)).and_then(|there| there.modified());
+            let since = at.expect("there").duration_since(std::time::UNIX_EPOCH);
+            since.expect("after 1970").as_secs()
+        };
+        let newest = (0..self.files).map(|file| second(&path(file))).max();
+        while Some(second(".git/index")) <= newest {
+            self.git(&["-C", "repo", "status"]);
+        }
+    }
+
     /// Where todone has its slots.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
