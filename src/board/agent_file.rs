@@ -108,11 +108,12 @@ fn read(file: &AgentFile) -> FoundAgent {
         _ if sink.count() > 0 => sink,
         None => {
             let hint = "begin it with a line `---`, a line `name: NAME` and another line `---`";
-            sink.hinted(
-                0..text.find('\n').unwrap_or(text.len()),
-                "there is no front matter",
-                hint.to_owned(),
-            );
+            let first = text.lines().next().unwrap_or_default();
+            let what = match first.trim_start_matches('\u{feff}').trim_end() {
+                "---" => "the front matter has no end: a second line `---` is missing",
+                _ => "there is no front matter",
+            };
+            sink.hinted(0..first.len(), what, hint.to_owned());
             sink
         }
         Some((matter, body)) => match yaml::table(&text[matter.clone()], matter.start, &mut sink) {

@@ -53,7 +53,7 @@ pub use prices::prices;
 pub use strings::length_of_time;
 
 use check::Checker;
-use fault::{Sink, quote};
+use fault::{Sink, Span, quote};
 use graph::Head;
 use near::Near;
 use value::View;
@@ -177,9 +177,21 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
         return;
     }
     let vars_env = settings::vars_env(root, c);
+    let tables = list.iter().filter_map(|task| Some((task.span(), task.get_ref().as_table()?)));
+    let tasks: Vec<(Span, View<'_, '_>)> =
+        tables.map(|(span, task)| (span, View::over(task, defaults, keys::TASK))).collect();
+    let heads = tasks.iter().map(|(_, view)| Head {
+        id: view.words("id").into_iter().next(),
+        needs: view.words("needs"),
+        foreach: view.find("foreach").is_some(),
+        topics: ["publish", "subscribe"].map(|key| view.words(key)),
+    });
+    let heads: Vec<Head<'_>> = heads.collect();
+    let ids = heads.iter().filter_map(|head| Some(head.id.as_ref()?.1)).collect();
     let mut decoder = tasks::Decoder {
         c,
         dir: &board.dir,
+        ids: &ids,
         agents: &board.agents,
         isolation: board.isolation,
         sandbox: &board.sandbox,
@@ -197,19 +209,10 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
     {
         decoder.unknown_agent(name, span.clone());
     }
-    let tasks = list.iter().filter_map(|task| Some((task.span(), task.get_ref().as_table()?)));
     let mut done = Vec::with_capacity(list.len());
-    let mut heads = Vec::with_capacity(list.len());
     let mut locks = BTreeSet::new();
-    for (span, task) in tasks {
-        let view = View::over(task, defaults, keys::TASK);
-        done.extend(decoder.task(&view, defaults, span));
-        heads.push(Head {
-            id: view.words("id").into_iter().next(),
-            needs: view.words("needs"),
-            foreach: view.find("foreach").is_some(),
-            topics: ["publish", "subscribe"].map(|key| view.words(key)),
-        });
+    for (span, view) in &tasks {
+        done.extend(decoder.task(view, defaults, span.clone()));
         locks.extend(view.words("locks").into_iter().map(|(_, name)| name));
     }
     graph::check(&heads, c);

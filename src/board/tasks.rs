@@ -2,7 +2,7 @@
 //!
 //! Knows no other task's content but the names that are needed; circles are found in `graph`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Decoder<'d, 't> {
     pub(super) c: &'d mut Checker<'t>,
     /// The folder of the board.
     pub(super) dir: &'d Path,
+    /// The ids of the board's tasks, such as they are.
+    pub(super) ids: &'d BTreeSet<&'d str>,
     /// The agents that there are.
     pub(super) agents: &'d BTreeMap<String, Profile>,
     /// How tasks are kept apart that don't say.
@@ -113,7 +115,7 @@ impl<'d> Decoder<'d, '_> {
             None => ["sh", "-e", "-c"].map(str::to_owned).to_vec(),
         };
         first_word(view.value("shell"), self.c);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
         let expect = self.expect(view);
         let context = table(view, "context");

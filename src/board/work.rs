@@ -446,11 +446,16 @@ impl Decoder<'_, '_> {
         match hole.need() {
             Some((task, _)) if !known().any(|need| need == task) => {
                 let near = self.c.near.ask(task, known());
-                let hint = near.unwrap_or_else(|| format!("add {} to `needs`", quote(task)));
+                let (lacking, hint) = match self.ids.contains(task) {
+                    true => {
+                        ("the task does not need", Some(format!("add {} to `needs`", quote(task))))
+                    }
+                    false => ("there is no task", self.c.near.ask(task, self.ids.iter().copied())),
+                };
                 self.c.sink.hinted(
                     place,
-                    format!("{shown}: the task does not need {}", quote(task)),
-                    hint,
+                    format!("{shown}: {lacking} {}", quote(task)),
+                    near.or(hint),
                 );
             }
             Some((_, "output" | "json" | "patch")) => {}

@@ -78,6 +78,8 @@ struct Open {
     world: World,
     journal: Journal,
     owner: Owner,
+    /// Whether it had ended with all of it done.
+    whole: bool,
 }
 
 /// Takes charge of a run and makes its state agree with the repository.
@@ -94,11 +96,12 @@ fn open(
     let store = Sqlite::open(&repo.state_dir())?;
     let run: RunId = wiring::find_run(&store, named)?;
     let owner = store.own(&run)?;
-    let board = wiring::state(&store, &run)?.board;
-    let world = wiring::world(&repo, &store, &run, &board)?;
+    let before = wiring::state(&store, &run)?;
+    let whole = before.ended.is_some() && report::exit_code(&before) == 0;
+    let world = wiring::world(&repo, &store, &run, &before.board)?;
     let mut journal = Journal::open(run, Box::new(store), reporter(telling), wiring::now)?;
     run::resume(&world, &mut journal, std::process::id(), branch)?;
-    Ok(Open { world, journal, owner })
+    Ok(Open { world, journal, owner, whole })
 }
 
 pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
@@ -123,6 +126,7 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
         budget::refuse_unpriced(Some(&repo), &with)?;
     }
     let branch = if args.rebuild { Branch::Again } else { Branch::AsLeft };
+    let changed = args.update || args.rebuild || !args.budget.is_empty();
     let mut open = open(global, args.run.as_deref(), telling, branch)?;
     open.world.jobs = args.jobs;
     refuse_landed(open.journal.state(), "its branch is not made again")
@@ -143,7 +147,13 @@ pub(super) fn resume(global: &Global, args: ResumeArgs) -> Result<u8, Failure> {
     for (pot, budget) in budgets {
         run::rebudget(&mut open.journal, pot, budget)?;
     }
-    if args.keep {
+    if open.whole && !changed && !telling.quiet {
+        note(&format!(
+            "run {} has ended well before: nothing of it is left to be done",
+            open.world.run
+        ));
+    }
+    if args.keep && !open.whole {
         let kept = run::keep(&open.world, &mut open.journal)?;
         if kept.is_empty() && !telling.quiet {
             note("no interrupted task left anything to go on from");
