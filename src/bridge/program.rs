@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::{Sink, Stream, sink, stream};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -92,25 +94,93 @@ pub(super) fn written(
 pub(super) fn printed(
     stdout: ChildStdout,
 ) -> impl Stream<Item = std::io::Result<String>> + Send + 'static {
-    Box::pin(stream::unfold(BufReader::new(stdout), async |mut from| {
-        loop {
-            let mut line = Vec::new();
-            match (&mut from).take(MOST_LINE).read_until(b'\n', &mut line).await {
-                Err(fault) => return Some((Err(fault), from)),
-                Ok(0) => return None,
-                Ok(size) if size as u64 == MOST_LINE => {
-                    return Some((Err(std::io::Error::other("a line is too long")), from));
-                }
-                Ok(_) => {}
-            }
-            let text = String::from_utf8_lossy(&line);
-            let text = text.trim();
-            if text.starts_with('{') || text.starts_with('[') {
-                return Some((Ok(text.to_owned()), from));
-            }
-            if !text.is_empty() {
-                eprintln!("{text}");
-            }
-        }
+    messages(stdout, MOST_LINE, |astray| eprintln!("{astray}"))
+}
+
+/// The messages in what is read, of lines below this size.
+fn messages(
+    from: impl AsyncRead + Send + Unpin + 'static,
+    most: u64,
+    astray: impl Fn(&str) + Send + Sync + 'static,
+) -> impl Stream<Item = std::io::Result<String>> + Send + 'static {
+    let from = BufReader::new(from);
+    Box::pin(stream::unfold((from, astray, most), async |(mut from, astray, most)| {
+        let said = message(&mut from, most, &astray).await.transpose()?;
+        Some((said, (from, astray, most)))
     }))
+}
+
+/// The next of them; none: nothing more comes.
+async fn message(
+    from: &mut (impl AsyncBufRead + Unpin),
+    most: u64,
+    astray: &impl Fn(&str),
+) -> std::io::Result<Option<String>> {
+    loop {
+        let mut line = Vec::new();
+        let size = from.take(most).read_until(b'\n', &mut line).await?;
+        if size == 0 {
+            return Ok(None);
+        }
+        if size as u64 == most {
+            return Err(std::io::Error::other("a line is too long"));
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim();
+        if text.starts_with(['{', '[']) {
+            return Ok(Some(text.to_owned()));
+        }
+        if !text.is_empty() {
+            astray(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod mangled {
+    use std::io::Cursor;
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::mangle::target;
+
+    /// Each line is a message, or is told, or is the one over which the agent is given up; none is two, in whatever
+    /// pieces it comes.
+    #[test]
+    fn lines_of_acp() {
+        let whole = [
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\nwarning: odd\r\n\n [1]\n",
+            "{\"a\":\"\u{e9}\u{2028}\"}\r\n{",
+        ];
+        target("acp-lines", whole.map(|text| text.as_bytes().to_vec()).to_vec(), |bytes| {
+            const MOST: usize = 60;
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let (seen, ear) = (Arc::clone(&told), Arc::clone(&told));
+            let (first, rest) = bytes.split_at(bytes.len() / 2);
+            let pieces = Cursor::new(first.to_vec()).chain(Cursor::new(rest.to_vec()));
+            let heard = messages(pieces, MOST as u64, move |text| {
+                seen.lock().expect("nobody failed").push(text.to_owned());
+            });
+            let whole = futures_util::FutureExt::now_or_never(async move {
+                let mut heard = std::pin::pin!(heard);
+                while let Some(message) = heard.next().await {
+                    let Ok(message) = message else { return false };
+                    assert!(message.starts_with(['{', '[']), "{message:?}");
+                    ear.lock().expect("nobody failed").push(message);
+                }
+                true
+            });
+            let wanted: Vec<String> = bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .take_while(|line| line.len() < MOST)
+                .map(|line| String::from_utf8_lossy(line).trim().to_owned())
+                .filter(|line| !line.is_empty())
+                .collect();
+            let longest = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len).max();
+            assert_eq!(*told.lock().expect("nobody failed"), wanted);
+            assert_eq!(whole, Some(longest.is_none_or(|size| size < MOST)));
+        });
+    }
 }

@@ -1,4 +1,5 @@
-//! What git says in lines, or writes into files of one: ids, an identity, the stash, where a git directory is.
+//! What git says in lines, or writes into files of one: ids, an identity, the stash, where a git directory is; and
+//! how many objects a pack holds.
 //!
 //! Knows no call: bytes in, values out.
 
@@ -45,6 +46,41 @@ pub(super) fn version(said: &str) -> (u32, u32) {
     let numbers = said.trim().trim_start_matches("git version ").split('.');
     let mut numbers = numbers.map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// What `git rev-parse --is-bare-repository --show-object-format --absolute-git-dir --git-common-dir --show-cdup`
+/// says of a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found<'a> {
+    pub bare: bool,
+    /// As `extensions.objectFormat` has it.
+    pub format: &'a [u8],
+    /// None: a path holds a line feed, so that it can't be said where one ends.
+    pub dirs: Option<Dirs>,
+}
+
+/// The git directory, the one that all worktrees share, and the way up from here to the root of the checkout, if
+/// there is one.
+pub(super) type Dirs = (PathBuf, PathBuf, Option<PathBuf>);
+
+/// None: it breaks off, or is something else.
+pub(super) fn found(said: &[u8]) -> Option<Found<'_>> {
+    let lines: Vec<&[u8]> = said.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').collect();
+    let path = |line: &[u8]| PathBuf::from(OsStr::from_bytes(line));
+    let [bare @ (b"true" | b"false"), format, rest @ ..] = &lines[..] else { return None };
+    let dirs = match rest {
+        [] | [_] | [b"", _] | [_, b""] | [b"", _, _] | [_, b"", _] => return None,
+        [git_dir, common] => Some((path(git_dir), path(common), None)),
+        [git_dir, common, up] => Some((path(git_dir), path(common), Some(path(up)))),
+        _ => None,
+    };
+    Some(Found { bare: *bare == b"true", format, dirs })
+}
+
+/// The number of objects that a pack says it holds. None: it is no pack.
+pub(super) fn packed(pack: &[u8]) -> Option<u32> {
+    let count = pack.strip_prefix(b"PACK")?.get(4..8)?;
+    Some(u32::from_be_bytes(count.try_into().ok()?))
 }
 
 /// What an annotated tag names.
@@ -130,6 +166,56 @@ mod mangled {
             let said = String::from_utf8_lossy(said);
             assert_eq!(version(&format!("git version 2.39.{said}")), (2, 39));
             version(&said);
+        });
+    }
+
+    /// What is read is what was said, whole; a path in two lines is never taken for two.
+    #[test]
+    fn git_places() {
+        let flat = |found: &Found| {
+            let mut said = format!("{}\n", found.bare).into_bytes();
+            said.extend([found.format, b"\n"].concat());
+            let (git_dir, common, up) = found.dirs.as_ref().expect("paths");
+            for path in [Some(git_dir), Some(common), up.as_ref()].into_iter().flatten() {
+                said.extend([path.as_os_str().as_bytes(), b"\n"].concat());
+            }
+            said
+        };
+        let whole = [
+            "false\nsha1\n/a/.git\n/a/.git\n\n",
+            "false\nsha256\n/a/.git/worktrees/b\n/a/.git\n../../\n",
+            "true\nsha1\n/a.git\n/a.git\n",
+            "false\nsha1\n/a\nb/.git\n/a\nb/.git\n\n",
+            "false\nsha1\n/a\n\nb/.git\n/a\n\nb/.git\n\n",
+        ];
+        target("git-places", whole.map(|text| text.as_bytes().to_vec()).to_vec(), |said| {
+            let Some(of_this) = found(said) else { return };
+            if of_this.dirs.is_some() {
+                assert_eq!(flat(&of_this), said);
+            }
+            // As git says it where the directory's name is so.
+            let name = [b"/".as_slice(), said, b".git"].concat();
+            let path = PathBuf::from(OsStr::from_bytes(&name));
+            let dirs = Some((path.clone(), path, Some(PathBuf::new())));
+            let this = Found { bare: false, format: b"sha1", dirs };
+            let again = flat(&this);
+            match found(&again).expect("it is whole").dirs {
+                Some(dirs) => assert_eq!(Some(dirs), this.dirs),
+                None => assert!(said.contains(&b'\n'), "{said:?}"),
+            }
+        });
+    }
+
+    /// Nothing but the beginning of a pack has a number.
+    #[test]
+    fn git_packs() {
+        let whole = [b"PACK\0\0\0\x02\0\0\0\x03x".to_vec(), b"PACK\0\0\0\x02\0\0\0\0".to_vec()];
+        target("git-packs", whole.to_vec(), |pack| match packed(pack) {
+            Some(count) => {
+                let head = [b"PACK", &pack[4..8], &count.to_be_bytes()].concat();
+                assert!(pack.starts_with(&head), "{count}");
+            }
+            None => assert!(pack.len() < 12 || !pack.starts_with(b"PACK")),
         });
     }
 

@@ -81,17 +81,11 @@ impl Repo {
             return Err(guard::failed(&call().shown(), &said));
         }
         let odd = |what: &str| Error::Output { command: call().shown(), what: what.to_owned() };
-        let mut lines: Vec<&[u8]> = said.stdout.split(|byte| *byte == b'\n').collect();
-        lines.pop();
-        let [bare, format, rest @ ..] = &lines[..] else {
-            return Err(odd("too few lines"));
-        };
-        // The way up from here to the root of the checkout comes last, and not at all without one.
-        let (git_dir, common, up) = match rest {
-            [git_dir, common] => (path(git_dir), path(common), None),
-            [git_dir, common, up] => (path(git_dir), path(common), Some(path(up))),
-            // A line feed in a path: ask for each alone.
-            _ => {
+        let found = lines::found(&said.stdout).ok_or_else(|| odd("it is not what was asked"))?;
+        let (git_dir, common, up) = match found.dirs {
+            Some(dirs) => dirs,
+            // Ask for each alone.
+            None => {
                 let one = |flag: &str| -> Result<PathBuf, Error> {
                     let mut said = output(call().arg(flag))?;
                     said.pop();
@@ -103,10 +97,10 @@ impl Repo {
             }
         };
         let checkout = match up {
-            Some(up) if *bare != b"true" => Some(canonical(&dir.join(up))?),
+            Some(up) if !found.bare => Some(canonical(&dir.join(up))?),
             _ => None,
         };
-        let format = Format::named(format).ok_or_else(|| odd("an object format"))?;
+        let format = Format::named(found.format).ok_or_else(|| odd("an object format"))?;
         let common = canonical(&common)?;
         let forced = std::env::var_os("TODONE_PLUMBING").is_some_and(|value| value == "1");
         // libgit2 can open neither.
@@ -314,10 +308,6 @@ impl Repo {
         let hex: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{hex}", name.trim_start_matches('.'))
     }
-}
-
-fn path(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, Error> {

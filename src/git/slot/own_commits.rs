@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::git::{Error, Repo, guard};
+use crate::git::{Error, Repo, guard, lines};
 use crate::model::Oid;
 
 use super::borrowed::Borrowed;
@@ -102,14 +102,11 @@ fn copy(
         Ok(said) => return Ok(Err(said.complaint())),
         Err(fault) => return Ok(Err(fault.to_string())),
     };
-    let count = said.stdout.get(8..12).and_then(|bytes| bytes.try_into().ok());
-    let count = count.map_or(0, u32::from_be_bytes);
-    if count == 0 {
-        return Ok(Ok(()));
-    }
-    let call = match count {
-        ..=FEW => repo.git().args(["unpack-objects", "-q"]),
-        _ => repo.git().args(["index-pack", "--stdin"]),
+    let call = match lines::packed(&said.stdout) {
+        None => return Ok(Err("git made no pack of it".to_owned())),
+        Some(0) => return Ok(Ok(())),
+        Some(..=FEW) => repo.git().args(["unpack-objects", "-q"]),
+        Some(_) => repo.git().args(["index-pack", "--stdin"]),
     };
     guard::output(call.input(said.stdout))?;
     Ok(Ok(()))
