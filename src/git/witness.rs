@@ -330,8 +330,11 @@ fn stashes(repo: &Repo) -> Result<Vec<Entry>, Error> {
     let call = repo.git().args(["reflog", "show", "--format=%H %gs", "refs/stash", "--"]);
     let shown = call.shown();
     let said = call.run()?;
-    // So it says that there is no such ref; all else says nothing of the stash.
-    if !said.status.success() && !said.complaint().contains("unknown revision") {
+    if !said.status.success() {
+        // Without a stash there is no such ref, which each git says in other words.
+        if repo.ref_at("refs/stash")?.is_none() {
+            return Ok(Vec::new());
+        }
         return Err(guard::failed(&shown, &said));
     }
     lines::entries(&said.stdout).map_err(|what| Error::Output { command: shown, what })

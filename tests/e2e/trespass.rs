@@ -275,6 +275,51 @@ git config --global core.hooksPath /nowhere
     assert_eq!(odd_state(&space), before);
 }
 
+/// Where refs stand in tables, with a stash and without one.
+#[test]
+fn a_trespass_where_refs_are_no_files_is_told_and_put_back() {
+    for (stash, pasted) in [(true, false), (true, true), (false, false), (false, true)] {
+        let space = Space::empty();
+        let mut command = space.command("git");
+        command.args(["init", "-q", "-b", "main", "--ref-format=reftable"]);
+        if !command.output().expect("git runs").status.success() {
+            return eprintln!("skipped: this git has no reftable");
+        }
+        space.write("a", "1\n");
+        space.commit("start");
+        space.git(&["branch", "side"]);
+        if stash {
+            space.write("a", "precious\n");
+            space.git(&["stash", "push", "-q", "-m", "precious"]);
+        }
+        let before = state(&space);
+        space.board(
+            r#"
+land = "never"
+[[task]]
+id = "vandal"
+run = '''
+git stash drop -q || true; git branch -D side; git branch new; git config alias.x evil
+git update-ref refs/heads/main $(git -c user.name=X -c user.email=x@x commit-tree -m x HEAD^{tree})
+'''
+"#,
+        );
+        let board = space.path("board.toml");
+        let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+        let ran = ran.says("branch `main` moved").says("branch `side` is gone");
+        let ran = ran.says("branch `new` is new").says("config was rewritten");
+        assert_eq!(ran.err.contains("stash entry taken: On main: precious"), stash, "{}", ran.err);
+        assert_ne!(state(&space), before);
+        if pasted {
+            paste(&space);
+        } else {
+            space.todone_quiet(&["restore"]).code(0);
+        }
+        assert_eq!(state(&space), before, "stash: {stash}, pasted: {pasted}");
+        space.todone(&["restore"]).code(0).says_not("put back ").says("as before");
+    }
+}
+
 /// Without its settings git finds neither objects of another kind nor what names them.
 #[test]
 fn config_is_put_back_by_its_command_where_git_needs_it_to_read() {
