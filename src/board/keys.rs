@@ -137,7 +137,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("gate_base", Flag, "true", "whether the gate runs on the base before the first task"),
         key("budget", Table(BUDGET), "none", "what the run may spend"),
         key("protect", Many(&Glob), "none", "paths that no task may change"),
-        key("redact", Many(&Word), "none", "variables of the caller whose values are kept out of logs, reports and patches, besides those called `…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD`"),
+        key("redact", Many(&Word), "none", "variables of the caller (`MY_*`: all that begin so) whose values are kept out of logs, reports and patches, besides those called `…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD`"),
         key("env_pass", List(&Word), "all", "the only variables of the caller's environment that tasks inherit"),
         key("isolation", ISOLATION, "\"worktree\"", "how tasks are kept apart"),
         key("sandbox", SANDBOX, "\"none\"", "what a task may write outside its directory"),

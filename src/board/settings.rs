@@ -130,7 +130,7 @@ pub(super) fn board(
         env_pass: env_pass(&view, c),
         budget: budget(&view, c),
         protect: view.texts("protect", &vars),
-        redact: view.words("redact").into_iter().map(|(_, name)| name.to_owned()).collect(),
+        redact: redact(&view, c),
         limits: limits(&view),
         agents: super::agents::agents(&view, files, c),
         tasks: Vec::new(),
@@ -342,6 +342,20 @@ pub(super) fn env_pass(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Vec<S
         }
     }
     Some(words.into_iter().map(|(_, name)| name.to_owned()).collect())
+}
+
+/// What no variable is called would hide nothing, and nobody would notice.
+fn redact(view: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<String> {
+    let words = view.words("redact");
+    for (span, name) in &words {
+        let start = name.strip_suffix('*').unwrap_or(name);
+        if start.is_empty() || !start.chars().all(|ch| ch.is_ascii_alphanumeric() || ch == '_') {
+            let message = "`redact` names variables, such as `MY_PIN` or `MY_*`".to_owned();
+            let hint = "their values are hidden: a value itself is not to stand in the board";
+            c.sink.hinted(span.clone(), message, hint.to_owned());
+        }
+    }
+    words.into_iter().map(|(_, name)| name.to_owned()).collect()
 }
 
 fn limits(board: &View<'_, '_>) -> BTreeMap<String, u32> {

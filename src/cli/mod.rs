@@ -198,7 +198,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             if !failure.is_silent() {
                 // There is nobody left to tell that nobody can be told.
-                let text = wiring::secrets(None).hide(&failure.to_string());
+                let text = wiring::hide(&failure.to_string());
                 let _ = writeln!(anstream::stderr(), "{text}");
             }
             ExitCode::from(failure.code())

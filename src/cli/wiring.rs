@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::agent;
@@ -26,6 +26,9 @@ use super::error::Failure;
 
 /// The file that `todone run` takes without an argument.
 const BOARD: &str = "todone.toml";
+
+/// The secrets of the board that this process works on: what fails far from it may name one.
+static KNOWN: Mutex<Option<Secrets>> = Mutex::new(None);
 
 /// Milliseconds since 1970.
 pub fn now() -> u64 {
@@ -350,7 +353,18 @@ pub fn secrets(board: Option<&Board>) -> Secrets {
     let all: Vec<(String, OsString)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .collect();
-    Secrets::of(board, all.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+    let found =
+        Secrets::of(board, all.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    if board.is_some() {
+        *KNOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+    }
+    found
+}
+
+/// A text on its way to the terminal without the secrets that are known by now.
+pub fn hide(text: &str) -> String {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    known.unwrap_or_else(|| secrets(None)).hide(text)
 }
 
 /// What a run works with.

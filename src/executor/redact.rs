@@ -3,7 +3,7 @@
 //! Knows not where they came from.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -32,8 +32,12 @@ impl Redactor {
             let lines = secret.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
             let lines = lines.filter(|line| line.len() >= LINE && *line != secret.as_slice());
             for pattern in std::iter::once(secret.as_slice()).chain(lines) {
-                if !pattern.is_empty() {
-                    patterns.push(pattern.to_vec());
+                if pattern.is_empty() {
+                    continue;
+                }
+                let all = std::iter::once(pattern.to_vec()).chain(spellings(pattern));
+                for pattern in all.collect::<BTreeSet<_>>() {
+                    patterns.push(pattern);
                     of.push(number);
                 }
             }
@@ -95,6 +99,28 @@ impl Redactor {
         });
         longest.flatten().max().unwrap_or(0)
     }
+}
+
+/// How a secret stands in a text of JSON, if otherwise than plainly: agents print such lines, which are read
+/// as JSON later. What must be escaped is escaped everywhere; some escape `/` too, what HTML minds, or all
+/// that is not ASCII.
+fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(secret) else { return Vec::new() };
+    let json = serde_json::to_string(text).expect("BUG: a text can be written");
+    let json = &json[1..json.len() - 1];
+    let escaped = |ch: char| -> String {
+        ch.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    let html = |text: &str| -> String {
+        let minds = |ch| matches!(ch, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        text.chars().map(|ch| if minds(ch) { escaped(ch) } else { ch.into() }).collect()
+    };
+    let ascii = |text: &str| -> String {
+        text.chars().map(|ch| if ch.is_ascii() { ch.into() } else { escaped(ch) }).collect()
+    };
+    let slash = |text: &str| text.replace('/', "\\/");
+    let all = [json.to_owned(), html(json), ascii(json), slash(json), slash(&ascii(json))];
+    all.map(String::into_bytes).to_vec()
 }
 
 #[cfg(test)]
@@ -182,6 +208,26 @@ mod tests {
         let found = redactor.found(b"first MIIEvQIBADANBgkqhkiG9w0B first");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [(0, 0), (1, 6)]);
         assert!(Redactor::new(&secrets(&["", ""])).is_none());
+    }
+
+    /// Agents tell what they do in JSON, and what that says is told in words.
+    #[test]
+    fn a_secret_is_found_as_json_spells_it() {
+        let secret = "p\"a\\s<s>/w\tö\u{1f600}";
+        let redactor = Redactor::new(&secrets(&[secret])).expect("a secret");
+        for spelt in [
+            secret,
+            // Rust and JavaScript, Go, Python, PHP.
+            r#"p\"a\\s<s>/w\tö😀"#,
+            r#"p\"a\\s\u003cs\u003e/w\tö😀"#,
+            r#"p\"a\\s<s>/w\t\u00f6\ud83d\ude00"#,
+            r#"p\"a\\s<s>\/w\t\u00f6\ud83d\ude00"#,
+        ] {
+            let text = format!("{{\"a\":\"{spelt}\"}}");
+            assert_eq!(redactor.replaced(text.as_bytes()), b"{\"a\":\"***\"}", "{spelt}");
+        }
+        // Who needs no escapes has one spelling.
+        assert_eq!(Redactor::new(&secrets(&["hunter2!"])).expect("a secret").patterns.len(), 1);
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::agent::{self, Ended, Heard, Listener, ResultFile, Spent};
 use crate::executor::{CommandSpec, Exit, How};
@@ -39,6 +40,9 @@ pub struct Ear {
     steps: VecDeque<String>,
     /// Whether the name of its conversation was told.
     told: bool,
+    /// Its lines went through the supervisor, which takes these out; but what it says piece by piece is whole
+    /// here first.
+    secrets: Arc<Secrets>,
 }
 
 impl Ear {
@@ -47,6 +51,7 @@ impl Ear {
         profile: &Profile,
         root: &Path,
         path: &Path,
+        secrets: Arc<Secrets>,
         command: &mut CommandSpec,
     ) -> Option<Self> {
         let listener = agent::listener(&profile.kind)?;
@@ -54,7 +59,7 @@ impl Ear {
         command.stdout_cap = MOST;
         let root = format!("{}/", root.display());
         let (path, steps) = (path.to_owned(), VecDeque::new());
-        Some(Self { listener, path, file: None, root, steps, told: false })
+        Some(Self { listener, path, file: None, root, steps, told: false, secrets })
     }
 
     /// Something was printed: the last step that it tells, in words.
@@ -90,7 +95,7 @@ impl Ear {
         let mut any = false;
         while let Ok(count @ 1..) = file.read(&mut piece) {
             for step in self.listener.take(&piece[..count]) {
-                let words = step.words().replace(&self.root, "");
+                let words = self.secrets.hide(&step.words()).replace(&self.root, "");
                 if !words.is_empty() {
                     any = true;
                     self.steps.truncate(STEPS - 1);
@@ -119,7 +124,8 @@ impl Ear {
             How::NotStarted(_) | How::NoRoom(_) | How::Stopped | How::Lost => Ended::Otherwise,
         };
         let tail = String::from_utf8_lossy(&exit.tail).into_owned();
-        let heard = self.listener.finish(ended, &tail, &profile.name, profile.model.as_deref());
+        let mut heard = self.listener.finish(ended, &tail, &profile.name, profile.model.as_deref());
+        heard.text = self.secrets.hide(&heard.text);
         // The first line of what is kept may be the end of one of the stream.
         let from = if tail.len() < TAIL { 0 } else { 1 };
         let plain = tail.lines().skip(from).filter(|line| !line.starts_with('{'));

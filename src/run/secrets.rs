@@ -35,7 +35,13 @@ impl Secrets {
         variables: impl IntoIterator<Item = (&'v str, &'v [u8])>,
     ) -> Self {
         let given: Vec<&String> = board.map(given).unwrap_or_default();
-        let asked = |name: &str| board.is_some_and(|board| board.redact.iter().any(|n| n == name));
+        let asked = |name: &str| {
+            let is = |asked: &String| match asked.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => name == asked,
+            };
+            board.is_some_and(|board| board.redact.iter().any(is))
+        };
         let likely = |name: &str| is_secret(name) || given.iter().any(|from| *from == name);
         let secrets = variables.into_iter().filter(|(name, value)| {
             let value = value.trim_ascii();

@@ -409,7 +409,7 @@ pub(super) async fn run_command(
     }
     command.beat = share::beat(profile, &job.share);
     let turn = warm::seated(world, job, launch, place, &mut command).await?;
-    let mut ear = Ear::new(profile, &place.worktree, &output, &mut command);
+    let mut ear = Ear::new(profile, &place.worktree, &output, world.secrets.clone(), &mut command);
     let mut over = None;
     let hear = |line: Vec<u8>| match &mut ear {
         None => {

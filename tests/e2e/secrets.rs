@@ -111,14 +111,15 @@ fn whatever_its_name_ends_in_a_secret_is_one() {
     let values: Vec<String> = names.iter().map(|name| format!("{TOKEN}{name}9")).collect();
     let mut env: Vec<(&str, &str)> =
         names.iter().copied().zip(values.iter().map(|v| &**v)).collect();
-    env.push(("E_NAME", "not-a-secret"));
+    env.extend([("E_NAME", "not-a-secret"), ("MY_PIN", "4711"), ("MINE", "4712")]);
     space.board(
-        "[[task]]\nid = \"loud\"\nrun = 'echo \"$A_KEY $B_TOKEN $C_SECRET $D_PASSWORD $E_NAME\"'\n",
+        "redact = [\"MY_*\"]\n[[task]]\nid = \"loud\"\n\
+         run = 'echo \"$A_KEY $B_TOKEN $C_SECRET $D_PASSWORD $E_NAME $MY_PIN $MINE\"'\n",
     );
     let board = space.path("board.toml");
     space.todone_env(&["run", board.to_str().expect("a name")], &env, None).code(0);
     let logs = space.todone(&["logs", "loud"]).code(0).out;
-    assert!(logs.contains("*** *** *** *** not-a-secret"), "{logs}");
+    assert!(logs.contains("*** *** *** *** not-a-secret *** 4712"), "{logs}");
 }
 
 #[test]
@@ -317,6 +318,89 @@ fn what_a_person_says_of_a_run_holds_no_secret() {
     let ran = space.todone_env(&["run", args[1], "--new"], &env, None).code(2);
     let ran = ran.says("the patch x.patch holds the value of the variable DEPLOY_TOKEN");
     told_nowhere(&space, &[&ran]);
+}
+
+/// Agents say what they say piece by piece; it is whole where it is told and handed on.
+#[test]
+fn what_an_agent_says_piece_by_piece_is_seen_nowhere_either() {
+    let space = Space::new(&[("x", "")]);
+    let (one, two) = TOKEN.split_at(7);
+    space.board(&format!(
+        "[agent.a]\nkind = \"acp\"\ncommand = [{:?}]\n[agent.b]\ncommand = [\"sh\", \"-c\", 'cp \"$TODONE_PROMPT_FILE\" got']\n\
+         [[task]]\nid = \"t\"\nagent = \"a\"\nprompt = '''\nsay The key is {one}\nsay {two}, that is all.\n'''\n\
+         [[task]]\nid = \"next\"\nneeds = [\"t\"]\nagent = \"b\"\nprompt = \"It said: {{{{ needs.t.output }}}}\"\n",
+        crate::acp::program()
+    ));
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name"), "-v"];
+    let ran = space.todone_env(&args, &[("DEPLOY_TOKEN", TOKEN)], Some("main")).code(0);
+    let got = space.read("got");
+    assert!(got.contains("It said: The key is ***, that is all."), "{got}");
+    let shown = space.todone(&["show", "next", "--prompt"]).code(0);
+    told_nowhere(&space, &[&ran, &shown]);
+}
+
+/// What is written in JSON is read as JSON later, and what is printed as JSON is shown as it is.
+#[test]
+fn a_secret_that_json_spells_otherwise_is_one() {
+    let (secret, spelt) = (r#"p"a\s<s>/w0rd"#, r#"p\"a\\s<s>/w0rd"#);
+    let env = [("DEPLOY_TOKEN", secret), ("SPELT", spelt)];
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+[agent.tool]
+command = ["sh", "-c", '''
+printf '{"failure":{"kind":"auth","message":"bad %s"}}' "$SPELT" > "$TODONE_RESULT_FILE"
+exit 1
+''']
+[[task]]
+id = "fails"
+agent = "tool"
+prompt = "x"
+[[task]]
+id = "prints"
+run = '''
+printf '{"say":"%s"}\n' "$SPELT"
+printf '{"key":"%s"}' "$SPELT" > "$TODONE_OUTPUT"
+'''
+[[task]]
+id = "next"
+needs = ["prints"]
+run = 'printf "%s" "$TODONE_NEEDS_PRINTS_JSON" > got'
+[[task]]
+id = "leaks"
+run = '''printf '{\n"key":"%s"}' "$SPELT" > conf.json'''
+"#,
+    );
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name"), "-v"];
+    let ran = space.todone_env(&args, &env, None).code(1).says("bad ***");
+    let ran = ran.says("wrote the value of $DEPLOY_TOKEN into conf.json, line 2");
+    let logs = space.todone(&["logs", "prints"]).code(0).says("{\"say\":\"***\"}");
+    let report = space.todone_quiet(&["report", "--format", "json"]).code(0);
+    for said in [&ran, &logs, &report] {
+        assert!(!said.out.contains("w0rd") && !said.err.contains("w0rd"), "{said:?}");
+    }
+    let run = space.last_run();
+    let got = space.git(&["show", &format!("refs/todone/{run}/attempt/next/1:got")]);
+    assert_eq!(got, "{\"key\":\"***\"}");
+    // A board is kept as JSON.
+    space.board(&format!("[[task]]\nid = \"a\"\nrun = '''echo '{secret}' '''\n"));
+    let ran = space.todone_env(&["run", args[1], "--new"], &env, None).code(2);
+    ran.says("the board holds the value of the variable DEPLOY_TOKEN, in task `a`");
+}
+
+/// An error is told far from the board, and hides what that names all the same.
+#[test]
+fn an_error_holds_no_secret_that_only_the_board_names() {
+    let space = Space::new(&[("x", "")]);
+    space.board("redact = [\"MY_*\"]\n[[task]]\nid = \"a\"\nrun = \"true\"\n");
+    std::fs::write(space.path("at-4711"), "").expect("written");
+    let cache = space.path("at-4711/cache").display().to_string();
+    let board = space.path("board.toml");
+    let args = ["run", board.to_str().expect("a name")];
+    let env = [("XDG_CACHE_HOME", &*cache), ("MY_PIN", "4711")];
+    space.todone_env(&args, &env, None).code(3).says("at-***/cache").says_not("4711");
 }
 
 /// Hooks are where the repository says, not where others have theirs.
