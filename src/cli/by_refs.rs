@@ -68,7 +68,7 @@ pub fn show(repo: &Repo, named: &str, json: bool, mut why: Failure) -> Result<u8
     if json {
         let mut page = page(trace);
         page["fault"] = why.message().into();
-        writeln!(out, "{}", serde_json::to_string_pretty(&page).expect("BUG: a value"))?;
+        writeln!(out, "{}", report::pretty(&page).expect("BUG: a value"))?;
         return Ok(why.code());
     }
     writeln!(out, "{run}: {}", tale(trace))?;

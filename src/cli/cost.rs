@@ -44,7 +44,7 @@ pub(super) fn cost(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut out = anstream::stdout();
     if args.json {
         let page = Page { v: 1, run: run.to_string(), total: usage, costs, silent, budgets };
-        let page = serde_json::to_string_pretty(&page).expect("BUG: a report can be written");
+        let page = crate::report::pretty(&page).expect("BUG: a report can be written");
         writeln!(out, "{page}")?;
         return Ok(0);
     }

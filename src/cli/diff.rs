@@ -216,7 +216,7 @@ fn json(repo: &Repo, state: &RunState, tasks: &[String]) -> Result<u8, Failure> 
         }
         pages.push(Page { piece, files });
     }
-    let text = serde_json::to_string_pretty(&pages).expect("BUG: a page can be written");
+    let text = crate::report::pretty(&pages).expect("BUG: a page can be written");
     writeln!(anstream::stdout(), "{text}")?;
     Ok(0)
 }

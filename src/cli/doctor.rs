@@ -165,7 +165,7 @@ pub(super) fn doctor(global: &Global, args: Args) -> Result<u8, Failure> {
     let mut out = anstream::stdout();
     if args.json {
         let page = serde_json::json!({ "healthy": wrong == 0, "findings": findings });
-        writeln!(out, "{}", serde_json::to_string_pretty(&page).expect("BUG: a value"))?;
+        writeln!(out, "{}", crate::report::pretty(&page).expect("BUG: a value"))?;
         return Ok(if wrong == 0 { 0 } else { ENVIRONMENT });
     }
     let wide = CHECKS.iter().map(|(check, _)| check.len()).max().unwrap_or(0);

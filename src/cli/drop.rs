@@ -76,7 +76,7 @@ pub(super) fn drop(global: &Global, args: Args) -> Result<u8, Failure> {
     let code = if conflicts { CONFLICTS } else { 0 };
     if args.json {
         let page = report::Report::of(&state, Some(&world.dir));
-        let page = serde_json::to_string_pretty(&page).expect("BUG: a report can be written");
+        let page = report::pretty(&page).expect("BUG: a report can be written");
         writeln!(anstream::stdout(), "{page}")?;
     } else if !telling.quiet || code != 0 {
         tell_end(&state, telling, &look)?;

@@ -127,7 +127,7 @@ fn tell(
 ) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     if json {
-        let page = serde_json::to_string_pretty(&report::Report::of(state, None));
+        let page = report::pretty(&report::Report::of(state, None));
         writeln!(out, "{}", page.expect("BUG: a report can be written"))?;
     } else if !(telling.aside || telling.quiet && code == 0) {
         let text = report::landing(state, look);

@@ -213,7 +213,7 @@ fn tell(logs: &[Log], json: bool) -> Result<u8, Failure> {
         let content = RepoPath::new(bytes);
         pages.push(Page { whose, path: path.to_string_lossy(), content });
     }
-    let text = serde_json::to_string_pretty(&pages).expect("BUG: a page can be written");
+    let text = crate::report::pretty(&pages).expect("BUG: a page can be written");
     writeln!(anstream::stdout(), "{text}")?;
     Ok(0)
 }

@@ -63,7 +63,7 @@ pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
             if args.expand {
                 page["items"] = items_json(global, &board, &plan)?;
             }
-            let text = serde_json::to_string_pretty(&page).expect("BUG: a value can be written");
+            let text = crate::report::pretty(&page).expect("BUG: a value can be written");
             writeln!(out, "{text}")?;
         }
     }

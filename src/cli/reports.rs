@@ -60,7 +60,7 @@ impl Format {
             ),
             Self::Junit => report::junit(state),
             Self::Json => {
-                let page = serde_json::to_string_pretty(&report::Report::of(state, Some(run_dir)));
+                let page = report::pretty(&report::Report::of(state, Some(run_dir)));
                 page.expect("BUG: a report can be written") + "\n"
             }
         }

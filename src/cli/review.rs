@@ -117,7 +117,7 @@ pub(super) fn tell(
 ) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     if json {
-        let page = serde_json::to_string_pretty(&report::Report::of(state, Some(dir)));
+        let page = report::pretty(&report::Report::of(state, Some(dir)));
         writeln!(out, "{}", page.expect("BUG: a report can be written"))?;
     } else if !global.quiet || code(state, units) != 0 {
         let look = wiring::look_of(dir.to_owned());

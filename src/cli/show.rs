@@ -50,7 +50,7 @@ pub(super) fn show(global: &Global, args: Args) -> Result<u8, Failure> {
             .into_iter()
             .filter(|task| pick.units.iter().any(|id| id.as_str() == task.id.as_str()))
             .collect();
-        let text = serde_json::to_string_pretty(&wanted).expect("BUG: a report can be written");
+        let text = report::pretty(&wanted).expect("BUG: a report can be written");
         writeln!(out, "{text}")?;
         return Ok(0);
     }

@@ -61,7 +61,7 @@ fn one(repo: &Repo, named: &str, json: bool) -> Result<u8, Failure> {
     let waiting = if owner.is_some() { crate::run::waiting(&dir)? } else { Vec::new() };
     if json {
         let page = Page { report: report::Report::of(&state, Some(&dir)), waiting };
-        let page = serde_json::to_string_pretty(&page);
+        let page = report::pretty(&page);
         writeln!(out, "{}", page.expect("BUG: a report can be written"))?;
         return Ok(0);
     }
@@ -140,7 +140,7 @@ fn list(repo: &Repo, json: bool) -> Result<u8, Failure> {
     let known = known(repo)?;
     let mut out = anstream::stdout();
     if json {
-        let text = serde_json::to_string_pretty(&json_page(&known));
+        let text = report::pretty(&json_page(&known));
         writeln!(out, "{}", text.expect("BUG: a value can be written"))?;
         return Ok(known.faults.first().map_or(0, Failure::code));
     }

@@ -34,6 +34,22 @@ pub fn code(text: &str) -> String {
     out
 }
 
+/// A text of JSON without what a terminal would obey: JSON itself lets U+007F to U+009F stand as they are.
+pub fn json(text: String) -> String {
+    let obeyed = |ch: char| matches!(ch, '\u{7f}'..='\u{9f}');
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for ch in text.chars() {
+        match obeyed(ch) {
+            true => out.extend([format!("\\u{:04x}", u32::from(ch))]),
+            false => out.push(ch),
+        }
+    }
+    out
+}
+
 /// The bytes of a text as a terminal may get them: lines and tabs stay, whatever else it would obey, and
 /// foreign bytes, are spelt out.
 pub fn text(bytes: &[u8]) -> String {

@@ -53,7 +53,7 @@ pub fn sarif(state: &RunState) -> String {
             "results": results,
         }],
     });
-    serde_json::to_string_pretty(&log).expect("BUG: a log can be written") + "\n"
+    super::json::pretty(&log).expect("BUG: a log can be written") + "\n"
 }
 
 /// The conflicts of a run as a list in the form of GitLab's code quality report (a subset of Code
@@ -74,7 +74,7 @@ pub fn code_quality(state: &RunState) -> String {
             })
         })
         .collect();
-    serde_json::to_string_pretty(&list).expect("BUG: a list can be written") + "\n"
+    super::json::pretty(&list).expect("BUG: a list can be written") + "\n"
 }
 
 fn findings(state: &RunState) -> Vec<Finding<'_>> {

@@ -28,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, Life, LifeState, Progress, RunState};
 use crate::model::{RunId, TaskId};
 
+use super::escape;
+
 use super::Reporter;
 use super::turns::Turns;
 
@@ -60,6 +62,11 @@ struct About {
     task: Option<TaskId>,
 }
 
+/// A page of JSON, which may well be printed on a terminal.
+pub fn pretty<T: Serialize + ?Sized>(page: &T) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(page).map(escape::json)
+}
+
 impl Json {
     /// Writes to `out`, each line whole and at once.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
@@ -83,6 +90,8 @@ impl Reporter for Json {
             };
             bytes = line(turns.into_iter().map(turned).collect()).unwrap_or(bytes);
         }
+        // From UTF-8, so that nothing of it is lost.
+        let mut bytes = escape::json(String::from_utf8_lossy(&bytes).into_owned()).into_bytes();
         bytes.push(b'\n');
         if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
             // The reader is gone. Half a line must not be followed by another.

@@ -67,7 +67,7 @@ pub use fan::Fan;
 pub use findings::{code_quality, sarif};
 pub use folds::Folds;
 pub use html::html;
-pub use json::Json;
+pub use json::{Json, pretty};
 pub use junit::junit;
 pub use look::Look;
 pub use markdown::{PULL_REQUEST, STEP_SUMMARY, markdown};

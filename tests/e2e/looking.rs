@@ -251,14 +251,20 @@ fn no_view_sends_control_bytes_of_a_task_or_a_board() {
 id = "a"
 description = "\u001b]0;board\u0007"
 foreach = { items = ["x", "\u001b[2Jitem"] }
-run = '''printf 'out\033]0;pwned\007\033[2J\n'; echo 2 > "$TODONE_TASK"; exit 3'''
+run = '''
+printf 'out\033]0;pwned\007\033[2J\302\233 5n\177\n'
+echo 2 > "$TODONE_TASK-$(printf '\302\2335n')"; exit 3
+'''
 "#,
     );
     let ran = space.run(&["-v"]).code(1);
     let mut all = vec![("run".to_owned(), ran.out + &ran.err)];
+    let ran = space.run(&["--new", "--json"]).code(1);
+    all.push(("run --json".to_owned(), ran.out + &ran.err));
     let board = space.path("board.toml");
     let views = "plan --expand,plan,status,show a,show a.1,report,report --format markdown,\
-                 report --format junit,report --format json,cost";
+                 report --format junit,report --format json,report --format sarif,cost,\
+                 show a.1 --json,logs a.1 --json,diff a.1 --json,status --json,clean --json";
     for view in views.split(',') {
         let mut args: Vec<&str> = view.split(' ').collect();
         if args[0] == "plan" {
