@@ -123,7 +123,13 @@ pub(super) fn clean(global: &Global, args: Args) -> Result<u8, Failure> {
 
 fn runs(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<(), Failure> {
     let pools = wiring::pools(repo)?;
-    if wiring::read_store(repo)?.is_some() {
+    let store = wiring::read_store(repo)?;
+    if let (None, Some(name)) = (&store, args.runs.first()) {
+        return Err(Failure::usage(format!(
+            "there is no run {name}: nothing was run in this repository yet"
+        )));
+    }
+    if store.is_some() {
         if !args.dry_run {
             repo.sweep_quarantines()?;
             repo.sweep_ref_locks()?;

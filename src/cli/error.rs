@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::report::quoted;
 use crate::{board, git, plan, run, store};
 
 /// An error on its way to the terminal.
@@ -160,11 +161,11 @@ impl From<git::Error> for Failure {
             git::Error::NoRepository { .. } => Self::usage(error.to_string())
                 .hint("run it inside a git repository, or name one with `-C DIR`"),
             git::Error::Unusable { at, .. } => Self::environment(error.to_string())
-                .hint(format!("see what `git -C {} status` says, and whether the disk is well", at.parent().unwrap_or(at).display()))
+                .hint(format!("see what `git -C {} status` says, and whether the disk is well", quoted(&at.parent().unwrap_or(at).to_string_lossy())))
                 .hint("if this is not to be a repository, remove it, or name another with `-C DIR`"),
             git::Error::Untrusted { dir } => Self::environment(error.to_string()).hint(format!(
                 "if you trust it: git config --global --add safe.directory {}",
-                dir.display()
+                quoted(&dir.to_string_lossy())
             )),
             git::Error::NoCommit { .. } => Self::usage(error.to_string())
                 .hint("see the branches with `git branch --all`; fetch what is missing"),

@@ -75,17 +75,29 @@ impl Repo {
     /// The entries of slots among the repository's worktrees whose directory is gone, although the one
     /// that held all slots of the user is there.
     pub fn lost_worktrees(&self) -> Vec<PathBuf> {
+        self.entries_without_tree(may_be_seen)
+    }
+
+    /// The entries of slots whose directory can't be seen from here: on a disk that is not mounted, or of
+    /// another machine or container that works with the same repository; or all of it was removed.
+    pub fn unseen_worktrees(&self) -> Vec<PathBuf> {
+        self.entries_without_tree(|link| !may_be_seen(link))
+    }
+
+    fn entries_without_tree(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         let listed = fs::read_dir(self.common_dir().join("worktrees")).into_iter().flatten();
-        let lost = |dir: &PathBuf| {
-            let Some(link) = link_of_ours(dir) else { return false };
-            // A disk that is not mounted must not count.
-            !link.exists() && link.ancestors().nth(5).is_some_and(Path::is_dir)
-        };
+        let is_one =
+            |dir: &PathBuf| link_of_ours(dir).is_some_and(|link| !link.exists() && wanted(&link));
         let mut found: Vec<PathBuf> =
-            listed.flatten().map(|entry| entry.path()).filter(lost).collect();
+            listed.flatten().map(|entry| entry.path()).filter(is_one).collect();
         found.sort();
         found
     }
+}
+
+/// Whether a slot would be seen if it were there: its user's cache directory is.
+fn may_be_seen(link: &Path) -> bool {
+    link.ancestors().nth(5).is_some_and(Path::is_dir)
 }
 
 /// What the entry of a slot among the worktrees points to: `…/<pool>/<slot>/tree/.git`.
@@ -100,6 +112,12 @@ fn standing(path: PathBuf) -> Option<Lock> {
     let written = path.symlink_metadata().ok()?.modified().ok()?;
     let age = SystemTime::now().duration_since(written).unwrap_or_default();
     Some(Lock { path, age })
+}
+
+/// Whether this user may write in a directory, as far as its rights and its mount say; why not.
+pub fn may_write(dir: &Path) -> std::io::Result<()> {
+    use rustix::fs::Access;
+    Ok(rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Whether files in this directory can share their blocks; none if that can't be tried.

@@ -32,7 +32,7 @@ pub use driver::{Driver, Runner};
 pub use error::Error;
 pub use guard::{guard_env, output};
 pub use guess::may_merge;
-pub use health::{Lock, free_space, reflinks, version};
+pub use health::{Lock, free_space, may_write, reflinks, version};
 pub use history::{merge_bases, words};
 pub use objects::{CommitData, Identity, Objects, Quarantine, TreeEntry};
 pub use push::{PushRules, push_rules};

@@ -80,6 +80,11 @@ fn slots_of_repositories_that_are_gone_go() {
     space.todone(&["clean", "--orphans"]).code(0);
     assert!(slot.exists(), "its repository is there");
     space.move_repo("elsewhere".as_ref());
+    // What can't be looked at is not known to be gone.
+    std::os::unix::fs::symlink("repo", space.path("repo")).expect("linked to itself");
+    space.todone(&["clean", "--orphans"]).code(0);
+    assert!(slot.exists(), "its repository may be there");
+    fs::remove_file(space.path("repo")).expect("removed");
     space.todone(&["clean", "--orphans", "--dry-run"]).code(0).says("task-0: would be removed");
     assert!(slot.exists());
     space.todone(&["clean", "--orphans"]).code(0).says("is gone");
@@ -133,6 +138,26 @@ fn all_leaves_nothing_and_loses_nothing_unasked() {
     assert_eq!(space.read("a"), "1\n");
 }
 
+/// As after a run in a container, or on a disk that is not mounted: git lists worktrees that are nowhere here.
+#[test]
+fn all_takes_worktrees_that_are_not_seen_from_here_on_request() {
+    let space = whole();
+    let other = space.path("far/away/cache");
+    let env = [("XDG_CACHE_HOME", other.to_str().expect("a name"))];
+    let board = space.path("board.toml");
+    let args = ["run", "--new", board.to_str().expect("a name")];
+    space.todone_env(&args, &env, Some("main")).code(0);
+    space.todone(&["doctor"]).code(0).says_not("can't be seen");
+    fs::rename(space.path("far"), space.path("unmounted")).expect("moved");
+    space.todone(&["doctor"]).code(0).says("that can't be seen from here");
+    let told = space.todone(&["clean", "--all"]).code(2).says("that can't be seen from here");
+    told.says("nothing was removed");
+    assert_eq!(space.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 3);
+    space.todone(&["clean", "--all", "--force"]).code(0);
+    assert_eq!(traces(&space), "");
+    assert_eq!(space.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 1);
+}
+
 /// Whoever gives a run up is told all that goes with it, and whose it is.
 #[test]
 fn all_that_would_be_lost_is_named() {
@@ -179,6 +204,15 @@ fn a_worktree_that_somebody_mends_in_stays() {
     space.todone(&["clean", "--all", "--force"]).code(0);
     assert_eq!(traces(&space), "");
     assert!(!at.exists());
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told() {
+    let space = Space::new(&[("x", "")]);
+    space.todone(&["clean"]).code(0).says("nothing to clean");
+    space.todone(&["clean", "nothing"]).code(2).says("there is no run nothing");
+    space.todone(&["clean", "--dry-run", "nothing"]).code(2).says("there is no run nothing");
+    mixed().todone(&["clean", "nothing"]).code(2).says("nothing");
 }
 
 #[test]

@@ -254,7 +254,12 @@ fn read_only(path: &Path) -> String {
 #[test]
 fn a_git_directory_that_is_read_only() {
     let space = space();
-    mends(&space, &read_only(&space.repo().join(".git")), "see that you may write there");
+    let script = read_only(&space.repo().join(".git"));
+    mends(&space, &script, "see that you may write there");
+    // The error names `todone doctor`, which knows of it.
+    if let Some(told) = mounted(&space, &script, &["doctor"]) {
+        told.code(3).says("no run can begin: nothing can be written to").says("how it is mounted");
+    }
 }
 
 #[test]

@@ -77,6 +77,11 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             }
         }
     }
+    for entry in repo.unseen_worktrees() {
+        let why = "the entry of a worktree that can't be seen from here: it is gone, on a disk that is not \
+                   mounted, or on another machine";
+        lost.push((shown(&entry), why.to_owned()));
+    }
     fast.dedup();
     for (what, why) in fast.iter().chain(lost.iter().filter(|_| !args.force)) {
         tell.kept(what, why)?;
@@ -121,7 +126,7 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
         tell.gone(&shown(dir), &size(held))?;
     }
     if !args.dry_run {
-        for entry in repo.lost_worktrees() {
+        for entry in repo.lost_worktrees().into_iter().chain(repo.unseen_worktrees()) {
             repo.forget_worktree(&entry)?;
         }
         repo.remove_empty_ref_dirs();

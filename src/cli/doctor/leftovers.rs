@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::error::Failure;
 use crate::cli::wiring;
 use crate::git::{Pool, Purpose, SlotUse};
-use crate::report::{duration, shown, size};
+use crate::report::{duration, quoted, shown, size};
 use crate::run::Names;
 
 use super::{Site, Told};
@@ -70,6 +70,15 @@ pub(super) fn slots(site: &Site, told: &mut Told) -> Result<(), Failure> {
             told.wrong(text, "todone doctor --fix");
         }
     }
+    for entry in repo.unseen_worktrees() {
+        let text =
+            format!("{} is the entry of a worktree that can't be seen from here", shown(&entry));
+        let help = format!(
+            "mount its disk, or go where it was made; if it is gone for good: rm -r {}",
+            quoted(&entry.to_string_lossy())
+        );
+        told.note(text, Some(help));
+    }
     Ok(())
 }
 
@@ -119,7 +128,10 @@ pub(super) fn locks(site: &Site, told: &mut Told) -> Result<(), Failure> {
         // Never removed by us: whose it is nobody knows.
         told.wrong(
             format!("{at} has stood there for {age}"),
-            format!("if no git works in this repository: rm '{at}'"),
+            format!(
+                "if no git works in this repository: rm {}",
+                quoted(&lock.path.to_string_lossy())
+            ),
         );
     }
     Ok(())

@@ -35,7 +35,18 @@ pub(super) fn repository(site: &Site, told: &mut Told) -> Result<(), Failure> {
         return Ok(());
     };
     let engine = if repo.plumbing() { "git alone" } else { "libgit2 and git" };
-    told.ok(format!("{}, {}, by {engine}", shown(repo.common_dir()), repo.object_format()));
+    match git::may_write(repo.common_dir()) {
+        Ok(()) => {
+            told.ok(format!("{}, {}, by {engine}", shown(repo.common_dir()), repo.object_format()));
+        }
+        Err(fault) => told.wrong(
+            format!(
+                "no run can begin: nothing can be written to {}: {fault}",
+                shown(repo.common_dir())
+            ),
+            "see that you may write there: its owner, its mode, how it is mounted",
+        ),
+    }
     if repo.identity()?.is_none() {
         told.note(
             "git knows no name and address of yours: commits are made by `todone`",

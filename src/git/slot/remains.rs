@@ -33,7 +33,7 @@ pub fn orphans(root: &Path) -> Result<Vec<Orphan>, Error> {
             let site = Site { dir };
             let Some(owner) = disk::read(&site.owner())? else { continue };
             let repository = PathBuf::from(std::ffi::OsStr::from_bytes(&owner));
-            if !repository.is_absolute() || repository.exists() {
+            if !repository.is_absolute() || !is_gone(&repository) {
                 continue;
             }
             let state = match lock::try_lock(&site.lease_lock())? {
@@ -51,11 +51,16 @@ pub fn orphans(root: &Path) -> Result<Vec<Orphan>, Error> {
     Ok(found)
 }
 
+/// Whether it is known not to be there: what can't be looked at may be.
+fn is_gone(repository: &Path) -> bool {
+    matches!(repository.try_exists(), Ok(false))
+}
+
 /// Removes it. One that somebody took meanwhile stays.
 pub fn remove_orphan(orphan: &Orphan) -> Result<(), Error> {
     let site = Site { dir: orphan.info.dir.clone() };
     let Some(_held) = lock::try_lock(&site.lease_lock())? else { return Ok(()) };
-    if orphan.repository.exists() || lock::try_lock(&site.busy_lock())?.is_none() {
+    if !is_gone(&orphan.repository) || lock::try_lock(&site.busy_lock())?.is_none() {
         return Ok(());
     }
     site.remove()

@@ -120,10 +120,11 @@ impl Admin {
 pub(in crate::git) const LOCKED: &str = "kept by todone\n";
 
 impl Repo {
-    /// Removes one of [`Repo::lost_worktrees`] from the repository's list.
+    /// Removes one of [`Repo::lost_worktrees`] or [`Repo::unseen_worktrees`] from the repository's list.
     pub fn forget_worktree(&self, entry: &Path) -> Result<(), Error> {
         let _gate = gate(self)?;
-        if self.lost_worktrees().iter().any(|lost| lost == entry) {
+        let (lost, unseen) = (self.lost_worktrees(), self.unseen_worktrees());
+        if lost.iter().chain(&unseen).any(|known| known == entry) {
             disk::remove(entry)?;
         }
         Ok(())
