@@ -14,7 +14,11 @@ use crate::model::{Foreach, ForeachSource, Item, Oid, Task, TaskId, Unit};
 
 use super::Error;
 use super::outward::Who;
+use super::said::{Said, ended};
 use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
+
+/// The longest list of items that a command may print, in bytes: a million paths. Half of one would be another.
+const LONGEST: u64 = 64 << 20;
 
 /// The units of a task, or why there are none. `None`: the run was stopped.
 pub type Expansion = Option<Result<Vec<Unit>, String>>;
@@ -119,8 +123,8 @@ async fn command(
     let place = Place::of(&lease, &seat).fenced(world, &task.sandbox);
     let mut spec = world.command(words, &place.dir(&task.dir), env, log, &place);
     spec.stdout = Some(out.clone());
-    // A list of items may be longer than a handoff.
-    spec.stdout_cap = 256 << 20;
+    // One byte more tells a full list from one that was cut.
+    spec.stdout_cap = LONGEST + 1;
     spec.timeout = task.timeout;
     world.keep_in(&mut spec, lease.worktree(), Who::Tree).await?;
     let exit = world.watch(spec, halt.clone(), |_| {}).await?;
@@ -137,11 +141,19 @@ async fn command(
                 path: out,
                 source,
             })?;
+            if bytes.len() as u64 > LONGEST {
+                let most = LONGEST >> 20;
+                return Ok(Some(Err(format!(
+                    "its command printed a list of more than {most} MiB"
+                ))));
+            }
             Ok(Some(board::items_of(&bytes, null)))
         }
-        how => {
+        _ => {
+            let how = ended(&exit, &Said::default()).map(|failure| failure.to_string());
             let tail = String::from_utf8_lossy(&exit.tail);
-            Ok(Some(Err(format!("its command failed ({how:?}): {}", tail.trim()))))
+            let how = how.unwrap_or_default();
+            Ok(Some(Err(format!("its command failed, {how}: {}", tail.trim()))))
         }
     }
 }

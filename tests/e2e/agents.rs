@@ -154,6 +154,22 @@ run = 'sed -i s/old/second/ "$1"'
     assert_eq!(space.status_of("first.1"), "unchanged");
 }
 
+/// Half of a list would be another one, and its last item half a name.
+#[test]
+fn a_list_that_a_command_did_not_print_whole_is_none() {
+    for (command, says) in [
+        ("yes item | head -c 70000000", "its command printed a list of more than 64 MiB"),
+        ("echo a; echo why >&2; exit 4", "its command failed, exit status 4: a"),
+    ] {
+        let space = Space::new(&[("x", "")]);
+        space.board(&format!(
+            "[[task]]\nid = \"a\"\nforeach = {{ command = '{command}' }}\nrun = \"true\"\n"
+        ));
+        space.run(&[]).code(1).says(says);
+        assert_eq!(space.status_of("a"), "skipped");
+    }
+}
+
 #[test]
 fn an_empty_foreach_is_a_fault_unless_it_may_be() {
     let space = Space::new(&[("x", "")]);
