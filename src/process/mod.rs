@@ -36,9 +36,12 @@ pub struct Said {
 }
 
 impl Said {
-    /// Standard error as text, trimmed.
+    /// Standard error as text, trimmed, without what git advises whoever calls it by hand.
     pub fn complaint(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).trim().to_owned()
+        let text = String::from_utf8_lossy(&self.stderr);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("hint:")).collect();
+        let said = lines.join("\n").trim().to_owned();
+        if said.is_empty() { text.trim().to_owned() } else { said }
     }
 }
 
@@ -309,6 +312,15 @@ mod tests {
         assert_eq!(said.stdout.len(), 300_000);
         assert_eq!(said.complaint(), "no");
         assert_eq!(said.status.code(), Some(3));
+    }
+
+    #[test]
+    fn a_complaint_says_what_is_wrong_and_no_advice() {
+        let complaint =
+            |script: &str| Call::new("sh").args(["-c", script]).run().expect("it runs").complaint();
+        let script = "printf 'hint: of grafts\\nhint:\\nerror: no room\\nfatal: x\\n' >&2";
+        assert_eq!(complaint(script), "error: no room\nfatal: x");
+        assert_eq!(complaint("echo 'hint: all there is' >&2"), "hint: all there is");
     }
 
     #[test]

@@ -116,7 +116,10 @@ impl Store {
             match self.odb()?.write(object_type(kind), bytes) {
                 Ok(written) => break written,
                 Err(fault) if fault.class() == ErrorClass::Os && left > 0 => {}
-                Err(source) => return Err(library(&format!("writing {oid}"), source)),
+                Err(source) => {
+                    let place = self.repository.commondir().display();
+                    return Err(library(&format!("writing {oid} to {place}"), source));
+                }
             }
         };
         assert_eq!(written, theirs(oid), "BUG: an object has two names");
