@@ -110,6 +110,18 @@ fn copies_of_what_is_not_committed_go_when_the_run_ends() {
 }
 
 #[test]
+fn copies_go_from_worktrees_that_are_set_aside_too() {
+    let space = Space::new(&[(".gitignore", ".env\n")]);
+    space.write(".env", "TOKEN=1\n");
+    space.board(
+        "[[task]]\nid = \"a\"\ncopy = [\".env\"]\nrun = \"head -c 60000000 /dev/zero > huge\"\n",
+    );
+    space.run(&[]).code(1);
+    let aside = pool(&space).join("retired-task-0-0/tree");
+    assert!(aside.join("huge").exists() && !aside.join(".env").exists());
+}
+
+#[test]
 fn copies_that_a_killed_run_left_go_on_request() {
     for verb in [&["clean"][..], &["doctor", "--fix"]] {
         let space = Space::new(&[(".gitignore", ".env\n")]);

@@ -29,7 +29,9 @@ impl Pool {
         for (site, _) in self.inner.sites()? {
             let Some(_held) = lock::try_lock(&site.lease_lock())? else { continue };
             let mut state = site.read_state()?;
-            if state.copied.is_empty() || state_of_held(&site)? != SlotUse::Free {
+            // What was set aside is there for what its task made, not for these.
+            let idle = matches!(state_of_held(&site)?, SlotUse::Free | SlotUse::Retired);
+            if state.copied.is_empty() || !idle {
                 continue;
             }
             if remove {
