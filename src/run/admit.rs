@@ -54,11 +54,11 @@ pub fn marks(world: &World, patch: &Patch) -> Result<Vec<Note>, Error> {
     let hooks = world.hooks.get_or_init(|| world.lookout.hooks_in_tree().unwrap_or_default());
     for change in &patch.changes {
         let path = change.path.clone();
-        let Some(new) = change.new else { continue };
+        // One that is gone runs no more, which nobody asks for either.
         if runs_elsewhere(path.as_bytes()) || hooks.iter().any(|hook| is_at_or_below(&path, hook)) {
             notes.push(Note::RunsElsewhere { path: path.clone() });
         }
-        if new.mode == Mode::Link {
+        if let Some(new) = change.new.filter(|new| new.mode == Mode::Link) {
             let to = world.repo.objects()?.blob(new.oid)?;
             if leads_out(&path, &to) {
                 let to = String::from_utf8_lossy(&to).into_owned();

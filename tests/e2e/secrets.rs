@@ -124,16 +124,23 @@ fn whatever_its_name_ends_in_a_secret_is_one() {
 
 #[test]
 fn protected_paths_are_refused_and_what_runs_elsewhere_is_marked() {
-    let space = Space::new(&[("x", ""), (".github/workflows/ci.yml", "on: push\n")]);
+    let space = Space::new(&[
+        ("x", ""),
+        (".github/workflows/ci.yml", "on: push\n"),
+        (".github/workflows/audit.yml", "on: push\n"),
+    ]);
     space.board(
         "protect = [\"infra/**\"]\nland = \"merged\"\n\
          [[task]]\nid = \"infra\"\nrun = 'mkdir infra; echo 1 > infra/main.tf'\n\
-         [[task]]\nid = \"ci\"\nrun = 'echo \"# more\" >> .github/workflows/ci.yml; ln -s /etc/hosts hosts; ln -s x fine'\n",
+         [[task]]\nid = \"ci\"\nrun = 'echo \"# more\" >> .github/workflows/ci.yml; rm .github/workflows/audit.yml; ln -s /etc/hosts hosts; ln -s x fine'\n",
     );
     let ran = space.run(&[]).code(1).says("changed what the board protects: infra/main.tf");
     ran.says("`.github/workflows/ci.yml`, which runs where nobody asks").says("`/etc/hosts`");
     assert_eq!(space.status_of("ci"), "merged");
-    assert_eq!(space.task("ci")["notes"].as_array().map(Vec::len), Some(2));
+    // What runs no more deserves the same look.
+    let notes = space.task("ci")["notes"].clone();
+    assert!(notes.to_string().contains("`.github/workflows/audit.yml`"), "{notes}");
+    assert_eq!(notes.as_array().map(Vec::len), Some(3), "{notes}");
     assert_eq!(space.task("infra")["failure_kind"], "protected");
 }
 
