@@ -29,9 +29,12 @@ pub enum Kind {
     Eager,
     /// The user's branch moves while the run goes on: landing merges and gates once more.
     Moved,
+    /// Tasks and the gate work in clones, and do to these what git can do to a repository; one of them works
+    /// behind a sandbox, where there is one.
+    Apart,
 }
 
-pub const KINDS: [Kind; 3] = [Kind::Waves, Kind::Eager, Kind::Moved];
+pub const KINDS: [Kind; 4] = [Kind::Waves, Kind::Eager, Kind::Moved, Kind::Apart];
 
 /// Tasks do half of their work, then may be told to strike.
 const WAVES: &str = r#"
@@ -127,6 +130,44 @@ needs = ["edit"]
 run = 'cp shared copy; . "$TODONE_BOARD_DIR/strike"; rm gone'
 "#;
 
+/// What these tasks commit is theirs alone: they end at the same patch either way. Behind a sandbox nobody can
+/// strike, and git is not counted there, which is why they call the real one.
+const APART: &str = r#"
+jobs = 2
+isolation = "clone"
+gate = "test -d .git"
+[defaults]
+retry = 4
+env = { GIT_AUTHOR_NAME = "E", GIT_AUTHOR_EMAIL = "e@e", GIT_COMMITTER_NAME = "E", GIT_COMMITTER_EMAIL = "e@e" }
+[[task]]
+id = "own"
+run = """
+echo half > own; "$REAL_GIT" add own; "$REAL_GIT" commit -q -m own; "$REAL_GIT" branch side; "$REAL_GIT" tag mark
+. "$TODONE_BOARD_DIR/strike"
+echo 1 > own; echo 1 > left; "$REAL_GIT" stash -q; "$REAL_GIT" stash pop -q; "$REAL_GIT" gc -q
+"""
+[[task]]
+id = "shape"
+run = """
+"$REAL_GIT" checkout -q -b topic; "$REAL_GIT" rm -q gone; mkdir gone; echo 1 > gone/in; "$REAL_GIT" add gone; "$REAL_GIT" commit -q -m shape
+. "$TODONE_BOARD_DIR/strike"
+chmod +x d/3; "$REAL_GIT" config core.bare false; "$REAL_GIT" branch -D main 2>/dev/null || true
+"""
+[[task]]
+id = "walled"
+sandbox = "write"
+run = 'echo 1 > walled; "$REAL_GIT" add walled; "$REAL_GIT" commit -q -m walled; echo 2 >> walled'
+[[task]]
+id = "mixed"
+needs = ["own"]
+isolation = "worktree"
+run = '. "$TODONE_BOARD_DIR/strike"; cat own d/1 > mixed'
+[[task]]
+id = "after"
+needs = ["own", "shape", "walled"]
+run = 'cat own walled > after; . "$TODONE_BOARD_DIR/strike"; "$REAL_GIT" tag again; rm -rf .git; echo 1 >> d/2'
+"#;
+
 /// Told by a file named after its task, a task strikes in the middle of its work, once: at its
 /// supervisor, at todone, at todone's process group, or at all of them.
 const STRIKE: &str = r#"
@@ -150,6 +191,7 @@ impl Kind {
             Self::Waves => "waves",
             Self::Eager => "eager",
             Self::Moved => "moved",
+            Self::Apart => "apart",
         }
     }
 
@@ -162,6 +204,7 @@ impl Kind {
             Self::Waves => WAVES,
             Self::Eager => EAGER,
             Self::Moved => MOVED,
+            Self::Apart => APART,
         }
     }
 
@@ -173,6 +216,7 @@ impl Kind {
             ],
             Self::Eager => &["one", "two", "three", "four", "five"],
             Self::Moved => &["mover", "edit", "later"],
+            Self::Apart => &["own", "shape", "mixed", "after"],
         }
     }
 
@@ -324,7 +368,7 @@ pub fn held(space: &Space, code: i32) -> Held {
 
 /// What an undisturbed run of this board ends with.
 pub fn undisturbed(kind: Kind) -> &'static Held {
-    static ALL: [OnceLock<Held>; 3] = [const { OnceLock::new() }; 3];
+    static ALL: [OnceLock<Held>; KINDS.len()] = [const { OnceLock::new() }; KINDS.len()];
     ALL[kind as usize].get_or_init(|| {
         let space = kind.space();
         let args = run_args(&space);
