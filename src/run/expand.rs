@@ -121,18 +121,27 @@ async fn command(
     let env = task.env.iter().map(|(key, value)| (key.into(), value.into()));
     let env = env.chain([("TODONE_TASK".into(), task.id.as_str().into())]).collect();
     let place = Place::of(&lease, &seat).fenced(world, &task.sandbox);
-    let mut spec = world.command(words, &place.dir(&task.dir), env, log, &place);
-    spec.stdout = Some(out.clone());
-    // One byte more tells a full list from one that was cut.
-    spec.stdout_cap = LONGEST + 1;
-    spec.timeout = task.timeout;
-    world.keep_in(&mut spec, lease.worktree(), Who::Tree).await?;
-    let exit = world.watch(spec, halt.clone(), |_| {}).await?;
+    let exit = match place.dir(&task.dir) {
+        Ok(dir) => {
+            let mut spec = world.command(words, &dir, env, log, &place);
+            spec.stdout = Some(out.clone());
+            // One byte more tells a full list from one that was cut.
+            spec.stdout_cap = LONGEST + 1;
+            spec.timeout = task.timeout;
+            world.keep_in(&mut spec, lease.worktree(), Who::Tree).await?;
+            Ok(world.watch(spec, halt.clone(), |_| {}).await?)
+        }
+        Err(why) => Err(why),
+    };
     blocking(move || {
         drop(seat);
         Ok(lease.settle()?)
     })
     .await?;
+    let exit = match exit {
+        Ok(exit) => exit,
+        Err(why) => return Ok(Some(Err(format!("its command can't be started: {why}")))),
+    };
     match exit.how {
         How::Stopped => Ok(None),
         How::Code(0) => {

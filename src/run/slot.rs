@@ -179,13 +179,21 @@ impl Place {
         self
     }
 
-    /// A directory of the worktree; an empty path is its root.
-    pub fn dir(&self, path: &RepoPath) -> PathBuf {
+    /// A directory of the worktree, an empty path is its root; or why it is none: a link leads out of there.
+    /// What is done elsewhere would be in no patch, and nobody's to keep apart.
+    pub fn dir(&self, path: &RepoPath) -> Result<PathBuf, String> {
         // Joining an empty path would leave a slash at the end of PWD.
         if path.as_bytes().is_empty() {
-            self.worktree.clone()
-        } else {
-            self.worktree.join(path.to_path())
+            return Ok(self.worktree.clone());
+        }
+        let dir = self.worktree.join(path.to_path());
+        match (dir.canonicalize(), self.worktree.canonicalize()) {
+            (Ok(real), Ok(root)) if !real.starts_with(&root) => {
+                let text = format!("its directory `{path}` leads out of the worktree, to");
+                Err(format!("{text} `{}`", real.display()))
+            }
+            // One that is not there is told by whoever starts it.
+            _ => Ok(dir),
         }
     }
 

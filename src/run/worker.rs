@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -387,7 +387,10 @@ pub(super) async fn run_command(
     tell: &mpsc::UnboundedSender<Tell>,
     halt: watch::Receiver<Halt>,
 ) -> Result<(Exit, Option<Heard>, Option<share::Over>), Error> {
-    let dir = place.dir(&job.task.dir);
+    let dir = match place.dir(&job.task.dir) {
+        Ok(dir) => dir,
+        Err(why) => return Ok((nowhere(why), None, None)),
+    };
     let argv = match launch.bridged {
         true => vec![world.program.clone().into(), "speak".into()],
         false => launch.argv.clone(),
@@ -437,6 +440,17 @@ pub(super) async fn run_command(
     Ok((exit, heard, over))
 }
 
+/// The end of a command that has no place to begin in.
+fn nowhere(why: String) -> Exit {
+    Exit {
+        how: How::NotStarted(why),
+        took: Duration::ZERO,
+        tail: Vec::new(),
+        leaked: false,
+        kept: false,
+    }
+}
+
 fn send_line(tell: &mpsc::UnboundedSender<Tell>, task: &TaskId, line: Vec<u8>) {
     let task = task.clone();
     // Nobody listens any more: then nobody needs it.
@@ -461,7 +475,10 @@ pub(super) async fn run_verify(
     halt: watch::Receiver<Halt>,
 ) -> Result<Result<Verdict, Stopped>, Error> {
     let log = world.dir.join(world.names().verify_log(&job.unit.id, job.attempt));
-    let dir = place.dir(&job.task.dir);
+    let dir = match place.dir(&job.task.dir) {
+        Ok(dir) => dir,
+        Err(why) => return Ok(Ok(verify::verdict(&nowhere(why)))),
+    };
     let mut argv: Vec<OsString> = job.task.shell.iter().map(Into::into).collect();
     argv.push(check.run.clone().into());
     let mut command = world.command(argv, &dir, env, log, &place);

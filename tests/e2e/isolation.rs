@@ -109,6 +109,50 @@ fn an_attempt_in_a_clone_that_was_cut_off_is_captured_and_run_again() {
     space.todone(&["show", "t"]).code(0).says("attempt 1 (in a clone): interrupted; what it left");
 }
 
+/// A link that leads out of the tree is no directory of a task: what is done there is in no patch, and may be the
+/// user's.
+#[test]
+fn a_directory_that_a_link_leads_out_of_is_not_worked_in() {
+    let space = Space::new(&[("in/a", "1\n"), ("other/a", "1\n")]);
+    let outside = space.path("outside");
+    std::fs::create_dir(&outside).expect("made");
+    std::os::unix::fs::symlink(&outside, space.repo().join("away")).expect("linked");
+    std::os::unix::fs::symlink("in", space.repo().join("near")).expect("linked");
+    space.commit("links");
+    for isolation in ["worktree", "clone"] {
+        let board = r#"
+land = "never"
+[[task]]
+id = "far"
+dir = "away"
+run = 'echo 1 > far'
+[[task]]
+id = "close"
+dir = "near"
+run = 'echo 1 > close'
+[[task]]
+id = "made"
+dir = "other"
+run = 'cd ..; rm -r other; ln -s "$TODONE_BOARD_DIR/outside" other'
+verify = 'echo 1 > verified'
+[[task]]
+id = "list"
+dir = "away"
+foreach = { command = 'echo 1 > listed; echo 1' }
+run = 'true'
+"#;
+        space.board(&format!("isolation = \"{isolation}\"\n{board}"));
+        let says = format!("leads out of the worktree, to `{}`", outside.display());
+        space.run(&["--new"]).code(1).says(&format!("its directory `away` {says}"));
+        let left = std::fs::read_dir(&outside).expect("there").count();
+        assert_eq!(left, 0, "{isolation}: something was done outside");
+        let statuses = ["far", "close", "made"].map(|id| space.status_of(id));
+        assert_eq!(statuses, ["failed", "merged", "failed"], "{isolation}");
+        let tail = space.task("made")["tail"].to_string();
+        assert!(tail.contains(&format!("its directory `other` {says}")), "{tail}");
+    }
+}
+
 /// A task that takes away the whole folder in which its worktree is has lost its own work, and nobody else's.
 #[test]
 fn a_task_that_removes_its_whole_slot_fails_alone() {
