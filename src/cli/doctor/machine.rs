@@ -146,7 +146,8 @@ pub(super) fn sandbox(_: &Site, told: &mut Told) -> Result<(), Failure> {
 pub(super) fn processes(_: &Site, told: &mut Told) -> Result<(), Failure> {
     if !cfg!(target_os = "linux") {
         told.note(
-            "what a task starts is ended by its process group: what leaves that group stays",
+            "what a task starts is ended by its process group and by its mark: what leaves the group and clears its \
+             environment stays",
             None,
         );
         return Ok(());
