@@ -4,9 +4,9 @@
 
 use std::io::Write as _;
 
-use crate::event::RunState;
+use crate::event::{AttemptState, RunState, UnitState};
 use crate::git::{has_copy, put_back_alone, standing_alone, state_dir_around};
-use crate::model::{Shift, Thing};
+use crate::model::{Isolation, Shift, Thing};
 use crate::store::Sqlite;
 
 use super::Global;
@@ -51,9 +51,33 @@ pub(super) fn restore(global: &Global, args: Args) -> Result<u8, Failure> {
     let back = |shift: &Shift| Ok(repo.put_back(shift)?);
     left |= !walk(&mut out, &all, args.dry_run, &standing, &back)?;
     if state.trespasses.is_empty() && !global.quiet {
-        writeln!(out, "nothing of your repository changed while tasks of {} ran", state.run)?;
+        let run = &state.run;
+        writeln!(out, "nothing of your repository was seen to change while tasks of {run} ran")?;
+        if let Some(text) = unseen(&state) {
+            writeln!(out, "{text}")?;
+        }
     }
     Ok(u8::from(left))
+}
+
+/// What of a run nobody looked at: whoever dies in the middle of an attempt does not see what that changed.
+fn unseen(state: &RunState) -> Option<String> {
+    let near = |attempt: &&AttemptState| {
+        attempt.ended.is_none() && attempt.isolation == Isolation::Worktree
+    };
+    let cut = |unit: &UnitState| {
+        let number = unit.attempts.iter().find(near)?.number;
+        Some(format!("attempt {number} of {}", unit.unit.id))
+    };
+    let cut: Vec<String> = state.in_order().filter_map(cut).collect();
+    let kept = format!("refs/todone/{}/saved/+0/all", state.run);
+    (!cut.is_empty()).then(|| {
+        format!(
+            "no end was seen of {}, nor what changed until then; what branches and the stash named before is \
+             kept by {kept}",
+            cut.join(", ")
+        )
+    })
 }
 
 /// The state of the run, if it can be read without git and tells of settings that have a copy.

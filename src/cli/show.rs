@@ -283,6 +283,10 @@ fn attempt(
                 Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,
                 None => writeln!(out, "no end seen")?,
             }
+            let kept = committed(repo, &names, id, number)?;
+            if !kept.is_empty() {
+                writeln!(out, "    kept of its own commits: {}", kept.join(", "))?;
+            }
             if let Some(agent) = attempt.agent() {
                 writeln!(out, "    agent {}", report::escape::line(agent.as_bytes()))?;
             }
@@ -300,6 +304,16 @@ fn attempt(
         writeln!(out, "    log: todone logs {id} -r {}{which}", names.run())?;
     }
     Ok(())
+}
+
+/// What keeps the commits that an attempt made itself, by names without what all refs of the run have.
+fn committed(repo: &Repo, names: &Names, id: &TaskId, number: u32) -> Result<Vec<String>, Failure> {
+    let (raw, own) = (names.raw(id, number), names.own(id, number, ""));
+    let mut kept: Vec<String> = repo.ref_at(&raw)?.map(|_| raw).into_iter().collect();
+    kept.extend(repo.refs(&own)?.into_iter().map(|(name, _)| name));
+    let all = names.refs();
+    let short = |name: &String| report::escape::line(name.trim_start_matches(&*all).as_bytes());
+    Ok(kept.iter().map(short).collect())
 }
 
 fn ended(

@@ -42,9 +42,9 @@ pub use rev::Head;
 use scratch::alternate_line;
 use slot::LOCKED;
 pub use slot::{
-    Handover, Harvest, HarvestRules, Lease, Leftover, Orphan, Pool, Prepare, Purpose, Removal,
-    SlotInfo, SlotUse, Snapshot, Unwatched, disk_size, orphans, remove_empty_pools, remove_orphan,
-    remove_pool, watches,
+    Handover, Harvest, HarvestRules, Keep, Lease, Leftover, Orphan, Pool, Prepare, Purpose,
+    Removal, SlotInfo, SlotUse, Snapshot, Unwatched, disk_size, orphans, remove_empty_pools,
+    remove_orphan, remove_pool, watches,
 };
 pub use three_way::{Clash, RawConflict, Stage, ThreeWay};
 pub(crate) use three_way::{OURS, THEIRS};

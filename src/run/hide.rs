@@ -2,11 +2,11 @@
 //!
 //! Knows no output: what a task printed went through the supervisor, which hides them there.
 
-use crate::git::{Harvest, words};
+use crate::git::{Error, Harvest, words};
 use crate::model::{AttemptEnd, Failure, Note, Oid, RepoPath};
 
+use super::Secrets;
 use super::slot::World;
-use super::{Error, Secrets};
 
 /// What is told of the end of an attempt, without secrets. A patch that may be taken keeps its names: what
 /// is new in it holds none.
@@ -93,7 +93,8 @@ pub(super) fn note(secrets: &Secrets, note: &mut Note) {
 }
 
 /// Takes out of a snapshot the commits of a task that say a secret, and renames the refs that do.
-pub(super) fn harvest(world: &World, base: Oid, harvest: &mut Harvest) -> Result<(), Error> {
+pub(super) fn harvest(world: &World, harvest: &mut Harvest) -> Result<(), Error> {
+    let base = harvest.patch.base;
     let Some(finder) = world.secrets.finder() else { return Ok(()) };
     let mut said = None;
     let mut silent = |tip: Oid| -> Result<bool, Error> {

@@ -104,13 +104,6 @@ impl Names {
         format!("{} {task} {attempt}", self.run)
     }
 
-    /// The ref that keeps what is found in a slot with this label, whatever run it is of; none for a
-    /// label that is no attempt's (gates and setups leave nothing worth keeping).
-    pub fn keep(label: &str) -> Option<String> {
-        let (run, task, attempt) = Self::parse(label)?;
-        Some(Self::of(&run).attempt(&task, attempt))
-    }
-
     /// Run, task and attempt of a label.
     pub fn parse(label: &str) -> Option<(RunId, TaskId, u32)> {
         let mut words = label.split(' ');
@@ -167,11 +160,11 @@ mod tests {
         let run: RunId = "board-k3f9".parse().expect("a run");
         let task: TaskId = "convert.3".parse().expect("a task");
         let label = Names::of(&run).label(&task, 2);
-        assert_eq!(Names::parse(&label), Some((run, task, 2)));
-        let kept = Names::keep(&label).expect("kept");
+        let kept = Names::of(&run).attempt(&task, 2);
         assert_eq!(kept, "refs/todone/board-k3f9/attempt/convert.3/2");
+        assert_eq!(Names::parse(&label), Some((run, task, 2)));
         for odd in ["", "gate", "a b", "a b x", "a b 1 2", "../x b 1"] {
-            assert_eq!(Names::keep(odd), None, "{odd}");
+            assert_eq!(Names::parse(odd), None, "{odd}");
         }
     }
 }

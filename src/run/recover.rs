@@ -6,6 +6,7 @@ use crate::event::{AttemptState, EventKind, LandState, RunState, UnitState, Unit
 use crate::git::{Expect, Leftover, Prepare, RefUpdate};
 use crate::model::{Budget, Clean, Failure, Outcome, Pot, SkipReason, TaskId, Trouble};
 
+use super::capture;
 use super::land::is_ancestor;
 use super::rebuild::{confirm_rebuild, move_branch};
 use super::slot::PATIENCE;
@@ -51,7 +52,7 @@ fn salvage(world: &World, journal: &mut Journal, branch: Branch) -> Result<(), E
         let state = journal.state();
         let how =
             world.snapshot("todone: left by an attempt that was cut off\n".into(), state.epoch);
-        let leftover = lease.salvage(&how, &Names::keep)?;
+        let leftover = lease.salvage(&how, &|label, found| capture::found(world, label, found))?;
         let (clean, copy) = (Clean::Keep, Vec::new());
         // The tip may be lost with the branch.
         let base = if branch == Branch::Again { state.base } else { state.tip };

@@ -16,6 +16,7 @@ use crate::model::{
     Clean, Isolation, Note, Oid, Prices, RepoPath, RunId, Sandbox, Sandboxing, Setup,
 };
 
+use super::capture;
 use super::outward::Who;
 use super::seat::{Seat, Seats};
 use super::secrets::Secrets;
@@ -277,7 +278,8 @@ impl World {
                 None => pool.lease(wish.purpose, PATIENCE)?,
             };
             let how = world.snapshot("todone: found in a slot that nobody gave back\n".into(), 0);
-            let leftover = lease.salvage(&how, &Names::keep)?;
+            let leftover =
+                lease.salvage(&how, &|label, found| capture::found(&world, label, found))?;
             let seat = world.seats.take().map_err(|source| Error::Io {
                 doing: "finding a number, ports and a directory for",
                 path: lease.worktree().to_owned(),

@@ -109,6 +109,52 @@ fn an_attempt_in_a_clone_that_was_cut_off_is_captured_and_run_again() {
     space.todone(&["show", "t"]).code(0).says("attempt 1 (in a clone): interrupted; what it left");
 }
 
+/// What an attempt committed itself is kept whether it ended or was cut off: its files are only the last of it.
+#[test]
+fn commits_of_an_attempt_that_was_cut_off_are_kept() {
+    for isolation in ["worktree", "clone"] {
+        let space = Space::new(&[("a", "1\n")]);
+        let board = r#"
+[[task]]
+id = "t"
+run = '''
+if test -e "$TODONE_BOARD_DIR/go"; then echo 1 > fine; exit; fi
+if test -d .git; then
+  git config user.name E; git config user.email e@e
+  git checkout -q -b side; echo 1 > side; git add side; git commit -qm side
+  git checkout -q --detach HEAD~1; echo 1 > shelf; git add shelf; git stash -q
+fi
+own() { git -c user.name=E -c user.email=e@e commit -q -m "$1"; }
+echo 1 > first; git add first; own first; git rm -q first; own second
+touch "$TODONE_BOARD_DIR/runs"
+while :; do sleep 0.05; done
+'''
+"#;
+        space.board(&format!("isolation = \"{isolation}\"\n{board}"));
+        kill_at(space.start(&[]), &space.path("runs"));
+        std::fs::write(space.path("go"), "").expect("written");
+        space.todone_landing(&["resume"], "main").code(0);
+        space.git(&["gc", "-q", "--prune=now"]);
+        let run = space.last_run();
+        let kept = |name: &str| space.git(&["show", &format!("refs/todone/{run}/{name}")]);
+        assert_eq!(kept("raw/t/1~:first"), "1", "{isolation}");
+        let mut told = "raw/t/1".to_owned();
+        if isolation == "clone" {
+            assert_eq!(kept("own/t/1/heads/side:side"), "1");
+            assert_eq!(kept("own/t/1/stash:shelf"), "1");
+            told = "raw/t/1, own/t/1/heads/side, own/t/1/stash".to_owned();
+        }
+        // Nobody looked at what it did to the repository until it was cut off, and so nobody says that it was nothing.
+        let restore = space.todone(&["restore", "--dry-run"]).code(0);
+        match isolation {
+            "worktree" => drop(restore.says("no end was seen of attempt 1 of t")),
+            _ => drop(restore.says_not("no end was seen")),
+        }
+        let told = format!("kept of its own commits: {told}");
+        space.todone(&["show", "t"]).code(0).says(&told);
+    }
+}
+
 /// A link that leads out of the tree is no directory of a task: what is done there is in no patch, and may be the
 /// user's.
 #[test]

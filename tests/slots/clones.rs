@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use todone::git::{Pool, Repo};
+use todone::git::{Expect, Pool, RefUpdate, Repo};
 use todone::model::Isolation;
 
 use crate::ground::{
@@ -372,7 +372,11 @@ fn slots_of_the_two_modes_are_never_mixed_up() {
             let found = pool.lease_left(&|label| label == "run task 1", std::time::Duration::ZERO);
             let mut found = found.expect("looked for").expect("found");
             assert_eq!(found.isolation(), isolation);
-            let left = found.salvage(&snapshot(), &|_| Some("refs/todone/kept".to_owned()));
+            let left = found.salvage(&snapshot(), &|_, found| {
+                let name = "refs/todone/kept".to_owned();
+                let to = Some(found.patch.commit);
+                Ok(vec![RefUpdate { name, expect: Expect::Any, to }])
+            });
             assert!(left.expect("salvaged").expect("dirty").commit.is_some());
             found.prepare(&crate::ground::how(base)).expect("prepared");
             settle(found);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use todone::git::{Lease, Leftover, Pool, Purpose, SlotUse};
+use todone::git::{Expect, Harvest, Lease, Leftover, Pool, Purpose, RefUpdate, SlotUse};
 
 use crate::ground::{
     Ground, alone, git, harvest, how, is_cloned, lease, linked, once, paths, put, ready, settle,
@@ -14,7 +14,12 @@ use crate::ground::{
 use crate::oracle::Fresh;
 
 fn salvage(lease: &mut Lease) -> Leftover {
-    let keep = |label: &str| Some(format!("refs/todone/kept/{}", label.replace(' ', "-")));
+    let keep = |label: &str, found: &mut Harvest| {
+        let name = format!("refs/todone/kept/{}", label.replace(' ', "-"));
+        let to = (!found.patch.changes.is_empty()).then_some(found.patch.commit);
+        let keep = to.map(|to| RefUpdate { name, expect: Expect::Any, to: Some(to) });
+        Ok(keep.into_iter().collect())
+    };
     lease.salvage(&snapshot(), &keep).expect("salvaged").expect("it was left dirty")
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows no file.
 
-use crate::git::Identity;
+use crate::git::{Error, Identity, RefUpdate};
 use crate::model::{Clean, Isolation, Note, Oid, Patch, RepoPath};
 
 /// What a slot is leased for. A slot that hosted a task never hosts a gate.
@@ -120,6 +120,9 @@ pub struct Harvest {
     /// What is worth telling.
     pub notes: Vec<Note>,
 }
+
+/// The refs that keep what was found in a slot with this label. What is taken out of the harvest gets none.
+pub type Keep<'k> = dyn Fn(&str, &mut Harvest) -> Result<Vec<RefUpdate>, Error> + 'k;
 
 /// How the commit of a snapshot is written.
 #[derive(Clone, Debug)]

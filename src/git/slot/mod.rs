@@ -74,7 +74,7 @@ mod wanted;
 mod watch;
 mod worktree;
 
-pub use contract::{Handover, Harvest, HarvestRules, Leftover, Prepare, Purpose, Snapshot};
+pub use contract::{Handover, Harvest, HarvestRules, Keep, Leftover, Prepare, Purpose, Snapshot};
 pub use keep::{Removal, SlotInfo, SlotUse};
 pub use pool::{Lease, Pool};
 pub use remains::{Orphan, disk_size, orphans, remove_empty_pools, remove_orphan, remove_pool};

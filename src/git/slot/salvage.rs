@@ -2,10 +2,10 @@
 //!
 //! Knows nothing of runs: the mark's label is passed on as it is.
 
-use crate::git::{Error, Expect, RefUpdate};
+use crate::git::Error;
 use crate::model::Oid;
 
-use super::contract::{HarvestRules, Leftover, Snapshot};
+use super::contract::{HarvestRules, Keep, Leftover, Snapshot};
 use super::manifest::Record;
 use super::mark::Mark;
 use super::memory::Memory;
@@ -13,16 +13,12 @@ use super::pool::Lease;
 use super::stamp::Stamp;
 
 impl Lease {
-    /// If the slot was left dirty: captures what it holds as a commit on its recorded base, under the
-    /// ref that `keep` names for the mark's label, before anything is touched.
+    /// If the slot was left dirty: captures what it holds as a commit on its recorded base, and what the task
+    /// committed itself, under the refs that `keep` says for the mark's label, before anything is touched.
     ///
     /// What can't be captured (a repository in it, for instance) is set aside with the whole
     /// worktree, see [`super::Pool::slots`].
-    pub fn salvage(
-        &mut self,
-        how: &Snapshot,
-        keep: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Option<Leftover>, Error> {
+    pub fn salvage(&mut self, how: &Snapshot, keep: &Keep<'_>) -> Result<Option<Leftover>, Error> {
         let Some(mark) = self.site.read_mark()? else { return Ok(None) };
         if self.mark.is_some() {
             return Ok(None);
@@ -46,16 +42,11 @@ impl Lease {
             None => self.unknown(tree)?,
         };
         self.base = Some(base);
-        let harvest = self.take(&mut memory, &HarvestRules::default(), how)?;
+        let mut harvest = self.take(&mut memory, &HarvestRules::default(), how)?;
+        let updates = keep(&label, &mut harvest)?;
+        self.pool.repo.update_refs(&updates, "left in a slot")?;
         let mut leftover = nothing;
-        if !harvest.patch.changes.is_empty() {
-            let commit = harvest.patch.commit;
-            if let Some(name) = keep(&label) {
-                let update = RefUpdate { name, expect: Expect::Any, to: Some(commit) };
-                self.pool.repo.update_refs(&[update], "left in a slot")?;
-            }
-            leftover.commit = Some(commit);
-        }
+        leftover.commit = (!harvest.patch.changes.is_empty()).then_some(harvest.patch.commit);
         if harvest.incomplete.is_empty() {
             self.memory = Some(memory);
         } else {

@@ -86,7 +86,7 @@ pub async fn done(
             let how = world.snapshot(message.clone(), journal.state().epoch);
             let harvest = lease.capture_mending(&rules(journal.state(), &unit), &how)?;
             let Some(mut harvest) = harvest else { return Ok(Done::Gone) };
-            hide::harvest(world, harvest.patch.base, &mut harvest)?;
+            hide::harvest(world, &mut harvest)?;
             harvest.notes.iter_mut().for_each(|note| hide::note(&world.secrets, note));
             if !harvest.incomplete.is_empty() {
                 return Ok(Done::Incomplete(harvest.incomplete));
