@@ -4,9 +4,10 @@
 
 use std::io::Write as _;
 
-use crate::event::{AttemptState, RunState, UnitState};
+use crate::event::{RunState, UnitState, UnitStatus};
 use crate::git::{has_copy, put_back_alone, standing_alone, state_dir_around};
 use crate::model::{Isolation, Shift, Thing};
+use crate::report;
 use crate::store::Sqlite;
 
 use super::Global;
@@ -60,22 +61,18 @@ pub(super) fn restore(global: &Global, args: Args) -> Result<u8, Failure> {
     Ok(u8::from(left))
 }
 
-/// What of a run nobody looked at: whoever dies in the middle of an attempt does not see what that changed.
+/// What of a run nobody looked at yet: tasks that run, or that were cut off with todone.
 fn unseen(state: &RunState) -> Option<String> {
-    let near = |attempt: &&AttemptState| {
-        attempt.ended.is_none() && attempt.isolation == Isolation::Worktree
+    let near = |unit: &&UnitState| {
+        let worktree = unit.attempts.last().map(|last| last.isolation == Isolation::Worktree);
+        matches!(unit.status, UnitStatus::Running) && worktree.unwrap_or(true)
     };
-    let cut = |unit: &UnitState| {
-        let number = unit.attempts.iter().find(near)?.number;
-        Some(format!("attempt {number} of {}", unit.unit.id))
-    };
-    let cut: Vec<String> = state.in_order().filter_map(cut).collect();
-    let kept = format!("refs/todone/{}/saved/+0/all", state.run);
-    (!cut.is_empty()).then(|| {
+    let tasks: Vec<_> = state.in_order().filter(near).map(|unit| unit.unit.id.clone()).collect();
+    let (run, names) = (&state.run, report::list(&tasks));
+    (!tasks.is_empty()).then(|| {
         format!(
-            "no end was seen of {}, nor what changed until then; what branches and the stash named before is \
-             kept by {kept}",
-            cut.join(", ")
+            "what {names} changed is told when it ends, or by `todone resume {run}` if todone was killed with it; \
+             what branches and the stash named before is kept by refs/todone/{run}/saved/+0/all"
         )
     })
 }
@@ -129,7 +126,7 @@ fn one(
     earlier: &[&Shift],
     put_back: Option<&Back<'_>>,
 ) -> Result<bool, Failure> {
-    let told = crate::report::escape::line(shift.told().as_bytes());
+    let told = report::escape::line(shift.told().as_bytes());
     if matches!(shift.what, Thing::Stash { .. }) && shift.before.is_none() {
         writeln!(out, "left      {told} (`git stash list` shows it)")?;
         return Ok(true);
@@ -147,7 +144,7 @@ fn one(
         None => {
             writeln!(out, "would put back: {told}")?;
             for command in shift.commands() {
-                let command = crate::report::escape::line(command.as_bytes());
+                let command = report::escape::line(command.as_bytes());
                 writeln!(out, "            {command}")?;
             }
         }

@@ -17,6 +17,7 @@ mod back;
 mod blind;
 mod compare;
 mod hooks;
+mod noted;
 mod pins;
 
 use blind::{Settings, StandIn};
@@ -70,6 +71,8 @@ pub struct Witness {
     pins: Pins,
     /// What `core.hooksPath` said at first.
     hooks: Option<Option<PathBuf>>,
+    /// What was written down last.
+    noted: Option<State>,
 }
 
 #[derive(Debug)]
@@ -79,7 +82,7 @@ struct Known {
 }
 
 /// What files and folders are like.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Stamps {
     files: Stamped,
     loose: Stamped,
@@ -89,6 +92,9 @@ struct Stamps {
 
 /// The file in which todone notes the branches that it moves itself.
 const MOVES: &str = "moves";
+
+/// The file in which a run notes what stood before its tasks.
+const NOTED: &str = "stood";
 
 impl Witness {
     /// Of this repository; nothing is known yet. Copies of files are kept in `dir`.
@@ -103,7 +109,38 @@ impl Witness {
             hidden: BTreeSet::new(),
             pins: Pins::default(),
             hooks: None,
+            noted: None,
         }
+    }
+
+    /// Writes down what the last look saw, if that is something else than what was written down before.
+    pub fn note(&mut self) -> Result<(), Error> {
+        let Some(Known { state, .. }) = &self.known else { return Ok(()) };
+        if self.noted.as_ref() == Some(state) {
+            return Ok(());
+        }
+        let path = self.dir.join(NOTED);
+        match noted::written(state) {
+            Some(bytes) => compare::write_whole(&path, &bytes)?,
+            // What stands there is no longer so.
+            None => drop(fs::remove_file(&path)),
+        }
+        self.noted = Some(state.clone());
+        Ok(())
+    }
+
+    /// Knows what a process saw and wrote down that was killed since; false: that is not known.
+    pub fn recall(&mut self) -> bool {
+        let Some(state) = fs::read(self.dir.join(NOTED)).ok().and_then(|text| noted::read(&text))
+        else {
+            return false;
+        };
+        self.folders.clone_from(&state.folders);
+        self.good = Some(state.settings.clone());
+        self.noted = Some(state.clone());
+        // Nothing has these stamps, so that the next look is one.
+        self.known = Some(Known { stamps: Stamps::default(), state });
+        true
     }
 
     /// Whether a look may find something: false only if nothing has changed but, maybe, the content

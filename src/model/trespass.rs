@@ -97,6 +97,9 @@ pub struct Trespass {
     pub tasks: Vec<TaskId>,
     /// What changed.
     pub shifts: Vec<Shift>,
+    /// todone was killed with them, so that what was done until the run was taken up again is among it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 impl Shift {

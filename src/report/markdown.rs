@@ -158,8 +158,8 @@ fn result(state: &RunState, report: &Report, page: &mut Page) {
     for found in &report.trespasses {
         let tasks: Vec<String> = found.tasks.iter().map(|task| inline(task.as_str())).collect();
         page.add(&format!(
-            "- your repository changed while {} ran: {}\n",
-            tasks.join(", "),
+            "- your repository changed {}: {}\n",
+            words::meanwhile(&tasks.join(", "), found.cut),
             inline(&found.text)
         ));
         for command in &found.commands {

@@ -172,8 +172,8 @@ impl News {
             }
             EventKind::Trespassed(found) => {
                 let all: Vec<&TaskId> = found.tasks.iter().collect();
-                let names = words::names(&all, 8);
-                let text = format!("! your repository changed while {names} ran:");
+                let meanwhile = words::meanwhile(&words::names(&all, 8), found.cut);
+                let text = format!("! your repository changed {meanwhile}:");
                 let mut item = item(Weight::Bad, Ink::Bad, text);
                 let shown = |text: &str| escape::line(text.as_bytes());
                 for shift in found.shifts.iter().take(TAIL) {

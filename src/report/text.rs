@@ -475,7 +475,8 @@ impl Page<'_> {
         for found in &report.trespasses {
             let all: Vec<&TaskId> = found.tasks.iter().collect();
             let text = escape::line(found.text.as_bytes());
-            self.put(format!("  {text} (while {} ran)", words::names(&all, 8)));
+            let meanwhile = words::meanwhile(&words::names(&all, 8), found.cut);
+            self.put(format!("  {text} ({meanwhile})"));
             for command in &found.commands {
                 self.put(format!("    {}", escape::line(command.as_bytes())));
             }

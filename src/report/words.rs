@@ -55,6 +55,14 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// When it was that something changed that no task may change.
+pub fn meanwhile(names: &str, cut: bool) -> String {
+    match cut {
+        true => format!("while {names} ran, or after todone was killed then, until it was resumed"),
+        false => format!("while {names} ran"),
+    }
+}
+
 /// `a, b, c.0 to c.17 and 3 more`: neighbouring shares of one task are drawn together, and of what is
 /// left at most `most` are named.
 pub fn names(ids: &[&TaskId], most: usize) -> String {

@@ -2,9 +2,11 @@
 //!
 //! Knows the promises of each event; the dispatcher does the rest.
 
+use std::collections::BTreeSet;
+
 use crate::event::{AttemptState, EventKind, LandState, RunState, UnitState, UnitStatus};
 use crate::git::{Expect, Leftover, Prepare, RefUpdate};
-use crate::model::{Budget, Clean, Failure, Outcome, Pot, SkipReason, TaskId, Trouble};
+use crate::model::{Budget, Clean, Failure, Isolation, Outcome, Pot, SkipReason, TaskId, Trouble};
 
 use super::capture;
 use super::land::is_ancestor;
@@ -24,11 +26,24 @@ pub enum Branch {
 /// Makes the state agree with the repository after an interruption, and takes charge of the run. What was
 /// skipped for the sake of tasks that are well by now is put back.
 pub fn resume(world: &World, journal: &mut Journal, pid: u32, branch: Branch) -> Result<(), Error> {
+    let cut = in_worktrees(journal.state());
     agree(world, journal, branch)?;
     journal.record(EventKind::Owned { pid, version: env!("CARGO_PKG_VERSION").to_owned() })?;
+    if let Some(found) = world.lookout.after(cut, &journal.state().trespasses) {
+        journal.record(EventKind::Trespassed(found))?;
+    }
     salvage(world, journal, branch)?;
     let freed = journal.state().freed();
     if freed.is_empty() { Ok(()) } else { retry(journal, freed, None) }
+}
+
+/// Who was at work in a worktree of the repository when todone was killed.
+fn in_worktrees(state: &RunState) -> BTreeSet<TaskId> {
+    let last = |unit: &&UnitState| {
+        let worktree = unit.attempts.last().map(|last| last.isolation == Isolation::Worktree);
+        matches!(unit.status, UnitStatus::Running) && worktree.unwrap_or(true)
+    };
+    state.units.values().filter(last).map(|unit| unit.unit.id.clone()).collect()
 }
 
 /// Makes the state agree with the repository: what was announced is confirmed.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::git::{self, Repo, Witness};
-use crate::model::{RepoPath, TaskId, Trespass};
+use crate::model::{RepoPath, Shift, TaskId, Trespass};
 
 use super::Secrets;
 
@@ -49,9 +49,33 @@ impl Lookout {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let alone = inner.live.is_empty();
         let found = inner.look(alone);
+        if alone {
+            // Only whoever goes on after a kill needs it, and that one does without.
+            let _ = inner.witness.note();
+        }
         *inner.live.entry(task.clone()).or_default() += 1;
         inner.since.insert(task.clone());
         found
+    }
+
+    /// The run is taken up again after these were cut off: what has changed since they began, but for what is told
+    /// already.
+    pub fn after(&self, cut: BTreeSet<TaskId>, told: &[Trespass]) -> Option<Trespass> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.is_empty() || !inner.witness.recall() {
+            return None;
+        }
+        inner.since = cut;
+        let found = inner.look(true);
+        inner.since.clear();
+        let mut found = found?;
+        let same = |one: &Shift, other: &Shift| {
+            one.what == other.what && one.before == other.before && one.after == other.after
+        };
+        let known = |shift: &Shift| told.iter().flat_map(|t| &t.shifts).any(|one| same(one, shift));
+        found.shifts.retain(|shift| !known(shift));
+        found.cut = true;
+        (!found.shifts.is_empty()).then_some(found)
     }
 
     /// What of a tree git runs as hooks here.
@@ -82,7 +106,7 @@ impl Inner {
         self.pace.took(begin, end);
         let live = self.live.keys().cloned().collect();
         let tasks: Vec<TaskId> = std::mem::replace(&mut self.since, live).into_iter().collect();
-        (!shifts.is_empty() && !tasks.is_empty()).then_some(Trespass { tasks, shifts })
+        (!shifts.is_empty() && !tasks.is_empty()).then_some(Trespass { tasks, shifts, cut: false })
     }
 }
 

@@ -4,6 +4,7 @@ mod settings;
 mod stash;
 
 use crate::space::Space;
+use crate::stopping::kill_at;
 
 fn space() -> Space {
     let space = Space::new(&[("a", "1\n")]);
@@ -94,6 +95,45 @@ fn a_trespass_is_told_and_put_back_on_request_alone() {
     space.git(&["tag", "-d", "mine"]);
     assert_eq!(state(&space), before);
     space.todone(&["restore"]).code(0).says("as before branch `main` moved");
+}
+
+/// Whoever did it was killed with todone, so that nobody saw it.
+#[test]
+fn a_trespass_of_a_task_that_was_cut_off_is_told_by_resume() {
+    let space = space();
+    let before = state(&space);
+    space.board(&format!(
+        "{}[[task]]\nid = \"calm\"\nisolation = \"clone\"\nrun = \"echo 1 > d\"\n",
+        VANDAL
+            .replace(
+                "run = '''\n",
+                "run = '''\ntest -e \"$TODONE_BOARD_DIR/again\" && exec touch b\n"
+            )
+            .replace(
+                "echo 2 > b",
+                "touch \"$TODONE_BOARD_DIR/reached\"\nwhile :; do sleep 0.05; done"
+            )
+    ));
+    kill_at(space.start(&[]), &space.path("reached"));
+    std::fs::write(space.path("again"), "").expect("written");
+    let run = space.last_run();
+    let told = space.todone_quiet(&["restore"]).code(0).says("was seen to change");
+    told.says(&format!("what vandal changed is told when it ends, or by `todone resume {run}`"));
+    let ran = space.todone_quiet(&["resume"]).code(0);
+    ran.says("your repository changed while vandal ran, or after todone was killed then");
+    let all = space.report()["trespasses"].as_array().expect("told").clone();
+    assert!(all.iter().all(|found| found["cut"] == true), "{all:#?}");
+    for text in ["stash entry taken: On main: precious", "branch `side` is gone", "config was"] {
+        assert!(all.iter().any(|one| one["text"].as_str().is_some_and(|t| t.contains(text))));
+    }
+    space.git(&["reflog", "expire", "--expire=now", "--all"]);
+    space.git(&["gc", "-q", "--prune=now"]);
+    // Once more, after a run in which nobody is cut off: it is told once.
+    space.todone_quiet(&["retry", "vandal"]).code(2);
+    space.todone_quiet(&["resume"]).code(0);
+    assert_eq!(space.report()["trespasses"].as_array().map(Vec::len), Some(all.len()));
+    space.todone_quiet(&["restore"]).code(0);
+    assert_eq!(state(&space), before);
 }
 
 #[test]

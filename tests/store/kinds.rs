@@ -246,6 +246,7 @@ pub fn every_kind() -> Vec<EventKind> {
                 kept: Some(FileCopy { file: "/r/.git/config".to_owned(), copy: None }),
                 above: vec![Stashed { id: "2".repeat(40), message: "WIP".to_owned() }],
             }],
+            cut: true,
         }),
         EventKind::Sandboxed {
             asked: Sandbox::Strict,

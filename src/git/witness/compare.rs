@@ -180,6 +180,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.and_then(|mut file| file.write_all(bytes)).map_err(io("writing", path))
 }
 
+/// The same, in one step: nobody reads half of it.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let new = path.with_extension("new");
+    write(&new, bytes)?;
+    fs::rename(&new, path).map_err(io("renaming", &new))
+}
+
 fn told(value: &Value) -> String {
     match value {
         Value::Id(oid) => oid.to_string(),

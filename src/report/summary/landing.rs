@@ -13,6 +13,9 @@ use crate::report::land;
 pub struct TrespassReport {
     /// The tasks that ran meanwhile.
     pub tasks: Vec<TaskId>,
+    /// todone was killed with them: what was done until the run was taken up again is among it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
     /// What happened, for people.
     pub text: String,
     /// The change itself, for programs.
@@ -44,6 +47,7 @@ pub(super) fn of_trespasses(state: &RunState) -> Vec<TrespassReport> {
     let all = state.trespasses.iter().rev().flat_map(|found| {
         found.shifts.iter().map(|shift| TrespassReport {
             tasks: found.tasks.clone(),
+            cut: found.cut,
             text: shift.told(),
             shift: shift.clone(),
             commands: shift.commands(),
