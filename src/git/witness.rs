@@ -143,6 +143,11 @@ impl Witness {
         true
     }
 
+    /// Whether anything was seen yet.
+    pub fn knows(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// Whether a look may find something: false only if nothing has changed but, maybe, the content
     /// of a loose ref that was written in place, as git never does.
     pub fn glance(&self) -> bool {

@@ -201,6 +201,11 @@ pub enum Note {
         /// The globs.
         globs: Vec<String>,
     },
+    /// What it changed of the user's repository (refs, HEAD, stash, config, hooks) could not be seen.
+    Unwatched {
+        /// Why.
+        why: String,
+    },
     /// The file in which an agent says what it used can't be read.
     BadResult {
         /// Why.

@@ -71,6 +71,12 @@ pub fn note(note: &Note) -> String {
             let globs = escape::line(globs.join("`, `").as_bytes());
             format!("`outputs`: it left no file that matches `{globs}`")
         }
+        Note::Unwatched { why } => {
+            let why = escape::line(why.as_bytes());
+            format!(
+                "what it changed of your branches, stash, config and hooks could not be seen: {why}"
+            )
+        }
         Note::BadResult { reason } => {
             format!("its result file can't be read: {}", escape::line(reason.as_bytes()))
         }

@@ -88,7 +88,8 @@ pub(super) fn note(secrets: &Secrets, note: &mut Note) {
         | Note::OutputCut { .. }
         | Note::NoContext { .. }
         | Note::NoInputs { .. }
-        | Note::NoOutputs { .. } => {}
+        | Note::NoOutputs { .. }
+        | Note::Unwatched { .. } => {}
     }
 }
 

@@ -27,6 +27,8 @@ struct Inner {
     live: BTreeMap<TaskId, u32>,
     /// Whoever ran since the last look.
     since: BTreeSet<TaskId>,
+    /// Why what these changed is not known.
+    blind: Option<String>,
 }
 
 impl Lookout {
@@ -40,6 +42,7 @@ impl Lookout {
             pace: Pace::default(),
             live: BTreeMap::new(),
             since: BTreeSet::new(),
+            blind: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -48,6 +51,9 @@ impl Lookout {
     pub fn enter(&self, task: &TaskId) -> Option<Trespass> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let alone = inner.live.is_empty();
+        if alone {
+            inner.blind = None;
+        }
         let found = inner.look(alone);
         if alone {
             // Only whoever goes on after a kill needs it, and that one does without.
@@ -83,12 +89,13 @@ impl Lookout {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).witness.hooks_in_tree()
     }
 
-    /// A task has ended.
-    pub fn leave(&self, task: &TaskId) -> Option<Trespass> {
+    /// A task has ended. If what it changed could not be seen the reason comes with it.
+    pub fn leave(&self, task: &TaskId) -> (Option<Trespass>, Option<String>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.live.remove(task);
         let last = inner.live.is_empty();
-        inner.look(last)
+        let found = inner.look(last);
+        (found, inner.blind.clone())
     }
 }
 
@@ -99,9 +106,19 @@ impl Inner {
         if !must && !self.pace.due(begin) && !self.witness.glance() {
             return None;
         }
-        // To look is no reason to fail: what can't be seen now is seen by the next look.
         let hide = |text: &str| self.secrets.hide(text);
-        let shifts = self.witness.look(&self.keep, &hide).unwrap_or_default();
+        let knows = self.witness.knows();
+        // To look is no reason to fail: what can't be seen now is seen by the next look.
+        let shifts = match self.witness.look(&self.keep, &hide) {
+            Ok(shifts) => {
+                self.blind = self.blind.take().filter(|_| !knows);
+                shifts
+            }
+            Err(fault) => {
+                self.blind = Some(hide(&fault.to_string()));
+                Vec::new()
+            }
+        };
         let end = Instant::now();
         self.pace.took(begin, end);
         let live = self.live.keys().cloned().collect();
@@ -161,16 +178,44 @@ mod tests {
             lookout.inner.lock().expect("free").pace.next = Some(next);
         };
         assert_eq!(lookout.enter(&task("gone")), None);
-        assert_eq!(lookout.leave(&task("gone")), None);
+        assert_eq!(lookout.leave(&task("gone")), (None, None));
         assert_eq!(lookout.enter(&task("long")), None);
         hold();
         assert_eq!(lookout.enter(&task("short")), None);
         std::fs::write(dir.path().join(".git/refs/heads/main"), format!("{other}\n"))
             .expect("written");
-        assert_eq!(lookout.leave(&task("short")), None, "not looked at yet");
-        let found = lookout.leave(&task("long")).expect("the last one looks");
+        assert_eq!(lookout.leave(&task("short")), (None, None), "not looked at yet");
+        let (found, _) = lookout.leave(&task("long"));
+        let found = found.expect("the last one looks");
         assert_eq!(found.tasks, [task("long"), task("short")]);
         assert_eq!(found.shifts.len(), 1);
+    }
+
+    /// Nobody takes "not seen" for "not changed".
+    #[test]
+    fn where_a_look_fails_it_is_known_that_nothing_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let git = crate::process::Call::new("git").dir(dir.path()).without("GIT_DIR");
+        let said = git.args(["init", "-q", "-b", "main"]).run().expect("git runs");
+        assert!(said.status.success(), "{}", said.complaint());
+        let repo = Repo::discover(dir.path()).expect("found").with_plumbing();
+        let keep = "refs/todone/r/saved/".to_owned();
+        let lookout = Lookout::new(&repo, keep, dir.path().join("run"), Arc::default());
+        let (head, away) = (dir.path().join(".git/HEAD"), dir.path().join(".git/away"));
+        assert_eq!(lookout.enter(&task("a")), None);
+        std::fs::rename(&head, &away).expect("moved");
+        let (found, why) = lookout.leave(&task("a"));
+        assert_eq!(found, None);
+        assert!(why.is_some_and(|why| !why.is_empty()));
+        // Nor is there anything to be compared with what the next one leaves.
+        let blind = Lookout::new(&repo, "refs/x/".into(), dir.path().join("x"), Arc::default());
+        assert_eq!(blind.enter(&task("b")), None);
+        std::fs::rename(&away, &head).expect("moved");
+        assert!(blind.leave(&task("b")).1.is_some());
+        assert_eq!(blind.enter(&task("c")), None);
+        assert_eq!(blind.leave(&task("c")), (None, None));
+        assert_eq!(lookout.enter(&task("d")), None);
+        assert_eq!(lookout.leave(&task("d")), (None, None));
     }
 
     #[test]

@@ -85,8 +85,13 @@ async fn attempted(
     let (look, who) = (lookout.clone(), id.clone());
     send(blocking(move || Ok(look.enter(&who))).await?);
     let ended = in_slot(world, job, tell.clone(), halt).await;
-    send(blocking(move || Ok(lookout.leave(&id))).await?);
-    ended
+    let (found, blind) = blocking(move || Ok(lookout.leave(&id))).await?;
+    send(found);
+    let mut ended = ended?;
+    if let (Some(ended), Some(why)) = (&mut ended, blind) {
+        ended.notes.push(Note::Unwatched { why });
+    }
+    Ok(ended)
 }
 
 async fn in_slot(
