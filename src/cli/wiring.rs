@@ -17,7 +17,7 @@ use crate::executor::{Claims, Local, Walls};
 use crate::git::{Identity, Pool, Repo};
 use crate::model::{Board, Prices, RunId};
 use crate::plan::Touched;
-use crate::process::brink;
+use crate::process::{brink, own};
 use crate::run::{self, Lookout, Names, Seats, Secrets, Trials, Warm, World};
 use crate::store::{Sqlite, Store};
 
@@ -410,7 +410,7 @@ pub fn world(repo: &Repo, store: &Sqlite, run: &RunId, board: &Board) -> Result<
 
 /// The program of todone itself, which its supervisors are.
 pub fn program() -> Result<PathBuf, Failure> {
-    brink::stand_in().map_or_else(std::env::current_exe, Ok).map_err(|fault| {
+    brink::stand_in().map_or_else(own::program, Ok).map_err(|fault| {
         Failure::environment(format!("can't find the program of todone itself: {fault}"))
     })
 }

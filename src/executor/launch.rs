@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use crate::model::Sandbox;
+use crate::process::own;
 
 use super::confine::{behind_bwrap, enclose};
 use super::wire;
@@ -84,12 +85,18 @@ fn refuse(nonce: &OsStr, why: &str) -> ExitCode {
 }
 
 /// Puts the sandbox on, or makes it part of the command line.
-fn confined(fence: &OsStr, argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
+fn confined(fence: &OsStr, mut argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
     if fence == "-" {
         return Ok(argv);
     }
     let confine = wire::read::<wire::Fence>(fence.as_encoded_bytes())?.confine();
     if confine.level == Sandbox::Strict {
+        // Behind those walls its name would be that of the program that puts them up.
+        if argv.first().is_some_and(|program| own::is_own(program)) {
+            let own = own::handed_on();
+            let own = own.map_err(|fault| format!("this program can't be found: {fault}"))?;
+            argv[0] = own.into();
+        }
         return Ok(behind_bwrap(&confine, argv));
     }
     enclose(&confine)?;

@@ -89,7 +89,7 @@ impl Supervisor {
     /// Without an environment: the command gets its own, and the supervisor needs none.
     fn start(program: &Path) -> std::io::Result<Self> {
         let mut command = Command::new(program);
-        command.arg("supervise").env_clear();
+        command.arg0("todone").arg("supervise").env_clear();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn()?;
         let control = process.stdin.take().expect("BUG: its input is a pipe");

@@ -17,6 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal};
 
+use crate::process::own;
+
 use super::capture::{Capture, Stream};
 use super::cgroup::Group;
 use super::launch::REFUSED;
@@ -47,6 +49,7 @@ const PIECE: usize = 64 * 1024;
 pub fn supervise() -> ExitCode {
     // Fails for the leader of a group, which a signal to todone's group does not reach anyway.
     let _ = rustix::process::setsid();
+    own::take_name();
     let (Ok(mut control), Ok(mut reports)) = (Control::own(), Reports::own()) else {
         return ExitCode::FAILURE;
     };
@@ -82,7 +85,8 @@ pub fn supervise() -> ExitCode {
                 Watch::start(command, &control)
             }
             (Ok(None), _) => return ExitCode::SUCCESS,
-            (Err(why), _) => Err(How::NotStarted(why)),
+            // No fault of the command's: nobody but todone writes orders.
+            (Err(why), _) => Err(How::NoRoom(why)),
         };
         match ready {
             Ok(mut watch) => {
@@ -179,7 +183,9 @@ impl Watch {
             .map_err(How::NotStarted)?;
 
         let pipes = |fault: io::Error| trouble(format!("its pipes can't be made: {fault}"), &fault);
-        let mut launcher = Command::new(launcher().map_err(How::NotStarted)?);
+        let itself = own::program();
+        let itself = itself.map_err(|fault| format!("this program can't be found: {fault}"));
+        let mut launcher = Command::new(itself.map_err(How::NotStarted)?);
         launcher.arg0("todone").arg("launch").arg(std::process::id().to_string()).arg(&nonce);
         let fence = command.confine.as_ref().map(|confine| wire::text(&wire::Fence::of(confine)));
         launcher.arg(fence.as_deref().unwrap_or("-"));
@@ -522,14 +528,6 @@ fn capture(command: &CommandSpec, nonce: &str) -> Result<Capture, How> {
     let stdout = command.stdout.as_deref().map(|path| (path, command.stdout_cap));
     Capture::new((&command.log, command.log_cap), stdout, nonce, &command.secrets)
         .map_err(How::NoRoom)
-}
-
-/// This program, also if its file was replaced since it was started.
-fn launcher() -> Result<PathBuf, String> {
-    if cfg!(target_os = "linux") {
-        return Ok("/proc/self/exe".into());
-    }
-    std::env::current_exe().map_err(|fault| format!("this program can't be found: {fault}"))
 }
 
 /// A pipe whose reader never waits.

@@ -116,7 +116,10 @@ impl Order {
         }
         let Version { v } = read(frame)?;
         if v != VERSION {
-            return Err(format!("todone was replaced: its messages are {v}, not {VERSION}"));
+            return Err(format!(
+                "the program of todone was replaced while it ran: its messages are of version {v}, those of \
+                 the one that is there now of version {VERSION}; `todone resume` goes on with that one"
+            ));
         }
         read(frame)
     }

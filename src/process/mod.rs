@@ -3,6 +3,7 @@
 //! Knows nothing of git, boards or tasks.
 
 pub mod brink;
+pub mod own;
 pub mod stat;
 
 use std::collections::BTreeMap;

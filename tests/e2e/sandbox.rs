@@ -210,3 +210,35 @@ fn a_weaker_sandbox_is_told_and_with_require_sandbox_an_error() {
     board("");
     space.todone_env(&args, &[("PATH", path)], None).code(0).says("and not strict");
 }
+
+/// What todone starts of itself in a task goes on when its own file was replaced meanwhile, behind every wall.
+#[test]
+fn an_agent_that_todone_speaks_to_starts_in_a_sandbox_after_todone_was_replaced() {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: only Linux names a program without its file");
+        return;
+    }
+    for level in ["none", "write", "strict"] {
+        if level != "none" && !has(level) {
+            continue;
+        }
+        for how in ["mv -f other todone", "rm todone", "true"] {
+            let space = Space::new(&[("a", "1\n")]);
+            let program = space.installed();
+            std::fs::write(space.path("other"), "no program\n").expect("written");
+            let dir = space.path("");
+            space.board(&format!(
+                "[agent.a]\nkind = \"acp\"\ncommand = [{:?}]\nsandbox = \"{level}\"\n\
+                 [[task]]\nid = \"first\"\nrun = 'cd {dir:?}; {how}'\n\
+                 [[task]]\nid = \"t\"\nneeds = [\"first\"]\nagent = \"a\"\nprompt = \"own made by itself\"\n",
+                crate::acp::program(),
+            ));
+            let board = space.path("board.toml");
+            let mut run = space.command(&program);
+            let ran = run.arg("run").arg(board).output().expect("it starts");
+            crate::space::ran(ran).code(0);
+            assert_eq!(space.read("made"), "by itself", "{level}, {how}");
+            space.nothing_is_left();
+        }
+    }
+}

@@ -280,6 +280,16 @@ impl Space {
         ran(self.command(env!("CARGO_BIN_EXE_todone")).args(args).output().expect("todone runs"))
     }
 
+    /// A copy of todone that may be replaced. By another process: while this one had it open for writing, whatever
+    /// another thread starts would hold it open too, and who is written to can't be started.
+    pub fn installed(&self) -> PathBuf {
+        let program = self.path("todone");
+        let mut copy = Command::new("cp");
+        let done = copy.arg(env!("CARGO_BIN_EXE_todone")).arg(&program).status();
+        assert!(done.expect("cp runs").success());
+        program
+    }
+
     /// Starts todone and does not wait for it.
     pub fn spawn(&self, args: &[&str]) -> Child {
         let mut command = self.command(env!("CARGO_BIN_EXE_todone"));

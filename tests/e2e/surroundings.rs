@@ -293,3 +293,37 @@ fn a_disk_that_is_full_under_the_slots() {
     space.todone_landing(&["resume"], "main").code(0);
     assert_eq!(space.read("b"), "1\none\ntwo\n");
 }
+
+/// Whoever installs todone anew while a run goes on puts another program in the place of its file. Two tasks wait
+/// for each other afterwards, so that one of them has a supervisor that was started since.
+#[test]
+fn a_run_goes_on_with_the_program_that_it_began_with() {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: only Linux names a program without its file");
+        return;
+    }
+    for how in ["mv -f ../other ../todone", "rm ../todone"] {
+        let space = space();
+        let (program, other) = (space.installed(), trap(&space, "other"));
+        let how = how.replace("../todone", program.to_str().expect("a name"));
+        let how = how.replace("../other", &other);
+        let wait = |own: &str, for_whom: &str| {
+            let (own, other) = (space.path(own), space.path(for_whom));
+            format!(
+                "touch {own:?}; until test -e {other:?}; do sleep 0.01; done; echo 1 > $TODONE_TASK"
+            )
+        };
+        space.board(&format!(
+            "jobs = 2\n[defaults]\ntimeout = \"60s\"\n\
+             [[task]]\nid = \"a\"\nrun = \"{how}; echo 1 > a\"\n\
+             [[task]]\nid = \"b\"\nneeds = [\"a\"]\nrun = '''{}'''\n\
+             [[task]]\nid = \"c\"\nneeds = [\"a\"]\nrun = '''{}'''\n",
+            wait("at-b", "at-c"),
+            wait("at-c", "at-b"),
+        ));
+        ran(space.command(&program).args(args(&space)).output().expect("it starts")).code(0);
+        nothing_sprang(&space);
+        assert_eq!((space.read("b"), space.read("c")), ("1\n".into(), "1\n".into()));
+        space.nothing_is_left();
+    }
+}
