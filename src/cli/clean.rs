@@ -330,8 +330,9 @@ fn slots(repo: &Repo, dir: &Path, args: &Args, tell: &mut Teller<'_>) -> Result<
                 tell.kept(&at, &format!("it may hold work (todone resume), {large}"))?;
             }
             SlotUse::Retired if !args.force => {
-                let why = "it holds what could not be captured; --slots --force gives it up";
-                tell.kept(&at, &format!("{why}, {large}"))?;
+                let whose = held::whose(slot.label.as_deref());
+                let why = format!("it holds what{whose} could not be captured");
+                tell.kept(&at, &format!("{why}; --slots --force gives it up, {large}"))?;
             }
             _ if young(&slot) => tell.kept(&at, &format!("it is younger, {large}"))?,
             SlotUse::Free | SlotUse::Retired => {

@@ -243,15 +243,18 @@ impl Failure {
     }
 }
 
+/// The first of these, and how many more there are.
+fn first(mut all: impl ExactSizeIterator<Item = String>) -> String {
+    let mut shown: Vec<String> = all.by_ref().take(3).collect();
+    if all.len() > 0 {
+        shown.push(format!("{} more", all.len()));
+    }
+    shown.join(", ")
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths = |list: &[RepoPath]| -> String {
-            let mut shown: Vec<String> = list.iter().take(3).map(ToString::to_string).collect();
-            if list.len() > 3 {
-                shown.push(format!("{} more", list.len() - 3));
-            }
-            shown.join(", ")
-        };
+        let paths = |list: &[RepoPath]| first(list.iter().map(ToString::to_string));
         match self {
             Self::Exit { code } => write!(f, "exit status {code}"),
             Self::Signal { signal } => write!(f, "ended by signal {signal}"),
@@ -284,14 +287,12 @@ impl fmt::Display for Failure {
                 write!(f, "changed {}, but changes = \"forbidden\"", paths(list))
             }
             Self::Incomplete { paths: list } => {
-                let names: Vec<RepoPath> = list.iter().map(|(path, _)| path.clone()).collect();
-                write!(f, "can't be captured whole: ")?;
-                match list.first() {
+                let one = |(path, reason): &(RepoPath, String)| match path.as_bytes() {
                     // All of it.
-                    Some((path, reason)) if path.as_bytes().is_empty() => f.write_str(reason),
-                    Some((_, reason)) => write!(f, "{} ({reason})", paths(&names)),
-                    None => Ok(()),
-                }
+                    [] => reason.clone(),
+                    _ => format!("{path} ({reason})"),
+                };
+                write!(f, "can't be captured whole: {}", first(list.iter().map(one)))
             }
             Self::Output { most } => write!(
                 f,

@@ -35,6 +35,7 @@ mod profile;
 mod publish;
 mod recovery;
 mod sandbox;
+mod size;
 mod task;
 mod topics;
 mod trespass;
@@ -63,6 +64,7 @@ pub use profile::Profile;
 pub use publish::{Published, PushBranches, Pushing};
 pub use recovery::{Breaker, Recovery, Turned};
 pub use sandbox::{Isolation, Sandbox, Sandboxing};
+pub use size::size;
 pub use task::{
     Cache, Changes, Check, Copy, Foreach, ForeachSource, Item, Prompt, Retry, Setup, Task,
     Transform, Unit, Work,

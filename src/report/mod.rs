@@ -57,6 +57,7 @@ mod words;
 
 pub use crate::event::Reporter;
 
+pub use crate::model::size;
 pub use annotations::annotations;
 pub use breaker::BreakerReport;
 pub use budget::BudgetReport;
@@ -80,7 +81,7 @@ pub use summary::{Counts, FileReport, GateReport, Land, Rejected, Report, TaskRe
 pub use terminal::Terminal;
 pub use text::{landing, some, text};
 pub use wait::waits;
-pub use words::{duration, list, quoted, shown, size, time};
+pub use words::{duration, list, quoted, shown, time};
 
 /// The JSON Schema of a [`Report`].
 pub const SCHEMA: &str = include_str!("report.schema.json");

@@ -109,22 +109,6 @@ pub fn shown(path: &std::path::Path) -> String {
     super::escape::line(path.as_os_str().as_encoded_bytes())
 }
 
-/// An amount of disk, as people say it.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1 << 10 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 0;
-    let mut amount = bytes as f64 / 1024.0;
-    while amount >= 999.5 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(amount < 9.95);
-    format!("{amount:.digits$} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

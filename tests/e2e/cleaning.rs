@@ -222,3 +222,26 @@ fn force_says_what_it_gives_up() {
     space.todone(&["clean", "--slots", "--force"]).code(0).says("landed nowhere");
     assert_ne!(space.git(&["for-each-ref", "refs/todone"]), "", "of slots, not of runs");
 }
+
+#[test]
+fn a_run_of_which_a_worktree_was_set_aside_is_kept_and_says_what_stands_there() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        "[[task]]\nid = \"a\"\nrun = \"head -c 60000000 /dev/zero > huge; git init -q sub; echo 1 > sub/x\"\n",
+    );
+    let why = "can't be captured whole: huge (larger than 50 MiB), sub (a repository of its own)";
+    space.run(&[]).code(1).says(&format!("a: {why}"));
+    let (run, aside) = (space.last_run(), pool(&space).join("retired-task-0-0/tree"));
+    let stands = format!("`a` {why}; it stands in {} until", aside.display());
+    let told = space.todone(&["clean"]).code(0);
+    told.says(&format!("{run}: kept, {stands}")).says(&format!("clean --force {run}"));
+    let told = space.todone(&["clean", "--all"]).code(2);
+    told.says(&stands).says(&format!("it holds what of `a` of {run} could not be captured"));
+    let told = space.todone(&["clean", "--force", &run]).code(0);
+    told.says(&format!("{run}: removed, given up though {stands}"));
+    assert!(aside.join("huge").exists() && aside.join("sub/x").exists());
+    let told = space.todone(&["clean", "--slots"]).code(0);
+    told.says(&format!("kept, it holds what of `a` of {run} could not be captured"));
+    space.todone(&["clean", "--slots", "--force"]).code(0);
+    assert!(!aside.exists());
+}

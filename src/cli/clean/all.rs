@@ -72,7 +72,8 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
                 }
                 SlotUse::Dirty => lost.push((at, "it holds work of a killed run".to_owned())),
                 SlotUse::Retired => {
-                    lost.push((at, "it holds what could not be captured".to_owned()))
+                    let whose = held::whose(slot.label.as_deref());
+                    lost.push((at, format!("it holds what{whose} could not be captured")));
                 }
             }
         }

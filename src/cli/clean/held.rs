@@ -10,8 +10,8 @@ use crate::cli::error::Failure;
 use crate::cli::wiring;
 use crate::event::{LandState, RunState, RunStatus};
 use crate::git::{Pool, Repo, checked_out};
-use crate::model::{LandAs, Oid, Outcome, Shift, Strategy, TaskId, Thing};
-use crate::report::list;
+use crate::model::{Failure as Failed, LandAs, Oid, Outcome, Shift, Strategy, TaskId, Thing};
+use crate::report::{list, shown};
 use crate::run::Names;
 use crate::store::Sqlite;
 
@@ -27,6 +27,8 @@ pub(super) enum Held {
     /// How many, and whose.
     Patches(usize, BTreeSet<TaskId>),
     Saved(usize),
+    /// What could not be captured: whose it is, what is known of why, and where it stands.
+    Aside(TaskId, Option<Failed>, PathBuf),
 }
 
 impl Held {
@@ -71,6 +73,13 @@ impl std::fmt::Display for Held {
                 s(count),
                 if *count == 1 { "it" } else { "them" }
             ),
+            Self::Aside(task, why, at) => {
+                match why {
+                    Some(why) => write!(f, "`{task}` {why}")?,
+                    None => write!(f, "what `{task}` left can't be captured whole")?,
+                }
+                write!(f, "; it stands in {} until `todone clean --slots --force`", shown(at))
+            }
             Self::Patches(count, tasks) => {
                 let (are, is) = if *count == 1 { ("was", "is") } else { ("were", "are") };
                 write!(f, "{count} patch{} that {are} not merged {is} nowhere else", es(*count))?;
@@ -110,6 +119,16 @@ fn overruled(state: &RunState) -> BTreeSet<Oid> {
     all
 }
 
+/// A worktree that was set aside, if it is one of this run.
+fn aside(state: &RunState, at: PathBuf, label: &str) -> Option<Held> {
+    let (_, task, number) = Names::parse(label).filter(|(run, ..)| *run == state.run)?;
+    let attempts = state.units.get(&task).map(|unit| unit.attempts.as_slice()).unwrap_or_default();
+    let attempt = attempts.iter().find(|attempt| attempt.number == number);
+    let why = attempt.and_then(|attempt| attempt.ended.as_ref()?.1.failure.clone());
+    let why = why.filter(|why| matches!(why, Failed::Incomplete { .. }));
+    Some(Held::Aside(task, why, at))
+}
+
 /// All that would be lost with a run. What can't be given up stands alone.
 pub(super) fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Vec<Held>, Failure> {
     let mut all = Vec::new();
@@ -119,9 +138,11 @@ pub(super) fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Vec
     let dir = wiring::slots_dir(repo, Some(&state.board))?;
     if dir.exists() {
         let ours = |label: &str| Names::parse(label).is_some_and(|(run, ..)| run == state.run);
-        if Pool::open(repo, &dir)?.lease_left(&ours, Duration::ZERO)?.is_some() {
+        let pool = Pool::open(repo, &dir)?;
+        if pool.lease_left(&ours, Duration::ZERO)?.is_some() {
             return Ok(vec![Held::Slot]);
         }
+        all.extend(pool.aside()?.into_iter().filter_map(|(at, label)| aside(state, at, &label?)));
     }
     if let Some(worktree) = checked_out(repo, &state.branch)? {
         return Ok(vec![Held::Branch(worktree)]);
@@ -204,4 +225,10 @@ pub(super) fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Vec
         all.push(Held::Saved(changed));
     }
     Ok(all)
+}
+
+/// Whose worktree it is by this label, to be put into a sentence.
+pub(super) fn whose(label: Option<&str>) -> String {
+    let known = label.and_then(Names::parse);
+    known.map_or(String::new(), |(run, task, _)| format!(" of `{task}` of {run}"))
 }

@@ -211,7 +211,10 @@ impl Memory {
         for (path, seen) in items {
             let full = tools.root.join(path.to_path());
             if largest > 0 && seen.size > largest && seen.mode != Mode::Link {
-                all.insert(path.clone(), Err(format!("larger than {largest} bytes")));
+                all.insert(
+                    path.clone(),
+                    Err(format!("larger than {}", crate::model::size(largest))),
+                );
                 continue;
             }
             let plain = tools.private.plain

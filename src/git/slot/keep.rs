@@ -75,6 +75,13 @@ impl Pool {
         Ok(slots)
     }
 
+    /// The same, only where they stand and what their marks said.
+    pub fn aside(&self) -> Result<Vec<(PathBuf, Option<String>)>, Error> {
+        let sites = self.inner.sites()?.into_iter().map(|(site, _)| site);
+        let aside = sites.filter(Site::is_aside);
+        aside.map(|site| Ok((site.tree(), site.last_use()?.0))).collect()
+    }
+
     /// Removes this slot if nobody uses it and it holds nobody's work, or was set aside. Whether it did.
     pub fn remove_slot(&self, slot: &SlotInfo) -> Result<bool, Error> {
         let site = Site { dir: slot.dir.clone() };
@@ -121,6 +128,12 @@ impl Pool {
 }
 
 impl Site {
+    /// Whether it was taken out of the pool.
+    fn is_aside(&self) -> bool {
+        let name = self.dir.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(RETIRED))
+    }
+
     /// Removes it; the caller holds its lock. Whoever dies over it leaves a slot with its sign, or one
     /// that is hardly begun.
     pub(super) fn remove(&self) -> Result<(), Error> {
@@ -216,8 +229,7 @@ fn state(site: &Site) -> Result<SlotUse, Error> {
 }
 
 pub(super) fn state_of_held(site: &Site) -> Result<SlotUse, Error> {
-    let name = site.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name.starts_with(RETIRED) {
+    if site.is_aside() {
         return Ok(SlotUse::Retired);
     }
     if lock::try_lock(&site.busy_lock())?.is_none() {
