@@ -151,6 +151,7 @@ echo 3 > b
         assert_eq!((space.read("a"), space.read("b")), ("2\n".into(), "3\n".into()));
         assert!(cache.join("setup").exists() && cache.join("cache").exists());
         space.todone(&["show", "t"]).code(0).says(&format!("(in a clone, sandbox: {level})"));
+        assert_eq!(space.task("t")["sandbox"], level);
     }
 }
 
@@ -208,7 +209,10 @@ fn a_weaker_sandbox_is_told_and_with_require_sandbox_an_error() {
         .says("bubblewrap");
     assert_eq!(space.git(&["for-each-ref", "refs/todone", "refs/heads/todone"]), "");
     board("");
-    space.todone_env(&args, &[("PATH", path)], None).code(0).says("and not strict");
+    let ran = space.todone_env(&args, &[("PATH", path)], None).code(0).says("and not strict");
+    // What is reported is what was enforced.
+    let enforced = if ran.err.contains("sandbox: write and not") { "write" } else { "none" };
+    assert_eq!(space.task("t")["sandbox"], enforced, "{}", ran.err);
 }
 
 /// What todone starts of itself in a task goes on when its own file was replaced meanwhile, behind every wall.

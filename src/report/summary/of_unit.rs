@@ -72,6 +72,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
         items: None,
         attempts: 0,
         tries: None,
+        sandbox: None,
         commit: None,
         patch: None,
         files: Vec::new(),
@@ -97,6 +98,7 @@ fn blank(state: &RunState, id: &TaskId, task: &TaskId, wave: usize) -> TaskRepor
 
 fn of_attempt(report: &mut TaskReport, attempt: &AttemptState) {
     report.by_hand = attempt.by_hand;
+    report.sandbox = Some(attempt.sandbox);
     report.started = Some(words::time(attempt.started));
     report.log = attempt.log().map(|log| log.to_string_lossy().into_owned());
     report.patch = attempt.salvaged;

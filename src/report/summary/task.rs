@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blame, ChangeKind, ConflictFile, LockWait, Oid, RepoPath, Settled, TaskId};
+use crate::model::{
+    Blame, ChangeKind, ConflictFile, LockWait, Oid, RepoPath, Sandbox, Settled, TaskId,
+};
 use crate::report::cost::UsageReport;
 use crate::report::saved::ReusedReport;
 
@@ -30,6 +32,9 @@ pub struct TaskReport {
     /// Where that is more than one: who tried it, and why the earlier ones were not the last, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<String>,
+    /// The sandbox that was really enforced for its last attempt (`none`, `write`, `strict`); null: it has none.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// Its commit on the integration branch.
     pub commit: Option<Oid>,
     /// The commit that holds what its last attempt left.
