@@ -215,6 +215,70 @@ fn a_weaker_sandbox_is_told_and_with_require_sandbox_an_error() {
     assert_eq!(space.task("t")["sandbox"], enforced, "{}", ran.err);
 }
 
+/// Whether a task with this sandbox sees a process of the outside, and whether it can signal it.
+fn sees_the_outside(keys: &str) -> (bool, bool) {
+    let space = Space::new(&[("a", "1\n")]);
+    let mut outside = Command::new("sleep").arg("86399").spawn().expect("it starts");
+    let pid = outside.id();
+    space.board(&format!(
+        "{keys}\n[[task]]\nid = \"t\"\nrun = '''\n\
+         for dir in /proc/[0-9]*; do cat $dir/cmdline 2>/dev/null | tr '\\0' ' '; echo; done > seen\n\
+         kill -0 {pid} && echo 1 > signalled || true\n'''\n"
+    ));
+    let board = space.path("board.toml");
+    let ran = space.todone_quiet(&["run", board.to_str().expect("a name")]);
+    outside.kill().expect("killed");
+    outside.wait().expect("ended");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let seen = space.read("seen");
+    assert!(seen.lines().any(|line| line.contains("/proc/[0-9]*")), "it sees itself: {seen}");
+    (seen.contains("sleep 86399"), space.repo().join("signalled").exists())
+}
+
+#[test]
+fn a_task_under_strict_sees_no_process_of_the_outside() {
+    if !has("strict") {
+        return;
+    }
+    assert_eq!(sees_the_outside("isolation = \"clone\""), (true, true), "it can fail");
+    assert_eq!(sees_the_outside("sandbox = \"strict\""), (false, false));
+}
+
+/// How often a task with this sandbox reaches somebody who listens on the loopback device.
+fn reaches_loopback(keys: &str) -> usize {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let at = listener.local_addr().expect("an address");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Whoever comes is hung up on.
+        while let Ok((_, from)) = listener.accept() {
+            if tell.send(from).is_err() {
+                break;
+            }
+        }
+    });
+    let space = Space::new(&[("a", "1\n")]);
+    space.board(&format!(
+        "land = \"never\"\n{keys}\n[[task]]\nid = \"t\"\nrun = \"! git ls-remote git://{at}/x\"\n"
+    ));
+    let board = space.path("board.toml");
+    space.todone_quiet(&["run", board.to_str().expect("a name")]).code(0);
+    // One that came is before this one.
+    let last = std::net::TcpStream::connect(at).expect("it listens");
+    let last = last.local_addr().expect("an address");
+    told.iter().take_while(|from| *from != last).count()
+}
+
+#[test]
+fn a_task_under_strict_without_network_reaches_no_listener_on_loopback() {
+    if !has("strict") {
+        return;
+    }
+    let keys = |network| format!("sandbox = {{ level = \"strict\", network = {network} }}");
+    assert!(reaches_loopback(&keys(true)) > 0, "it can fail");
+    assert_eq!(reaches_loopback(&keys(false)), 0);
+}
+
 /// What todone starts of itself in a task goes on when its own file was replaced meanwhile, behind every wall.
 #[test]
 fn an_agent_that_todone_speaks_to_starts_in_a_sandbox_after_todone_was_replaced() {
