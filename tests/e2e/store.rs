@@ -236,7 +236,7 @@ fn a_repository_may_be_called_anything() {
     call(&["clean", "--slots", "--force", &run]).code(0).says("removed");
 }
 
-/// What may hold a secret is its owner's alone, whatever the umask says.
+/// What may hold a secret is its owner's alone, whatever the umask says: here that all may do all.
 #[test]
 fn whatever_todone_writes_into_the_repository_is_for_its_owner_alone() {
     let space = Space::new(&[("x", "")]);
@@ -244,8 +244,27 @@ fn whatever_todone_writes_into_the_repository_is_for_its_owner_alone() {
         "gate = \"true\"\n[agent.tool]\ncommand = [\"sh\", \"-c\", \"echo 1 > a\"]\n\
          [[task]]\nid = \"a\"\nagent = \"tool\"\nprompt = \"x\"\nverify = \"true\"\n",
     );
-    let _ = space.run(&[]).code(0);
-    let mut open = vec![space.repo().join(".git/todone")];
+    let mut shell = space.command("sh");
+    shell.args([
+        "-c",
+        "umask 000; touch made; exec \"$0\" run \"$1\"",
+        env!("CARGO_BIN_EXE_todone"),
+    ]);
+    let done = shell.arg(space.path("board.toml")).output().expect("it starts");
+    ran(done).code(0);
+    let mode = |path: &Path| path.symlink_metadata().expect("there").permissions().mode();
+    assert_eq!(mode(&space.repo().join("made")) & 0o777, 0o666, "the umask is what it was set to");
+    let state = space.repo().join(".git/todone");
+    assert_eq!(mode(&state) & 0o077, 0, "the folder");
+    let cache = space.path("cache/todone");
+    for pool in fs::read_dir(&cache)
+        .expect("the worktrees")
+        .chain(fs::read_dir(&state).expect("the folder"))
+    {
+        let path = pool.expect("an entry").path();
+        assert_eq!(mode(&path) & 0o077, 0, "{} {:o}", path.display(), mode(&path));
+    }
+    let mut open = vec![state];
     let (mut prompts, mut locks) = (0, 0);
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).expect("readable") {
@@ -257,10 +276,7 @@ fn whatever_todone_writes_into_the_repository_is_for_its_owner_alone() {
             let is = |ext: &str| path.extension().is_some_and(|found| found == ext);
             prompts += usize::from(is("prompt"));
             locks += usize::from(is("lock"));
-            let mode = path.metadata().expect("there").permissions().mode();
-            if is("prompt") || is("lock") || is("log") || is("out") {
-                assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
-            }
+            assert_eq!(mode(&path) & 0o077, 0, "{} {:o}", path.display(), mode(&path));
         }
     }
     assert!(prompts > 0 && locks > 1, "{prompts} {locks}");
