@@ -5,6 +5,7 @@
 mod all;
 mod held;
 mod orphans;
+mod own;
 
 use std::collections::BTreeMap;
 use std::path::Path;

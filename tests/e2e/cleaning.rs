@@ -245,3 +245,35 @@ fn a_run_of_which_a_worktree_was_set_aside_is_kept_and_says_what_stands_there() 
     space.todone(&["clean", "--slots", "--force"]).code(0);
     assert!(!aside.exists());
 }
+
+/// What stands in a task's own history and is told with its patch goes; a branch or a stash of other content is work.
+#[test]
+fn histories_that_tasks_made_beside_their_patches_are_nowhere_else() {
+    let space = Space::new(&[("x", "1\n")]);
+    let set = "git config user.name T; git config user.email t@t";
+    space.board(&format!(
+        "isolation = \"clone\"\n\
+         [[task]]\nid = \"plain\"\nrun = \"{set}; echo 1 > a; git add a; git commit -qm half; git tag half; \
+         echo 2 > a; git commit -qam own; git branch same; echo 3 > a\"\n"
+    ));
+    space.run(&[]).code(0);
+    assert_ne!(space.git(&["for-each-ref", "refs/todone/*/own/plain/**"]), "");
+    space.todone(&["clean", "--slots"]).code(0).says_not("nowhere else");
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+
+    space.board(&format!(
+        "isolation = \"clone\"\n\
+         [[task]]\nid = \"more\"\nrun = \"{set}; git checkout -q -b side; echo 1 > side; git add side; \
+         git commit -qm side; git checkout -q --detach HEAD~; echo 5 > x; git stash push -q; echo 1 > b\"\n\
+         [[task]]\nid = \"undone\"\nrun = \"{set}; echo 1 > c; git add c; git commit -qm c; git rm -q c\"\n"
+    ));
+    space.run(&["--new"]).code(0);
+    let run = space.last_run();
+    let lost = "3 histories that tasks made beside their patches";
+    let told = space.todone(&["clean"]).code(0).says(lost);
+    told.says("are nowhere else: more, undone").says(&format!("clean --force {run}"));
+    space.todone(&["clean", "--all"]).code(2).says(lost);
+    assert_eq!(space.git(&["show", &format!("refs/todone/{run}/own/more/1/heads/side:side")]), "1");
+    space.todone(&["clean", "--force", &run]).code(0).says(lost);
+    assert_eq!(space.git(&["for-each-ref", "refs/todone"]), "");
+}

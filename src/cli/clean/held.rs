@@ -15,6 +15,8 @@ use crate::report::{list, shown};
 use crate::run::Names;
 use crate::store::Sqlite;
 
+use super::own;
+
 /// Why a run is kept.
 pub(super) enum Held {
     Live(u32),
@@ -26,6 +28,8 @@ pub(super) enum Held {
     Unlanded(Vec<TaskId>),
     /// How many, and whose.
     Patches(usize, BTreeSet<TaskId>),
+    /// The same of what tasks committed beside their patches.
+    Own(usize, BTreeSet<TaskId>),
     Saved(usize),
     /// What could not be captured: whose it is, what is known of why, and where it stands.
     Aside(TaskId, Option<Failed>, PathBuf),
@@ -79,6 +83,16 @@ impl std::fmt::Display for Held {
                     None => write!(f, "what `{task}` left can't be captured whole")?,
                 }
                 write!(f, "; it stands in {} until `todone clean --slots --force`", shown(at))
+            }
+            Self::Own(count, tasks) => {
+                let (y, is) = if *count == 1 { ("y", "is") } else { ("ies", "are") };
+                let tasks: Vec<TaskId> = tasks.iter().cloned().collect();
+                write!(
+                    f,
+                    "{count} histor{y} that tasks made beside their patches (branches, tags, stash entries: todone \
+                     show TASK) {is} nowhere else: {}",
+                    list(&tasks)
+                )
             }
             Self::Patches(count, tasks) => {
                 let (are, is) = if *count == 1 { ("was", "is") } else { ("were", "are") };
@@ -207,6 +221,10 @@ pub(super) fn holds(repo: &Repo, store: &Sqlite, state: &RunState) -> Result<Vec
     }
     if lost > 0 {
         all.push(Held::Patches(lost, whose));
+    }
+    let (count, whose) = own::nowhere_else(repo, state, &mut objects, &merged)?;
+    if count > 0 {
+        all.push(Held::Own(count, whose));
     }
     let mut changed = 0;
     let mut seen: Vec<&Shift> = Vec::new();
