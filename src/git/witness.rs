@@ -166,24 +166,18 @@ impl Witness {
         if self.known.as_ref().is_some_and(|known| known.stamps == stamps) {
             return Ok(Vec::new());
         }
-        let now = Settings::read(&self.repo)?;
-        let read = |by: &Repo| State::read(&self.repo, by, &now, &self.folders, &stamps.loose);
-        // libgit2 reads past settings at which git stops.
-        let known_good = self.good.as_ref().is_none_or(|good| *good == now);
-        let asked = if known_good { self.repo.clone() } else { self.repo.clone().with_plumbing() };
-        let (state, by) = match (read(&asked), &self.good) {
-            (Ok(state), _) => (state, None),
-            // Without good settings git reads nothing: all that changed beside them is told as well.
-            (Err(fault), Some(good)) => {
-                let by = StandIn::new(&self.repo, good).map_err(|_| fault)?;
-                (read(by.repo())?, Some(by))
+        let (mut state, mut stand_in) = self.read(&stamps)?;
+        if let Some(Known { state: before, .. }) = &self.known {
+            let by = stand_in.as_ref().map_or(&self.repo, StandIn::repo);
+            if !compare::compared(&self.repo, by, before, &state)?.is_empty() {
+                // A file that can't be opened for once is left out of a list in silence: what is told was seen twice.
+                (state, stand_in) = self.read(&stamps)?;
             }
-            (Err(fault), None) => return Err(fault),
-        };
-        if by.is_none() {
-            self.good = Some(now);
         }
-        let by = by.as_ref().map_or(&self.repo, StandIn::repo);
+        if stand_in.is_none() {
+            self.good = Some(state.settings.clone());
+        }
+        let by = stand_in.as_ref().map_or(&self.repo, StandIn::repo);
         let mut shifts = match &self.known {
             Some(before) => compare::compared(&self.repo, by, &before.state, &state)?,
             None => Vec::new(),
@@ -198,6 +192,24 @@ impl Witness {
             shifts.iter_mut().for_each(|shift| self.hide(shift, hide));
         }
         Ok(shifts)
+    }
+
+    /// All of it as it is now, and by what git was asked where the settings as they are let it read nothing.
+    fn read(&self, stamps: &Stamps) -> Result<(State, Option<StandIn>), Error> {
+        let now = Settings::read(&self.repo)?;
+        let read = |by: &Repo| State::read(&self.repo, by, &now, &self.folders, &stamps.loose);
+        // libgit2 reads past settings at which git stops.
+        let known_good = self.good.as_ref().is_none_or(|good| *good == now);
+        let asked = if known_good { self.repo.clone() } else { self.repo.clone().with_plumbing() };
+        match (read(&asked), &self.good) {
+            (Ok(state), _) => Ok((state, None)),
+            // Without good settings git reads nothing: all that changed beside them is told as well.
+            (Err(fault), Some(good)) => {
+                let by = StandIn::new(&self.repo, good).map_err(|_| fault)?;
+                Ok((read(by.repo())?, Some(by)))
+            }
+            (Err(fault), None) => Err(fault),
+        }
     }
 
     /// What of a tree git runs as hooks in a checkout of it, whatever a task made of the settings since the
