@@ -167,12 +167,16 @@ impl Witness {
             return Ok(Vec::new());
         }
         let (mut state, mut stand_in) = self.read(&stamps)?;
-        if let Some(Known { state: before, .. }) = &self.known {
-            let by = stand_in.as_ref().map_or(&self.repo, StandIn::repo);
-            if !compare::compared(&self.repo, by, before, &state)?.is_empty() {
-                // A file that can't be opened for once is left out of a list in silence: what is told was seen twice.
-                (state, stand_in) = self.read(&stamps)?;
+        // A file that can't be opened for once is left out of a list in silence: what counts was seen twice.
+        let sure = match &self.known {
+            Some(Known { state: before, .. }) => {
+                let by = stand_in.as_ref().map_or(&self.repo, StandIn::repo);
+                compare::compared(&self.repo, by, before, &state)?.is_empty()
             }
+            None => self.read(&stamps)?.0 == state,
+        };
+        if !sure {
+            (state, stand_in) = self.read(&stamps)?;
         }
         if stand_in.is_none() {
             self.good = Some(state.settings.clone());
