@@ -83,6 +83,18 @@ pub(super) fn packed(pack: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(count.try_into().ok()?))
 }
 
+/// The names in a file `packed-refs`, for each line that has one (see `git help pack-refs`); none: it
+/// can't be told.
+pub(super) fn packed_names(text: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let lines = text.split(|byte| *byte == b'\n');
+    // The first line tells what the others are like; what a tag names stands behind it.
+    let lines = lines.filter(|line| !matches!(line.first(), None | Some(b'#' | b'^')));
+    lines.map(|line| {
+        let name = &line[line.iter().position(|byte| *byte == b' ')? + 1..];
+        std::str::from_utf8(name).ok()
+    })
+}
+
 /// What an annotated tag names.
 pub(super) fn tagged(tag: &[u8]) -> Option<Oid> {
     let line = tag.split(|byte| *byte == b'\n').next()?;
@@ -216,6 +228,25 @@ mod mangled {
                 assert!(pack.starts_with(&head), "{count}");
             }
             None => assert!(pack.len() < 12 || !pack.starts_with(b"PACK")),
+        });
+    }
+
+    /// Each line of a ref has its name, whole, or is said to have none.
+    #[test]
+    fn git_packed_refs() {
+        let whole = format!(
+            "# pack-refs with: peeled fully-peeled sorted \n{ID} refs/heads/a\n{ID} refs/tags/b c\n^{ID}\n"
+        );
+        target("git-packed-refs", vec![whole.into()], |text| {
+            let all: Vec<_> = packed_names(text).collect();
+            let other = text
+                .split(|byte| *byte == b'\n')
+                .filter(|line| line.starts_with(b"#") || line.starts_with(b"^"));
+            assert_eq!(all.len() + other.count(), lines(text));
+            let names: Vec<_> = all.into_iter().flatten().collect();
+            let again: String = names.iter().map(|name| format!("{ID} {name}\n")).collect();
+            let again: Vec<_> = packed_names(again.as_bytes()).collect();
+            assert!(again.into_iter().eq(names.into_iter().map(Some)));
         });
     }
 

@@ -66,13 +66,25 @@ impl Repo {
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, Error> {
         // git matches whole parts of a name only.
         let whole = prefix.rfind('/').map_or("refs/", |slash| &prefix[..=slash]);
-        let all = self.list(whole, &|name| name.starts_with(prefix))?;
+        self.refs_where(whole, &|name| name.starts_with(prefix))
+    }
+
+    /// The refs below a folder of them, which ends with a slash, whose names are wanted, sorted by name. Of a
+    /// folder below it, whose name ends with a slash as well, nothing need be read unless it is wanted too:
+    /// each ref that is not wanted there must be in one that is not.
+    pub fn refs_where(
+        &self,
+        folder: &str,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Oid)>, Error> {
+        let all = self.list(folder, wanted)?;
         let mut all: Vec<_> = all.into_iter().map(|found| (found.name, found.oid)).collect();
         all.sort();
         Ok(all)
     }
 
-    /// The refs below a folder of them, which ends with a slash, whose names are wanted. In no order.
+    /// The refs below a folder of them, which ends with a slash, whose names are wanted. Of a folder below it,
+    /// whose name ends with a slash as well, nothing need be read unless it is wanted too. In no order.
     pub(super) fn list(
         &self,
         folder: &str,
@@ -213,6 +225,7 @@ mod mangled {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::fs;
 
     use super::*;
@@ -327,6 +340,46 @@ mod tests {
             (vec![("refs/remotes/origin/HEAD".into(), commit)], fast)
         );
         assert_eq!(told(&repo, "refs/").0.len(), 5);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_wanted_is_not_read() {
+        let (_dir, repo, commit) = world();
+        let git = |args: &[&str]| drop(output(repo.git().args(args)).expect("done"));
+        let all = [
+            "refs/heads/a",
+            "refs/todone/r/base",
+            "refs/todone/r/patch/t",
+            "refs/todone/r/raw/t/1",
+        ];
+        for name in all {
+            git(&["update-ref", name, &commit.to_string()]);
+        }
+        git(&["pack-refs", "--all"]);
+        git(&["update-ref", "refs/todone/r/patch/base", &commit.to_string()]);
+        git(&["update-ref", "refs/todone/s/base", &commit.to_string()]);
+        // Where it is wanted, git must be asked of this.
+        std::os::unix::fs::symlink("t", repo.common_dir().join("refs/todone/r/patch/u"))
+            .expect("linked");
+        let asked = RefCell::new(Vec::new());
+        let wanted = |name: &str| {
+            asked.borrow_mut().push(name.to_owned());
+            !name.starts_with("refs/todone/r/")
+        };
+        let names = |found: Vec<Found>| -> Vec<String> {
+            let mut names: Vec<_> = found.into_iter().map(|found| found.name).collect();
+            names.sort();
+            names
+        };
+        let left = ["refs/heads/a", "refs/todone/s/base"];
+        if !repo.plumbing() {
+            let fast = repo.fast(|store| store.list("refs/", &wanted)).expect("libgit2 is enough");
+            assert_eq!(names(fast), left);
+            let below = |name: &&String| name.starts_with("refs/todone/r/");
+            assert!(asked.borrow().iter().filter(below).all(|name| name == "refs/todone/r/"));
+            assert!(repo.fast(|store| store.list("refs/", &|_| true)).is_none(), "a link");
+        }
+        assert_eq!(names(repo.list("refs/", &wanted).expect("listed")), left);
     }
 
     #[test]

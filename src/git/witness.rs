@@ -321,8 +321,11 @@ impl State {
     ) -> Result<Self, Error> {
         let mut state = Self { settings: settings.clone(), ..Self::default() };
         let mut runs = BTreeSet::new();
-        // A run that was large has many, of which only the one that names it matters here.
-        let wanted = |name: &str| !name.starts_with("refs/todone/") || name.ends_with("/base");
+        // Runs have many, thousands of tasks' and of years, of which only the one that names a run matters here.
+        let wanted = |name: &str| match name.strip_prefix("refs/todone/") {
+            None | Some("") => true,
+            Some(own) => matches!(own.split_once('/'), Some((_, "" | "base"))),
+        };
         for found in by.list("refs/", &wanted)? {
             if let Some(run) = found.name.strip_prefix("refs/todone/") {
                 runs.extend(run.strip_suffix("/base").map(str::to_owned));

@@ -2,7 +2,9 @@
 //!
 //! Knows no worktree: only refs that all worktrees share.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -10,7 +12,7 @@ use git2::{ErrorCode, ObjectType, Reference};
 
 use crate::model::Oid;
 
-use super::super::Error;
+use super::super::{Error, lines};
 use super::fast::{Store, library, theirs};
 
 /// A ref that was read.
@@ -41,32 +43,72 @@ impl Store {
         }
     }
 
-    /// The refs below a folder of them, which ends with a slash, whose names are wanted; the others are not
-    /// read. In no order.
+    /// The refs below a folder of them, which ends with a slash, whose names are wanted. Of a folder below it,
+    /// whose name ends with a slash as well, nothing is read unless it is wanted too. In no order.
     pub(in crate::git) fn list(
         &self,
         folder: &str,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<Found>, Error> {
-        let told = |fault| library(&format!("listing {folder}"), fault);
-        if links(&self.dir().join(folder)) {
-            return Err(odd(folder));
-        }
+        let file = self.dir().join("packed-refs");
         let packed = || {
-            let there = fs::metadata(self.dir().join("packed-refs")).ok();
+            let there = fs::metadata(&file).ok();
             there.map(|there| (there.mtime(), there.mtime_nsec(), there.ino(), there.size()))
         };
         let before = packed();
-        let mut all = self.repository.references_glob(&format!("{folder}*")).map_err(told)?;
-        let mut found = Vec::new();
-        for name in all.names() {
-            let name = name.map_err(told)?;
-            if wanted(name) {
-                found.push(self.found(&self.repository.find_reference(name).map_err(told)?)?);
+        let mut names = BTreeSet::new();
+        self.loose(folder, wanted, &mut names)?;
+        // Behind the loose ones: what is packed meanwhile is met in one of the two places.
+        if before.is_some() {
+            let text = fs::read(&file).map_err(|_| odd(folder))?;
+            for line in lines::packed_names(&text) {
+                let name = line.ok_or_else(|| odd("packed-refs"))?;
+                let below = |(end, _)| end < folder.len() || wanted(&name[..=end]);
+                if name.starts_with(folder) && name.match_indices('/').all(below) && wanted(name) {
+                    names.insert(name.to_owned());
+                }
             }
+        }
+        let mut found = Vec::new();
+        for name in names {
+            // Gone meanwhile, or no ref for libgit2.
+            found.push(self.find(&name)?.ok_or_else(|| odd(&name))?);
         }
         // What was packed meanwhile may have been looked for in both places at the wrong time.
         if before == packed() { Ok(found) } else { Err(odd(folder)) }
+    }
+
+    /// Adds the names of the files that git takes for refs below a folder.
+    fn loose(
+        &self,
+        folder: &str,
+        wanted: &dyn Fn(&str) -> bool,
+        names: &mut BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let entries = match fs::read_dir(self.dir().join(folder)) {
+            Ok(entries) => entries,
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(_) => return Err(odd(folder)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|_| odd(folder))?;
+            let kind = entry.file_type().map_err(|_| odd(folder))?;
+            let name = entry.file_name().into_string().map_err(|_| odd(folder))?;
+            let name = format!("{folder}{name}{}", if kind.is_dir() { "/" } else { "" });
+            // A lock belongs to whoever writes the ref just now.
+            if name.trim_end_matches('/').ends_with(".lock") || !wanted(&name) {
+                continue;
+            }
+            if kind.is_dir() {
+                self.loose(&name, wanted, names)?;
+            } else if kind.is_file() {
+                names.insert(name);
+            } else {
+                // git reads a link itself, which may be a symbolic ref of old; libgit2 follows it.
+                return Err(odd(&name));
+            }
+        }
+        Ok(())
     }
 
     /// Whether that is a commit.
@@ -96,14 +138,6 @@ impl Store {
         let oid = Oid::from_bytes(target.as_bytes()).map_err(|_| odd(&name))?;
         Ok(Found { name, oid, names })
     }
-}
-
-/// Whether a folder of loose refs, or one below it, holds a link.
-fn links(dir: &Path) -> bool {
-    fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| match entry.file_type() {
-        Ok(kind) => kind.is_symlink() || kind.is_dir() && links(&entry.path()),
-        Err(_) => true,
-    })
 }
 
 /// No error for anybody's eyes: git is asked instead.
