@@ -2,6 +2,7 @@
 //!
 //! Knows no event: what a task was told and how it ended is not to be had here.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::git::Repo;
@@ -49,13 +50,12 @@ pub fn page(trace: &Trace) -> serde_json::Value {
 
 /// One run in full, since the store failed to tell of it: its refs, and where its logs are.
 pub fn show(repo: &Repo, named: &str, json: bool, mut why: Failure) -> Result<u8, Failure> {
-    let mut all = traces(repo)?;
     let unknown = why.code() == USAGE;
-    if unknown {
-        let known = wiring::read_store(repo)?.map(|store| store.runs()).transpose()?;
-        let known = known.unwrap_or_default();
-        all.retain(|trace| known.iter().all(|entry| entry.run != trace.run));
+    let mut known = BTreeSet::new();
+    if unknown && let Some(store) = wiring::read_store(repo)? {
+        known.extend(store.runs()?.into_iter().map(|entry| entry.run));
     }
+    let all = traces(repo, &known)?;
     let Ok(run) = wiring::pick_run(all.iter().map(|trace| &trace.run), named) else {
         return Err(why);
     };

@@ -7,7 +7,7 @@ mod held;
 mod orphans;
 mod own;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::git::{
 use crate::model::{Oid, RunId};
 use crate::process::brink;
 use crate::report::{shown, size};
-use crate::run::{Names, sweep_cache};
+use crate::run::{Names, is_of, sweep_cache};
 use crate::store::{Sqlite, Store as _};
 
 use super::Global;
@@ -235,7 +235,8 @@ fn strays(
     tell: &mut Teller<'_>,
 ) -> Result<(), Failure> {
     let mut found: BTreeMap<String, Vec<(String, Oid)>> = BTreeMap::new();
-    for (name, at) in repo.refs("refs/todone/")? {
+    let known: BTreeSet<RunId> = known.iter().cloned().collect();
+    for (name, at) in repo.refs_where("refs/todone/", &|name| !is_of(name, &known))? {
         let run = name.split('/').nth(2).unwrap_or_default().to_owned();
         found.entry(run).or_default().push((name, at));
     }

@@ -2,12 +2,11 @@
 //!
 //! Knows the store, and what refs tell where that fails; only looks.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::event::{LandState, PushState, RunState, RunStatus, Wait};
 use crate::git::{Pool, Repo, disk_size};
-use crate::model::RunId;
+use crate::model::Board;
 use crate::report;
 use crate::run::{Trace, traces};
 use crate::store::Store as _;
@@ -98,9 +97,9 @@ struct Disk {
 }
 
 impl Disk {
-    fn of(repo: &Repo) -> Result<Self, Failure> {
+    fn of<'a>(repo: &Repo, boards: impl Iterator<Item = &'a Board>) -> Result<Self, Failure> {
         let mut disk = Self { state_bytes: disk_size(&repo.state_dir()), ..Self::default() };
-        for dir in wiring::pools(repo)?.iter().filter(|dir| dir.is_dir()) {
+        for dir in wiring::pools_of(repo, boards)?.iter().filter(|dir| dir.is_dir()) {
             for slot in Pool::open(repo, dir)?.slots()? {
                 disk.worktrees += 1;
                 disk.worktree_bytes += slot.bytes;
@@ -126,13 +125,14 @@ fn known(repo: &Repo) -> Result<Known, Failure> {
     if let Err(fault) = read() {
         known.faults.push(fault);
     }
-    let told: BTreeSet<&RunId> = known.runs.iter().map(|(state, _)| &state.run).collect();
-    let mut lost = traces(repo)?;
+    let told = known.runs.iter().map(|(state, _)| state.run.clone()).collect();
+    let mut lost = traces(repo, &told)?;
     // A start that failed left its base at most: there is no work to be told of.
-    lost.retain(|trace| !told.contains(&trace.run) && !trace.is_bare());
+    lost.retain(|trace| !trace.is_bare());
     known.traces = lost;
     // Looking must not fail because of it: a cache directory may be out of reach.
-    known.disk = Disk::of(repo).unwrap_or_default();
+    let boards = known.runs.iter().map(|(state, _)| &*state.board);
+    known.disk = Disk::of(repo, boards).unwrap_or_default();
     Ok(known)
 }
 

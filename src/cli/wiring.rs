@@ -280,17 +280,24 @@ pub fn cache_root() -> Result<PathBuf, Failure> {
 /// Every directory in which slots of this repository may stand: the usual one, and those of the boards
 /// of its runs, as far as the store can be read, and those that git knows of.
 pub fn pools(repo: &Repo) -> Result<Vec<PathBuf>, Failure> {
-    let mut dirs: std::collections::BTreeSet<PathBuf> = repo.slot_places().into_iter().collect();
-    let usual = slots_dir(repo, None)?;
-    // By whatever way it is reached.
-    dirs.insert(std::fs::canonicalize(&usual).unwrap_or(usual));
+    let mut boards = Vec::new();
     if let Ok(Some(store)) = read_store(repo) {
-        for entry in store.runs().unwrap_or_default() {
-            if let Ok(state) = state(&store, &entry.run) {
-                let dir = slots_dir(repo, Some(&state.board))?;
-                dirs.insert(std::fs::canonicalize(&dir).unwrap_or(dir));
-            }
-        }
+        let runs = store.runs().unwrap_or_default();
+        boards.extend(runs.iter().filter_map(|entry| Some(state(&store, &entry.run).ok()?.board)));
+    }
+    pools_of(repo, boards.iter().map(|board| &**board))
+}
+
+/// The same for whoever knows the boards that were run here.
+pub fn pools_of<'a>(
+    repo: &Repo,
+    boards: impl Iterator<Item = &'a Board>,
+) -> Result<Vec<PathBuf>, Failure> {
+    let mut dirs: std::collections::BTreeSet<PathBuf> = repo.slot_places().into_iter().collect();
+    for board in std::iter::once(None).chain(boards.map(Some)) {
+        let dir = slots_dir(repo, board)?;
+        // By whatever way it is reached.
+        dirs.insert(std::fs::canonicalize(&dir).unwrap_or(dir));
     }
     Ok(dirs.into_iter().collect())
 }

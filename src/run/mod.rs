@@ -91,7 +91,7 @@ pub use seat::Seats;
 pub use secrets::{Secrets, given, is_secret};
 pub use select::{CLASSES, Pick, UnknownTask, matches, select};
 pub use slot::{Halt, World};
-pub use traces::{Trace, traces};
+pub use traces::{Trace, is_of, traces};
 pub use trespass::Lookout;
 pub use trials::Trials;
 pub use update::{Difference, fixed, keep, redo, update};

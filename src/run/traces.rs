@@ -2,7 +2,7 @@
 //!
 //! Knows the names of refs, and no store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::git::{self, Repo};
 use crate::model::{Oid, RunId, TaskId};
@@ -40,10 +40,11 @@ impl Trace {
     }
 }
 
-/// The runs that have refs, by name.
-pub fn traces(repo: &Repo) -> Result<Vec<Trace>, git::Error> {
+/// The runs that have refs, by name, but for some: of these, which may have had thousands of tasks, no ref
+/// is read.
+pub fn traces(repo: &Repo, but: &BTreeSet<RunId>) -> Result<Vec<Trace>, git::Error> {
     let mut found: BTreeMap<RunId, Trace> = BTreeMap::new();
-    for (name, at) in repo.refs(ROOT)? {
+    for (name, at) in repo.refs_where(ROOT, &|name| !is_of(name, but))? {
         let rest = name.strip_prefix(ROOT).expect("BUG: it was asked for");
         let mut parts = rest.split('/');
         let Some(run) = parts.next().and_then(|run| run.parse::<RunId>().ok()) else { continue };
@@ -64,13 +65,14 @@ pub fn traces(repo: &Repo) -> Result<Vec<Trace>, git::Error> {
     if !found.is_empty() {
         // Below whatever prefix the board had; `todone-<run>` where a branch `todone` is in the way.
         for (name, at) in repo.refs("refs/heads/")? {
-            let own = |trace: &&mut Trace| {
-                let rest = name.strip_suffix(trace.run.as_str());
+            let own = |run: &&RunId| {
+                let rest = name.strip_suffix(run.as_str());
                 rest.is_some_and(|rest| rest.ends_with(['/', '-']))
             };
             // The longest name: one run's may end like another's.
-            if let Some(trace) = found.values_mut().filter(own).max_by_key(|t| t.run.as_str().len())
-            {
+            let all = found.keys().chain(but).filter(own);
+            let run = all.max_by_key(|run| run.as_str().len()).cloned();
+            if let Some(trace) = run.and_then(|run| found.get_mut(&run)) {
                 trace.branch = Some((name, at));
             }
         }
@@ -79,3 +81,51 @@ pub fn traces(repo: &Repo) -> Result<Vec<Trace>, git::Error> {
 }
 
 const ROOT: &str = "refs/todone/";
+
+/// Whether a ref, or a folder of them, belongs to one of these runs.
+pub fn is_of(name: &str, runs: &BTreeSet<RunId>) -> bool {
+    let run = name.strip_prefix(ROOT).and_then(|rest| rest.split('/').next());
+    let run = run.and_then(|run| run.parse::<RunId>().ok());
+    run.is_some_and(|run| runs.contains(&run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the store knows one of two runs, the other gets neither its refs nor its branch.
+    #[test]
+    fn a_run_that_is_known_lends_nothing_to_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = |args: &[&str]| {
+            let mut git = std::process::Command::new("git");
+            git.args(["-c", "user.name=T", "-c", "user.email=t@t"]).args(args);
+            git.current_dir(dir.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+            let said = git.env_remove("GIT_DIR").output().expect("git runs");
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        };
+        run(&["init", "-q", "-b", "main"]);
+        run(&["commit", "-q", "--allow-empty", "-m", "one"]);
+        for name in [
+            "refs/todone/b-2x4c/base",
+            "refs/todone/my-b-2x4c/base",
+            "refs/todone/my-b-2x4c/patch/a",
+            "refs/todone/my-b-2x4c/attempt/a/1",
+            "refs/heads/todone/my-b-2x4c",
+        ] {
+            run(&["update-ref", name, "HEAD"]);
+        }
+        let repo = Repo::discover(dir.path()).expect("found");
+        let id = |name: &str| name.parse::<RunId>().expect("a name");
+        let (lost, known) = (id("b-2x4c"), id("my-b-2x4c"));
+        for repo in [repo.clone(), repo.with_plumbing()] {
+            let all = traces(&repo, &BTreeSet::new()).expect("listed");
+            let seen: Vec<_> = all.iter().map(|trace| (&trace.run, trace.refs.len())).collect();
+            assert_eq!(seen, [(&lost, 1), (&known, 3)]);
+            assert_eq!(all[1].attempts, [("a".parse().expect("an id"), 1)]);
+            for trace in traces(&repo, &BTreeSet::from([known.clone()])).expect("listed") {
+                assert_eq!((&trace.run, &trace.branch, trace.refs.len()), (&lost, &None, 1));
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Knows what must not go: what a process uses, and what was not given up with `--force`.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use crate::cli::error::Failure;
@@ -45,7 +46,7 @@ pub(super) fn clean(repo: &Repo, args: &Args, tell: &mut Teller<'_>) -> Result<u
             }
         }
     }
-    let traces = traces(repo)?;
+    let traces = traces(repo, &BTreeSet::new())?;
     for trace in &traces {
         if let Some((branch, _)) = &trace.branch
             && let Some(at) = checked_out(repo, branch)?

@@ -63,12 +63,9 @@ pub(super) fn runs(site: &Site, told: &mut Told) -> Result<(), Failure> {
             }
         }
     }
-    for trace in traces(repo)? {
-        if !known.contains(&trace.run) {
-            let text =
-                format!("{} is known by its refs only: {}", trace.run, by_refs::tale(&trace));
-            told.note(text, Some(format!("todone status {}", trace.run)));
-        }
+    for trace in traces(repo, &known)? {
+        let text = format!("{} is known by its refs only: {}", trace.run, by_refs::tale(&trace));
+        told.note(text, Some(format!("todone status {}", trace.run)));
     }
     Ok(())
 }
