@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use crate::event::{LandState, RunState};
+use crate::event::{LandRefusal, LandState, RunState};
 use crate::git::Repo;
 use crate::model::{LandPolicy, RunId};
 use crate::report;
@@ -94,6 +94,7 @@ fn move_branch(
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (halt, halting) = tokio::sync::watch::channel(Halt::No);
+    let mut stopped = false;
     let landed = runtime.block_on(async {
         let how = LandHow::Asked { merged: args.merged };
         let work = run::land(&world, &mut journal, how, &halting);
@@ -101,7 +102,10 @@ fn move_branch(
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = tokio::signal::ctrl_c() => halt.send_modify(|halt| *halt = Halt::Gently),
+                _ = tokio::signal::ctrl_c() => {
+                    stopped = true;
+                    halt.send_modify(|halt| *halt = Halt::Gently);
+                }
             }
         }
     });
@@ -109,9 +113,20 @@ fn move_branch(
     journal.finish();
     let state = journal.into_state();
     drop(owner);
+    let through = matches!(state.land, LandState::Landed { .. } | LandState::Published { .. });
+    if stopped && !through {
+        let merged = if args.merged { " --merged" } else { "" };
+        return Err(Failure::usage(format!(
+            "stopped: {run} has not landed, your branch is as it was"
+        ))
+        .hint(format!("try again: todone land {run}{merged}"))
+        .with_code(130));
+    }
     let code = match state.land {
         LandState::Landed { .. } if report::pushed_as_asked(&state) => 0,
         LandState::Published { .. } => 0,
+        // Nobody's work is left out: there was none.
+        LandState::Refused(LandRefusal::Nothing) => report::exit_code(&state),
         _ => 5,
     };
     tell(&state, &look, args.json, telling, code)?;

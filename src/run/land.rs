@@ -330,9 +330,23 @@ fn advance(
     assert!(judged, "BUG: no gate has judged {tree}, which is about to land");
     journal.record(EventKind::LandPlanned { into: into.clone(), from, to, tree })?;
     let name = world.names().before_land();
-    if let (Some(from), None) = (from, world.repo.ref_at(&name)?) {
-        let keep = RefUpdate { name, expect: Expect::Absent, to: Some(from) };
-        world.repo.update_refs(&[keep], "todone: before landing")?;
+    if let Some(from) = from {
+        let expect = match world.repo.ref_at(&name)? {
+            None => Some(Expect::Absent),
+            // After an earlier landing, which is taken back with this one.
+            Some(_)
+                if journal.state().has_landed
+                    && is_ancestor(&world.repo, from, journal.state().tip)? =>
+            {
+                None
+            }
+            // What others put upon that since, or after a landing that was refused, must not be taken back.
+            Some(before) => Some(Expect::At(before)),
+        };
+        if let Some(expect) = expect {
+            let keep = RefUpdate { name, expect, to: Some(from) };
+            world.repo.update_refs(&[keep], "todone: before landing")?;
+        }
     }
     let message = format!("todone: land {}", world.run);
     Ok(advance_checkout(&world.repo, &into, from, to, &message)?)

@@ -1,6 +1,7 @@
 //! The user's branch moves once, at the end, to what was verified, or not at all.
 
 use crate::space::Space;
+use crate::stopping::{end, signal, wait_for};
 
 const ONE: &str = "[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n";
 
@@ -187,6 +188,19 @@ fn a_branch_that_can_not_be_landed_on_is_told_before_the_start() {
     space.todone_env(&args, &[], Some("ahead")).code(0);
 }
 
+/// There is no work that is left out: not landing is well then, for whoever asks.
+#[test]
+fn a_run_that_changed_nothing_has_nothing_to_land() {
+    let space = Space::new(&[("x", "1\n")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"true\"\n");
+    space.run(&[]).code(0);
+    space.todone(&["land"]).code(0).says("no task changed anything");
+    space.board("[[task]]\nid = \"a\"\nrun = \"false\"\n");
+    space.run(&[]).code(1);
+    space.todone(&["land"]).code(5);
+    space.todone(&["land", "--merged"]).code(1).says("nothing is merged");
+}
+
 #[test]
 fn what_is_retried_after_landing_lands_too() {
     let space = Space::new(&[("x", "1\n")]);
@@ -237,6 +251,75 @@ fn a_landing_is_taken_back_while_nothing_came_after_it() {
     space.commit("after it");
     space.todone(&["land", "--undo"]).code(2).says("has moved since");
     assert_eq!(space.git(&["log", "-1", "--format=%s", "main"]), "after it");
+}
+
+/// A run may land twice, with commits of the user between: taking it back must not take these away.
+#[test]
+fn what_came_between_two_landings_is_not_taken_back_with_them() {
+    for between in [false, true] {
+        let space = Space::new(&[("x", "1\n")]);
+        space.board(
+            "gate = \"true\"\n[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n\
+             [[task]]\nid = \"b\"\nrun = 'test -e \"$TODONE_BOARD_DIR/ok\"; echo 1 > b'\n",
+        );
+        space.run(&[]).code(1);
+        space.todone_landing(&["land", "--merged"], "main").code(0);
+        if between {
+            space.write("mine", "1\n");
+            space.commit("mine");
+        }
+        std::fs::write(space.path("ok"), "").expect("written");
+        space.todone_landing(&["retry"], "main").code(0);
+        assert_eq!(space.read("b"), "1\n");
+        space.todone_landing(&["land", "--undo"], "main").code(0).says("taken back");
+        let left = if between { "mine\na\nstart" } else { "start" };
+        assert_eq!(space.git(&["log", "--format=%s", "main"]), left);
+        assert_eq!(space.repo().join("mine").exists(), between);
+        space.todone_landing(&["land"], "main").code(0);
+        assert_eq!((space.read("a"), space.read("b")), ("1\n".into(), "1\n".into()));
+        assert_eq!(space.repo().join("mine").exists(), between);
+    }
+}
+
+#[test]
+fn a_landing_that_is_stopped_in_its_gate_says_so_and_can_be_tried_again() {
+    let space = Space::new(&[("x", "1\n")]);
+    space.board(
+        "land = \"never\"\ngate = '''\ntest -e \"$TODONE_BOARD_DIR/slow\" || exit 0\n\
+         touch \"$TODONE_BOARD_DIR/reached\"; while :; do sleep 0.05; done\n'''\n\
+         [[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n",
+    );
+    space.run(&[]).code(0);
+    // Somebody's commit has the two gated together.
+    space.write("mine", "1\n");
+    space.commit("mine");
+    std::fs::write(space.path("slow"), "").expect("written");
+    let child = space.spawn(&["land"]);
+    wait_for(&space.path("reached"));
+    signal(&child, "INT");
+    let ran = end(child).code(130).says("has not landed");
+    let _ = ran.says(&format!("todone land {}\n", space.last_run()));
+    assert_eq!(space.git(&["log", "-1", "--format=%s", "main"]), "mine");
+    space.nothing_is_left();
+    std::fs::remove_file(space.path("slow")).expect("removed");
+    space.todone_landing(&["land"], "main").code(0);
+}
+
+/// What was in the way of a landing and was committed then is no part of it.
+#[test]
+fn what_was_committed_after_a_refusal_is_not_taken_back() {
+    let space = Space::new(&[("x", "1\n"), ("y", "1\n")]);
+    space.board("gate = \"true\"\n[[task]]\nid = \"a\"\nrun = \"echo 2 > x; echo 1 > a\"\n");
+    space.write("a", "mine\n");
+    space.run(&[]).code(5).says("local changes");
+    std::fs::remove_file(space.repo().join("a")).expect("removed");
+    space.write("y", "mine\n");
+    space.commit("mine");
+    space.todone_landing(&["land"], "main").code(0);
+    assert_eq!(space.git(&["log", "--format=%s", "main"]), "a\nmine\nstart");
+    space.todone_landing(&["land", "--undo"], "main").code(0).says("taken back");
+    assert_eq!(space.git(&["log", "--format=%s", "main"]), "mine\nstart");
+    assert_eq!(space.read("y"), "mine\n");
 }
 
 #[test]
