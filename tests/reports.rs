@@ -383,6 +383,26 @@ fn a_conflict_explains_itself() {
     assert!(explain(&state, conflict, &Look::default(), 10).lines().count() < 40);
 }
 
+#[test]
+fn one_place_more_is_one() {
+    let state = state("conflict");
+    let Some(Outcome::Conflicted { conflict }) = state.units[&samples::id("types")].outcome()
+    else {
+        panic!("it conflicts");
+    };
+    let mut conflict = conflict.clone();
+    let one = conflict.files[0].hunks[0].clone();
+    let mut told = BTreeSet::new();
+    for count in 1..12 {
+        conflict.files[0].hunks = vec![one.clone(); count];
+        let text = explain(&state, &conflict, &Look::default(), 1);
+        let left = |line: &str| Some(line.split_once("    … ")?.1.to_owned());
+        told.extend(text.lines().filter(|line| line.contains("more place")).filter_map(left));
+    }
+    assert!(told.contains("1 more place in this file"), "{told:?}");
+    assert!(told.contains("2 more places in this file"), "{told:?}");
+}
+
 /// How many findings a run has: a conflict's places, or its file if that has none.
 fn places(state: &RunState) -> usize {
     let conflicts = state.units.values().filter_map(|unit| match unit.outcome() {

@@ -2,8 +2,6 @@
 //!
 //! Knows the shells through clap.
 
-use std::io::Write as _;
-
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::git::Repo;
@@ -35,15 +33,23 @@ pub(super) fn completions(args: Args, mut command: clap::Command) -> Result<u8, 
 }
 
 /// Prints the manual page of the whole program in roff.
-pub(super) fn man(command: clap::Command) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
-    clap_mangen::Man::new(command.clone()).render(&mut out)?;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        writeln!(out)?;
-        clap_mangen::Man::new(verb.clone().bin_name(format!("todone {}", verb.get_name())))
-            .render(&mut out)?;
-    }
+pub(super) fn man(mut command: clap::Command) -> Result<u8, Failure> {
+    // Gives every verb its whole name, by which the pages name each other.
+    command.build();
+    pages(&command, &mut std::io::stdout().lock())?;
     Ok(0)
+}
+
+/// The page of a verb, and of those below it.
+fn pages(command: &clap::Command, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    let source = concat!("todone ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command.clone()).source(source).render(out)?;
+    let told = |verb: &&clap::Command| !verb.is_hide_set() && verb.get_name() != "help";
+    for verb in command.get_subcommands().filter(told) {
+        writeln!(out)?;
+        pages(verb, out)?;
+    }
+    Ok(())
 }
 
 fn open() -> Option<Sqlite> {

@@ -267,6 +267,11 @@ impl From<run::UnknownTask> for Failure {
         let failure = Self::usage(unknown.to_string());
         match unknown.near {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None if unknown.text.starts_with('@') => {
+                let all: Vec<String> =
+                    run::CLASSES.iter().map(|class| format!("@{class}")).collect();
+                failure.hint(format!("there are {}", all.join(" ")))
+            }
             None => failure.hint(format!("see its tasks with `todone status {}`", unknown.run)),
         }
     }

@@ -9,10 +9,14 @@ use std::time::Duration;
 use crate::event::{RunState, UnitStatus};
 use crate::model::{Outcome, RepoPath, TaskId};
 use crate::run::{Names, select};
+use crate::store::Sqlite;
 
 use super::Global;
 use super::error::Failure;
 use super::wiring;
+
+/// How often a log that is followed is looked at.
+const AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -53,7 +57,7 @@ impl Args {
 
 pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
     let repo = wiring::repo(global)?;
-    let (store, state) = wiring::look(&repo, args.run.as_deref())?;
+    let (store, mut state) = wiring::look(&repo, args.run.as_deref())?;
     let dir = repo.state_dir().join("runs").join(state.run.as_str());
     // A gate may be named like a task: then the task is meant.
     let gate = match (&args.gate, args.tasks.as_slice()) {
@@ -71,6 +75,11 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
     if args.follow && pick.units.len() != 1 {
         return Err(Failure::usage("--follow takes one task"));
     }
+    let mut from_the_first = false;
+    if let (true, [id]) = (args.follow, pick.units.as_slice()) {
+        from_the_first = state.units.get(id).is_none_or(|unit| unit.attempts.is_empty());
+        state = begun(&store, state, id)?;
+    }
     let several = pick.units.len() > 1;
     let mut missing = Vec::new();
     let mut found = Vec::new();
@@ -78,6 +87,7 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
         let attempts = state.units.get(id).map_or(&[][..], |unit| &unit.attempts);
         let chosen = match args.attempt {
             Some(number) => attempts.iter().find(|attempt| attempt.number == number),
+            None if from_the_first => attempts.first(),
             None => attempts.last(),
         };
         let Some(attempt) = chosen else {
@@ -126,15 +136,18 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
             )?;
         }
         let mut from = print(&path, 0)?;
+        let mut shown = (attempt.number, path);
         if args.follow {
-            let mut shown = (attempt.number, path.clone());
             loop {
+                // Asked first: whatever was written until then is printed before the end.
+                let live = store.owner(&state.run)?.is_some();
                 let now = wiring::state(&store, &state.run)?;
                 let unit = now.units.get(id);
                 from = print(&shown.1, from)?;
                 // Another attempt has a log of its own.
                 let next = unit.and_then(|unit| unit.attempts.iter().find(|a| a.number > shown.0));
                 if let Some(next) = next {
+                    checked(&shown.1)?;
                     writeln!(anstream::stdout(), "==> {id}, attempt {} <==", next.number)?;
                     shown = (next.number, dir.join(&next.log));
                     from = 0;
@@ -144,16 +157,13 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
                     matches!(status, UnitStatus::Running | UnitStatus::Waiting)
                 };
                 let goes_on = unit.is_some_and(|unit| open(&unit.status));
-                if !goes_on || store.owner(&state.run)?.is_none() {
+                if !goes_on || !live {
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(AGAIN);
             }
         }
-        if verify.exists() {
-            writeln!(anstream::stdout(), "==> verify <==")?;
-            print(&verify, 0)?;
-        }
+        checked(&shown.1)?;
         // What a gate said belongs to the attempt whose patch it refused: the last one.
         let refused = state.units.get(id).and_then(|unit| unit.outcome());
         if let (Some(Outcome::Rejected { gate, log: Some(log), .. }), None) =
@@ -168,6 +178,22 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("there is no such attempt of {}", missing.join(", "))));
     }
     if args.json { tell(&found, true) } else { Ok(0) }
+}
+
+/// The state of the run as soon as this unit has an attempt, or gets none any more.
+fn begun(store: &Sqlite, mut state: RunState, id: &TaskId) -> Result<RunState, Failure> {
+    loop {
+        let live = store.owner(&state.run)?.is_some();
+        state = wiring::state(store, &state.run)?;
+        let comes = match state.units.get(id) {
+            Some(unit) => unit.attempts.is_empty() && unit.status == UnitStatus::Waiting,
+            None => !state.expanded.contains_key(id) && !state.unexpanded.contains_key(id),
+        };
+        if !comes || !live {
+            return Ok(state);
+        }
+        std::thread::sleep(AGAIN);
+    }
 }
 
 /// Whose log it is.
@@ -252,6 +278,16 @@ fn gate_logs(state: &RunState, dir: &Path, name: &str) -> Result<Vec<Log>, Failu
         return Err(Failure::usage(format!("gate `{name}` has not run in {}", state.run)));
     }
     Ok(found.into_iter().map(|(.., log)| log).collect())
+}
+
+/// Prints what `verify` printed behind this log of an attempt, if it ran.
+fn checked(log: &Path) -> Result<(), Failure> {
+    let verify = log.with_extension("verify.log");
+    if verify.exists() {
+        writeln!(anstream::stdout(), "==> verify <==")?;
+        print(&verify, 0)?;
+    }
+    Ok(())
 }
 
 /// Prints a log from a place on, and tells where it ends.

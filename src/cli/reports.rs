@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
@@ -209,6 +210,40 @@ impl Reports {
             true => Ok(()),
             false => Err(Failure::environment(faults.join("\nerror: "))),
         }
+    }
+}
+
+/// What went wrong where events were written, for the end.
+static LOST: Mutex<Option<String>> = Mutex::new(None);
+
+/// Standard output for events, which holds up no run.
+pub(super) struct Events(pub std::io::Stdout);
+
+impl Events {
+    /// Whether all events could be written; a reader that has seen enough is no fault.
+    pub fn are_told() -> Result<(), Failure> {
+        match LOST.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(fault) => Err(Failure::environment(format!(
+                "can't write the events to standard output: {fault}"
+            ))),
+        }
+    }
+
+    fn note(fault: &std::io::Error) {
+        if fault.kind() != std::io::ErrorKind::BrokenPipe {
+            *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.to_string());
+        }
+    }
+}
+
+impl std::io::Write for Events {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes).inspect_err(Self::note)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush().inspect_err(Self::note)
     }
 }
 

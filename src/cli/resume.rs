@@ -278,7 +278,7 @@ fn differs(global: &Global, state: &RunState) {
     if found.is_none() {
         return;
     }
-    let (run, file) = (&state.run, file.display());
+    let (run, file) = (&state.run, report::quoted(&report::shown(file)));
     let mut text = format!(
         "the run goes on with its own copy of the board; {file} differs now ({})",
         tale(&found)

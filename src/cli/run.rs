@@ -19,7 +19,7 @@ use super::agent_files;
 use super::budget;
 use super::check;
 use super::error::Failure;
-use super::reports::Reports;
+use super::reports::{Events, Reports};
 use super::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -140,10 +140,10 @@ pub(super) fn start(global: &Global, board: Board, asked: &Asked<'_>) -> Result<
     let store = Sqlite::open(&repo.state_dir())?;
     let ci = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));
     if !asked.new && !ci {
-        let file = board.file.as_ref().map(|path| format!(" {}", path.display()));
-        let verb = match file {
-            Some(file) if asked.verb == "run" => format!("run{file}"),
-            _ => asked.verb.to_owned(),
+        let verb = match &board.file {
+            _ if asked.verb != "run" => asked.verb.to_owned(),
+            Some(file) => format!("run {}", report::quoted(&report::shown(file))),
+            None => "run -".to_owned(),
         };
         refuse_unfinished(&store, &board, &verb)?;
     }
@@ -301,9 +301,11 @@ fn only(board: &Board, names: &[String]) -> Result<Vec<TaskId>, Failure> {
     for name in &names.iter().flat_map(matching).collect::<Vec<_>>() {
         let unknown = || {
             let known = board.tasks.iter().map(|task| task.id.as_str());
-            let near = known.max_by_key(|id| (strsim::jaro_winkler(id, name) * 1000.0) as u32);
             let failure = Failure::usage(format!("the board has no task `{name}`"));
-            near.into_iter().fold(failure, |f, near| f.hint(format!("did you mean `{near}`?")))
+            match run::nearest(known, name) {
+                Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                None => failure.hint("see its tasks with `todone plan`"),
+            }
         };
         let id: TaskId = name.parse().map_err(|_| unknown())?;
         let share = name.rsplit_once('.').and_then(|(task, number)| {
@@ -354,6 +356,7 @@ fn refuse_unfinished(store: &Sqlite, board: &Board, verb: &str) -> Result<(), Fa
     let unlanded = state.tip != state.base && !landed && asked;
     let (as_kept, _) = budget::keeping(&state, board.clone());
     let edited = verb.starts_with("run")
+        && board.file.is_some()
         && !state.has_landed
         && run::fixed(&state, board).is_none()
         && !run::Difference::of(&state, &as_kept).is_none();
@@ -447,7 +450,7 @@ fn epoch() -> Result<i64, Failure> {
 pub(super) fn reporter(telling: Telling) -> Box<dyn Reporter> {
     let mut all: Vec<Box<dyn Reporter>> = Vec::new();
     if telling.json {
-        all.push(Box::new(report::Json::new(Box::new(std::io::stdout()))));
+        all.push(Box::new(report::Json::new(Box::new(Events(std::io::stdout())))));
     }
     let terminal = wiring::is_terminal();
     let colour = wiring::colour(&std::io::stderr());
@@ -553,6 +556,7 @@ pub(super) fn tell_end(
         let text = report::text(state, look);
         write!(anstream::stdout(), "{}", telling.folds.lines(&text))?;
     }
+    Events::are_told()?;
     if telling.folds == report::Folds::GitHub {
         // GitHub reads both streams; what is on standard output may be a report.
         for line in report::annotations(state) {

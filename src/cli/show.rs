@@ -276,11 +276,15 @@ fn attempt(
     };
     let about: Vec<String> = resolver.into_iter().chain(apart).collect();
     let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
+    let last = unit.attempts.last().is_some_and(|last| last.number == number);
     write!(out, "  attempt {number}{about}: ")?;
     match &attempt.ended {
         None => {
             match attempt.salvaged {
                 Some(commit) => writeln!(out, "interrupted; what it left is {}", commit.short())?,
+                None if unit.status == UnitStatus::Running && last => {
+                    writeln!(out, "no end seen yet")?;
+                }
                 None => writeln!(out, "no end seen")?,
             }
             let kept = committed(repo, &names, id, number)?;
@@ -299,7 +303,6 @@ fn attempt(
         writeln!(out, "    heard {}", heard.join(", "))?;
     }
     if attempt.log().is_some() {
-        let last = unit.attempts.last().is_some_and(|last| last.number == number);
         let which = if last { String::new() } else { format!(" --attempt {number}") };
         writeln!(out, "    log: todone logs {id} -r {}{which}", names.run())?;
     }

@@ -15,7 +15,8 @@ use super::wiring;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The run; any unique beginning of its name, default the latest
+    /// The run; any unique beginning of its name, default the one that is going on
+    #[arg(add = super::complete::runs())]
     run: Option<String>,
     /// As JSON
     #[arg(long)]

@@ -195,8 +195,8 @@ fn explain_file(
     let end = lines.len().saturating_add(most.max(16));
     for (place, hunk) in file.hunks.iter().enumerate() {
         if place > 0 && lines.len() >= end {
-            let left = file.hunks.len() - place;
-            lines.push(look.ink(Ink::Faint, &format!("    … {left} more places in this file")));
+            let left = super::words::count(file.hunks.len() - place, "more place");
+            lines.push(look.ink(Ink::Faint, &format!("    … {left} in this file")));
             return;
         }
         let room = (end.saturating_sub(lines.len()) / 2).max(8);

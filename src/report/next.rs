@@ -9,10 +9,24 @@ use super::budget::BudgetReport;
 use super::exit::pushed_as_asked;
 use super::land::{self, Step};
 use super::summary::{self, Report};
+use super::words;
 
-/// The board's file as an argument, if it has one.
-fn board_file(state: &RunState) -> String {
-    state.board.file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default()
+/// How to go on where the base is red.
+fn red_base(state: &RunState, steps: &mut Vec<Step>) {
+    let again = "run again, when what is red is mended and committed";
+    match &state.board.file {
+        Some(file) => {
+            let file = words::quoted(&words::shown(file));
+            steps.push((format!("todone run {file}"), again));
+            steps.push((
+                "gate_base = false".to_owned(),
+                "in the board: start all the same, and judge only what tasks make of it",
+            ));
+        }
+        // Of `each` or `merge`, or it came by standard input.
+        None => steps.push(("the same command".to_owned(), again)),
+    }
+    steps.push((format!("todone resume {}", state.run), "try this base again"));
 }
 
 /// The commands that lead on, the most useful first.
@@ -21,15 +35,7 @@ pub(super) fn steps(state: &RunState, report: &Report) -> Vec<Step> {
     let counts = &report.counts;
     let mut steps = Vec::new();
     if report.base_red.is_some() {
-        steps.push((
-            format!("todone run{}", board_file(state)),
-            "run again, when what is red is mended and committed",
-        ));
-        steps.push((
-            "gate_base = false".to_owned(),
-            "in the board: start all the same, and judge only what tasks make of it",
-        ));
-        steps.push((format!("todone resume {run}"), "try this base again"));
+        red_base(state, &mut steps);
         return steps;
     }
     if report.status == "interrupted" {

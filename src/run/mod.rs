@@ -89,7 +89,7 @@ pub use remake::unless_stopped;
 pub use review::{approve, decline, not_in_review};
 pub use seat::Seats;
 pub use secrets::{Secrets, given, is_secret};
-pub use select::{CLASSES, Pick, UnknownTask, matches, select};
+pub use select::{CLASSES, Pick, UnknownTask, matches, nearest, select};
 pub use slot::{Halt, World};
 pub use traces::{Trace, is_of, traces};
 pub use trespass::Lookout;

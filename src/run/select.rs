@@ -92,13 +92,18 @@ pub fn select(state: &RunState, arguments: &[String]) -> Result<Pick, UnknownTas
 }
 
 fn unknown(state: &RunState, all: &[TaskId], text: &str) -> UnknownTask {
-    let score = |id: &&TaskId| (strsim::jaro_winkler(id.as_str(), text) * 1000.0) as u32;
-    let near = all.iter().max_by_key(score).filter(|id| score(id) > 700);
-    UnknownTask {
-        run: state.run.to_string(),
-        text: text.to_owned(),
-        near: near.map(ToString::to_string),
-    }
+    let known: Vec<String> = match text.strip_prefix('@') {
+        Some(_) => CLASSES.iter().map(|class| format!("@{class}")).collect(),
+        None => all.iter().map(ToString::to_string).collect(),
+    };
+    let near = nearest(known.iter().map(String::as_str), text).map(str::to_owned);
+    UnknownTask { run: state.run.to_string(), text: text.to_owned(), near }
+}
+
+/// The name that is most like this one, if any is much like it.
+pub fn nearest<'n>(names: impl Iterator<Item = &'n str>, text: &str) -> Option<&'n str> {
+    let score = |name: &str| (strsim::jaro_winkler(name, text) * 1000.0) as u32;
+    names.max_by_key(|name| score(name)).filter(|name| score(name) > 700)
 }
 
 /// Whether a pattern of `*` and `?` matches the whole name.

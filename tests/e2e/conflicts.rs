@@ -65,6 +65,9 @@ fn show_and_diff_tell_a_conflicted_task() {
     space.todone(&["diff"]).code(0).says("+ONE").says("other").says_not("THREE");
     space.todone(&["show", "@conflicted", "--json"]).code(0).says("\"second\"");
     space.todone(&["show", "secnod"]).code(2).says("did you mean `second`");
+    space.todone(&["show", "@conflict"]).code(2).says("did you mean `@conflicted`");
+    space.todone(&["show", "@bad"]).code(2).says("there are @failed @conflicted");
+    space.run(&["--only", "other,zzz", "--new"]).code(2).says("todone plan").says_not("did you");
 }
 
 #[test]

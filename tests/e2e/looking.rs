@@ -107,14 +107,86 @@ fn completions_and_the_manual_are_printed() {
         space.todone(&["completions", shell]).code(0).says("todone");
     }
     space.todone(&["man"]).code(0).says(".TH todone").says("todone\\-man");
+    // Each verb has a page of the name by which the others name it, those below a verb too.
+    space.todone(&["man"]).code(0).says("\n.TH todone-land 1").says("\n.TH todone-agent-status 1");
     // What can be typed is listed, and stands in the manual.
     space.todone(&["--help"]).code(0).says("  man ").says("Print the manual page");
-    for (begun, whole) in [("go", "good"), ("@d", "@dropped")] {
+    let run = space.last_run();
+    let mut all = vec![("show", "go", "good"), ("show", "@d", "@dropped")];
+    let verbs = ["status", "report", "cost", "land", "resume", "stop", "restore", "clean"];
+    all.extend(verbs.map(|verb| (verb, "boa", run.as_str())));
+    for (verb, begun, whole) in all {
         let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
-        command.env("COMPLETE", "fish").args(["--", "todone", "show", begun]);
+        command.env("COMPLETE", "fish").args(["--", "todone", verb, begun]);
         let output = command.output().expect("it runs");
-        assert!(String::from_utf8_lossy(&output.stdout).contains(whole), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.lines().any(|line| line.starts_with(whole)), "{verb}: {output:?}");
     }
+}
+
+/// Whoever follows a task need not wait until it begins, and sees what each `verify` printed once, in its place.
+#[test]
+fn a_log_is_followed_from_before_the_start_to_the_last_verify() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+land = "never"
+[[task]]
+id = "first"
+run = 'n=0; until test -e "$TODONE_BOARD_DIR/go"; do n=$((n+1)); test $n -lt 1200; sleep 0.05; done'
+[[task]]
+id = "later"
+needs = ["first"]
+retry = 2
+run = 'echo "tried $TODONE_ATTEMPT"; echo 1 > l'
+verify = 'echo "checked $TODONE_ATTEMPT"; test "$TODONE_ATTEMPT" = 2'
+"#,
+    );
+    let run = space.watch(&[]);
+    run.says(&["start     first"]);
+    let mut follows = space.spawn(&["logs", "-f", "later"]);
+    // As long as this takes, it would have ended by now.
+    for _ in 0..3 {
+        let shown = space.todone_quiet(&["show", "first"]).code(0);
+        let _ = shown.says("attempt 1: no end seen yet");
+    }
+    assert!(follows.try_wait().expect("asked").is_none(), "it waits for the start");
+    std::fs::write(space.path("go"), "").expect("written");
+    let said = crate::space::ran(follows.wait_with_output().expect("it ends")).code(0).out;
+    let _ = run.code(0);
+    let wanted = "tried 1\n==> verify <==\nchecked 1\n==> later, attempt 2 <==\ntried 2\n\
+                  ==> verify <==\nchecked 2\n";
+    assert_eq!(said, wanted);
+}
+
+/// What is told to be typed can be pasted, whatever the board's file is called.
+#[test]
+fn a_board_in_a_folder_of_any_name_is_told_as_one_word() {
+    let space = Space::new(&[("x", "")]);
+    std::fs::create_dir(space.path("my boards")).expect("made");
+    let board = space.path("my boards/it's.toml");
+    let write = |text: &str| std::fs::write(&board, text).expect("written");
+    let name = board.to_str().expect("a name");
+    write("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n[[task]]\nid = \"b\"\nrun = \"false\"\n");
+    space.todone(&["run", name]).code(1);
+    let paste = |told: &str| {
+        let line = told.lines().find_map(|line| Some(line.split_once("todone run ")?.1));
+        let line = line.unwrap_or_else(|| panic!("no command in {told}"));
+        let line = line.split("   ").next().expect("one");
+        let line = format!("exec \"$0\" run {line}");
+        let mut sh = space.command("sh");
+        let said = sh.args(["-c", &line, env!("CARGO_BIN_EXE_todone")]).output();
+        crate::space::ran(said.expect("sh runs"))
+    };
+    paste(&space.todone(&["run", name]).code(2).err).code(1).says("merged to");
+    write("[[task]]\nid = \"a\"\nrun = \"echo 2 > a\"\n[[task]]\nid = \"b\"\nrun = \"false\"\n");
+    paste(&space.todone(&["retry"]).code(1).says("differs now").err).code(1).says("merged to");
+    // A base that is red: the board's file, and of what has none the same command.
+    write("gate = \"false\"\n[[task]]\nid = \"a\"\nrun = \"true\"\n");
+    let red = space.todone(&["run", name, "--new"]).code(1).out;
+    paste(&red).code(1).says("is red on the base");
+    let each = ["each", "x", "--gate", "false", "--", "true"];
+    space.todone(&each).code(1).says("  the same command ").says_not("todone run");
 }
 
 #[test]
@@ -181,6 +253,20 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .expect("bash runs");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success());
+}
+
+/// Events that are lost are no success for whoever reads them.
+#[cfg(target_os = "linux")]
+#[test]
+fn events_that_can_not_be_written_are_an_error() {
+    let space = Space::new(&[("x", "")]);
+    space.board("[[task]]\nid = \"a\"\nrun = \"echo 1 > a\"\n");
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let mut command = space.command(env!("CARGO_BIN_EXE_todone"));
+    command.args(["run", "../board.toml", "--json"]).stdout(full);
+    let ran = crate::space::ran(command.output().expect("it runs")).code(3);
+    let _ = ran.says("can't write the events to standard output");
+    assert_eq!(space.read("a"), "1\n", "the run goes on all the same");
 }
 
 #[test]
