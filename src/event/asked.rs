@@ -13,6 +13,21 @@ impl RunState {
         units.flat_map(|unit| unit.attempts.iter().map(move |attempt| (unit, attempt)))
     }
 
+    /// Whether the run was asked for this unit or task (`--only`).
+    pub fn is_asked_for(&self, task: &TaskId, unit: Option<&TaskId>) -> bool {
+        let is_share = |only: &TaskId| {
+            only.as_str()
+                .strip_prefix(task.as_str())
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+        };
+        self.only.is_empty()
+            || self.only.iter().any(|only| match unit {
+                Some(unit) => only == task || only == unit,
+                None => only == task || is_share(only),
+            })
+    }
+
     /// The outcome of a task of the board: of its units the worst, none while one is not through.
     pub fn task_outcome(&self, task: &TaskId) -> Option<Outcome> {
         if let Some(outcome) = self.unexpanded.get(task) {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::event::{Event, EventKind, Progress, RunState, UnitStatus, Wait};
+use crate::event::{Event, EventKind, Progress, RunState, UnitState, UnitStatus, Wait};
 use crate::model::TaskId;
 
 use super::{escape, words};
@@ -114,7 +114,9 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn of(state: &RunState) -> Self {
         let mut tally = Self::default();
-        for unit in state.units.values() {
+        // What was not asked for is not waited for.
+        let asked = |unit: &&UnitState| state.is_asked_for(&unit.unit.task, Some(&unit.unit.id));
+        for unit in state.units.values().filter(asked) {
             tally.all += 1;
             match &unit.status {
                 UnitStatus::Waiting => {}
@@ -130,9 +132,15 @@ impl Tally {
                 tally.spent.1 += 1;
             }
         }
-        tally.all += state.board.tasks.len() - state.expanded.len().min(state.board.tasks.len());
-        tally.done += state.unexpanded.len();
-        tally.bad += state.unexpanded.values().filter(|outcome| !outcome.is_settled()).count();
+        let tasks = state.board.tasks.iter().map(|task| &task.id);
+        let asked = tasks.filter(|id| state.is_asked_for(id, None));
+        for id in asked.filter(|id| !state.expanded.contains_key(*id)) {
+            tally.all += 1;
+            if let Some(outcome) = state.unexpanded.get(id) {
+                tally.done += 1;
+                tally.bad += usize::from(!outcome.is_settled());
+            }
+        }
         tally
     }
 
@@ -164,4 +172,23 @@ pub(super) fn wave(state: &RunState) -> (usize, usize) {
     let begun = state.waves.iter().rposition(|wave| wave.base.is_some());
     let open = state.waves.iter().position(|wave| wave.base.is_some() && !wave.integrated);
     (open.or(begun).map_or(1, |wave| wave + 1), state.waves.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RunId;
+
+    #[test]
+    fn what_was_not_asked_for_is_not_waited_for() {
+        let first = include_str!("../../fixtures/runs/merged/events.jsonl").lines().next();
+        let first: Event = serde_json::from_str(first.expect("one")).expect("an event");
+        let run = RunId::of_board("modernise", "k3f9");
+        let mut state = RunState::begin(&run, &first).expect("a run");
+        let all = state.board.tasks.len();
+        assert!(all > 1);
+        assert_eq!(Tally::of(&state).all, all);
+        state.only = vec![state.board.tasks[0].id.clone()];
+        assert_eq!(Tally::of(&state).words(), "0 of 1 task done");
+    }
 }

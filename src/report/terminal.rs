@@ -151,6 +151,12 @@ impl Reporter for Terminal {
             let text = self.look.ink(item.ink, &escape::cut(item.text.trim_end(), columns));
             // A terminal that can't be written to is the end of telling, not of the run.
             let _ = self.screen.println(text);
+            // What a task or gate printed is in the report at the end; what todone itself has to say may be
+            // nowhere else. It is not cut, since it may be a command.
+            for line in item.below.iter().filter(|_| item.whose.is_empty()) {
+                let line = format!("            │ {line}");
+                let _ = self.screen.println(self.look.ink(Ink::Faint, &line));
+            }
         }
         self.draw(event.at, state);
     }

@@ -43,17 +43,7 @@ pub struct Busy {
 
 /// Whether the run was asked for this unit or task.
 pub fn wanted(state: &RunState, task: &TaskId, unit: Option<&TaskId>) -> bool {
-    let is_share = |only: &TaskId| {
-        only.as_str()
-            .strip_prefix(task.as_str())
-            .and_then(|rest| rest.strip_prefix('.'))
-            .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
-    };
-    state.only.is_empty()
-        || state.only.iter().any(|only| match unit {
-            Some(unit) => only == task || only == unit,
-            None => only == task || is_share(only),
-        })
+    state.is_asked_for(task, unit)
 }
 
 /// How the needs of a task stand.

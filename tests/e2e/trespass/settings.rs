@@ -100,6 +100,28 @@ fn settings_that_git_can_not_read_are_told_where_nothing_else_changed() {
     }
 }
 
+/// No report follows where git can't go on: on a terminal, too, all is told at once, and can be pasted.
+#[cfg(target_os = "linux")]
+#[test]
+fn settings_that_git_can_not_read_are_told_on_a_terminal_too() {
+    let space = space();
+    std::fs::create_dir_all(space.repo().join(".git/hooks")).expect("made");
+    space.board(&spoiler(r#"printf '[core\n broken' > "$common/config""#));
+    let line = format!("{} run ../board.toml", env!("CARGO_BIN_EXE_todone"));
+    let mut command = space.command("script");
+    let said = command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").output();
+    let said = String::from_utf8(said.expect("script runs").stdout).expect("text");
+    for told in ["config was rewritten", "stash entry taken", "hook `pre-push` is new"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let back = said.split("put it back: ").find(|part| part.starts_with("cp -f "));
+    let back = back.unwrap_or_else(|| panic!("no command in {said}"));
+    let back = back.split(['\r', '\n', '\u{1b}']).next().expect("one");
+    let done = space.command("sh").args(["-c", back.trim_end()]).output().expect("sh runs");
+    assert!(done.status.success(), "{back}: {done:?}");
+    space.git(&["config", "--list"]);
+}
+
 fn ran_line(text: &str, start: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     lines.find(|line| line.starts_with(start)).expect("told").to_owned()
