@@ -15,6 +15,11 @@ use super::Global;
 use super::error::Failure;
 use super::wiring;
 
+/// How much of a log is read at once.
+const PIECE: usize = 64 * 1024;
+/// A line that is longer is shown in parts.
+const LONGEST: usize = 1024 * 1024;
+
 /// How often a log that is followed is looked at.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -135,7 +140,7 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
                 "note: nothing was run in attempt {number} of `{id}`{why}"
             )?;
         }
-        let mut from = print(&path, 0)?;
+        let mut from = print_lines(&path, 0, !args.follow)?;
         let mut shown = (attempt.number, path);
         if args.follow {
             loop {
@@ -143,10 +148,11 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
                 let live = store.owner(&state.run)?.is_some();
                 let now = wiring::state(&store, &state.run)?;
                 let unit = now.units.get(id);
-                from = print(&shown.1, from)?;
+                from = print_lines(&shown.1, from, false)?;
                 // Another attempt has a log of its own.
                 let next = unit.and_then(|unit| unit.attempts.iter().find(|a| a.number > shown.0));
                 if let Some(next) = next {
+                    print(&shown.1, from)?;
                     checked(&shown.1)?;
                     writeln!(anstream::stdout(), "==> {id}, attempt {} <==", next.number)?;
                     shown = (next.number, dir.join(&next.log));
@@ -158,6 +164,7 @@ pub(super) fn logs(global: &Global, args: Args) -> Result<u8, Failure> {
                 };
                 let goes_on = unit.is_some_and(|unit| open(&unit.status));
                 if !goes_on || !live {
+                    print(&shown.1, from)?;
                     break;
                 }
                 std::thread::sleep(AGAIN);
@@ -290,8 +297,14 @@ fn checked(log: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a log from a place on, and tells where it ends.
+/// Prints a log from a place on, as far as it is, and tells where it ends.
 fn print(path: &Path, from: u64) -> Result<u64, Failure> {
+    print_lines(path, from, true)
+}
+
+/// Prints a log from a place on, and tells where the next piece begins. On a terminal only lines that have an
+/// end can be shown as they are meant: without `all` what follows them is left for the next time.
+fn print_lines(path: &Path, from: u64, all: bool) -> Result<u64, Failure> {
     let mut file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(from),
@@ -303,21 +316,34 @@ fn print(path: &Path, from: u64) -> Result<u64, Failure> {
     let mut out = std::io::stdout().lock();
     let terminal = out.is_terminal();
     let mut place = from;
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; PIECE];
+    let mut begun = Vec::new();
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
             break;
         }
         place += count as u64;
-        if terminal {
-            out.write_all(shown(&buffer[..count]).as_bytes())?;
-        } else {
+        if !terminal {
             out.write_all(&buffer[..count])?;
+            continue;
         }
+        begun.extend_from_slice(&buffer[..count]);
+        // A line without end must not take all memory.
+        let whole = match begun.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            None if begun.len() > LONGEST => begun.len(),
+            None => 0,
+        };
+        out.write_all(shown(&begun[..whole]).as_bytes())?;
+        begun.drain(..whole);
+    }
+    if all {
+        out.write_all(shown(&begun).as_bytes())?;
+        begun.clear();
     }
     out.flush()?;
-    Ok(place)
+    Ok(place - begun.len() as u64)
 }
 
 /// Bytes of a log as a terminal may get them: lines stay, colours and control bytes do not.

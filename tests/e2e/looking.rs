@@ -159,6 +159,43 @@ verify = 'echo "checked $TODONE_ATTEMPT"; test "$TODONE_ATTEMPT" = 2'
     assert_eq!(said, wanted);
 }
 
+/// A line that comes in pieces is shown as it is when it is whole.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_that_comes_in_pieces_is_followed_whole() {
+    let space = Space::new(&[("x", "")]);
+    space.board(
+        r#"
+land = "never"
+[[task]]
+id = "a"
+run = """
+printf '10%%\\rone '; n=0
+until test -e "$TODONE_BOARD_DIR/go"; do n=$((n+1)); test $n -lt 1200; sleep 0.05; done
+printf 'two\\n'; head -c 65530 /dev/zero | tr '\\0' x; printf ' \u00e9\u00e9\u00e9\u00e9 end'
+"""
+"#,
+    );
+    let run = space.watch(&["-v"]);
+    run.says(&["start     a"]);
+    let line = format!("{} logs -f a", env!("CARGO_BIN_EXE_todone"));
+    let mut command = space.command("script");
+    command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
+    command.stdout(std::process::Stdio::piped());
+    let follows = command.spawn().expect("script starts");
+    // As long as this takes, the first piece is read.
+    for _ in 0..5 {
+        let _ = space.todone_quiet(&["status"]).code(0);
+    }
+    std::fs::write(space.path("go"), "").expect("written");
+    let said = follows.wait_with_output().expect("it ends").stdout;
+    let said = String::from_utf8(said).expect("text");
+    let _ = run.code(0);
+    let start: String = said.chars().take(20).collect();
+    assert!(said.starts_with("one two\r\nxxxx"), "{start:?}");
+    assert!(said.ends_with("x \u{e9}\u{e9}\u{e9}\u{e9} end"), "{:?}", &said[said.len() - 40..]);
+}
+
 /// What is told to be typed can be pasted, whatever the board's file is called.
 #[test]
 fn a_board_in_a_folder_of_any_name_is_told_as_one_word() {
