@@ -132,8 +132,15 @@ fn a_moved_branch_that_conflicts_is_told_and_left_alone() {
     space.board(
         &meanwhile(&space, "gate = \"true\"\n", "echo 2 > x").replace("echo 1 > a", "echo 3 > x"),
     );
-    let ran = space.run(&[]);
-    assert!(ran.code == 5 || ran.code == 4, "{ran:?}");
+    let ran = space.run(&[]).code(5).says("conflict: the run meets new commits of `main`");
+    let run = space.last_run();
+    let _ = ran.says(&format!("git merge todone/{run} "));
+    let reason = space.report()["land"]["reason"].clone();
+    assert_eq!(reason["because"], "moved-conflict");
+    let file = &reason["conflict"]["files"][0];
+    assert_eq!((&file["path"], &file["kind"]), (&"x".into(), &"content".into()));
+    assert_eq!(file["foreign"], serde_json::json!([space.git(&["rev-parse", "main"])]));
+    assert_eq!(file["hunks"][0]["ours"]["text"], "2\n");
     assert_eq!(space.git(&["log", "--format=%s", "main"]), "meanwhile\nstart");
     assert_eq!(space.read("x"), "2\n");
 }
