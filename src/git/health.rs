@@ -102,8 +102,13 @@ fn may_be_seen(link: &Path) -> bool {
 
 /// What the entry of a slot among the worktrees points to: `…/<pool>/<slot>/tree/.git`.
 fn link_of_ours(entry: &Path) -> Option<PathBuf> {
-    let ours = fs::read(entry.join("locked")).ok()? == super::LOCKED.as_bytes();
-    let there = fs::read(entry.join("gitdir")).ok()?;
+    // A task may have put a FIFO there, which would hold the reader up.
+    let plain = |name: &str| {
+        let path = entry.join(name);
+        path.symlink_metadata().is_ok_and(|there| there.is_file()).then(|| fs::read(path).ok())?
+    };
+    let ours = plain("locked")? == super::LOCKED.as_bytes();
+    let there = plain("gitdir")?;
     let link = lines::place(&there);
     (ours && link.is_absolute()).then_some(link)
 }

@@ -153,7 +153,7 @@ pub fn result(scratch: &Path, profile: &Profile, secrets: &Secrets) -> Option<Re
 }
 
 /// The beginning of a file that an agent wrote, or why it can't be read; none: it wrote none.
-fn plain(path: &Path, most: u64) -> Option<Result<Vec<u8>, String>> {
+pub fn plain(path: &Path, most: u64) -> Option<Result<Vec<u8>, String>> {
     let there = path.symlink_metadata().ok()?;
     // A pipe would hold the reader up, and a link may lead to what the agent may not read.
     Some(match there.is_file() {

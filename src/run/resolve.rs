@@ -16,6 +16,7 @@ use crate::model::{
 };
 
 use super::Error;
+use super::ear::plain;
 use super::fix::{by_rules, marked, markers};
 use super::handoff;
 use super::integrate::{Texts, step};
@@ -27,6 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// The longest patch that stands in the prompt; the file has all of it.
 const MOST: usize = 16 * 1024;
+/// The most bytes of the list of dropped lines that are read.
+const MOST_DROPPED: u64 = 16 << 20;
 /// The most lines that are told of those that are gone.
 const LINES: usize = 20;
 
@@ -217,7 +220,8 @@ impl Resolving {
         let markers = markers(objects, made)?;
         let mut gone = Vec::new();
         if markers.is_empty() {
-            let said = std::fs::read(Self::dropped(scratch)).unwrap_or_default();
+            let said = plain(&Self::dropped(scratch), MOST_DROPPED);
+            let said = said.and_then(Result::ok).unwrap_or_default();
             let said: BTreeSet<&[u8]> = lines(&said).collect();
             gone = self.gone(objects, made)?;
             gone.retain(|(_, line)| !said.contains(&line[..]));

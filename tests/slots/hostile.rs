@@ -9,7 +9,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use todone::git::{Prepare, Purpose};
 use todone::model::Clean;
 
-use crate::ground::{Ground, alone, git, harvest, how, lease, paths, put, ready, ready_as, settle};
+use crate::ground::{
+    Ground, alone, git, harvest, how, lease, linked, paths, put, ready, ready_as, settle,
+};
 use crate::oracle::walk;
 
 #[test]
@@ -82,6 +84,53 @@ fn what_a_task_configures_does_not_run() {
         pool.slots().expect("listed");
         pool.remove_all(true).expect("removed");
         assert!(!marker.exists(), "ran: {}", fs::read_to_string(&marker).expect("a log"));
+    });
+}
+
+/// Whoever opens a pipe that nobody writes into waits for ever.
+#[test]
+fn pipes_in_the_place_of_git_s_own_files_hold_nobody_up() {
+    linked("hostile::pipes_in_the_place_of_git_s_own_files_hold_nobody_up", || {
+        let ground = Ground::new(&[("f", "1"), (".gitignore", "*.o\n")]);
+        let pool = ground.pool();
+        let pipe = |path: &std::path::Path| {
+            let _ = fs::remove_file(path);
+            let made = std::process::Command::new("mkfifo").arg(path).status();
+            assert!(made.expect("mkfifo runs").success());
+        };
+        for name in ["gitdir", "index", "HEAD", "commondir", "locked", "sharedindex.1"] {
+            let mut lease = ready(&pool, ground.head());
+            let root = lease.worktree().to_owned();
+            let admin = std::path::PathBuf::from(git(&root, &["rev-parse", "--absolute-git-dir"]));
+            put(&root, "f", "work");
+            put(&root, "forced.o", "work");
+            if name == "sharedindex.1" {
+                // Only where a part of the index stands beside it is it looked for.
+                git(&root, &["update-index", "--split-index"]);
+                git(&root, &["add", "-f", "forced.o"]);
+            }
+            pipe(&admin.join(name));
+            let found = harvest(&mut lease);
+            let forced = if name == "sharedindex.1" { &["f", "forced.o"][..] } else { &["f"] };
+            assert_eq!(paths(&found), forced, "{name}");
+            settle(lease);
+            let lease = ready(&pool, ground.head());
+            assert_eq!(git(&root, &["status", "--porcelain"]), "", "{name}");
+            settle(lease);
+        }
+        // One is retired, and all are listed and removed.
+        let lease = ready(&pool, ground.head());
+        let admin = git(lease.worktree(), &["rev-parse", "--absolute-git-dir"]);
+        let admin = std::path::PathBuf::from(admin);
+        pipe(&admin.join("gitdir"));
+        pipe(&admin.join("locked"));
+        let repo = todone::git::Repo::discover(&ground.repo).expect("a repository");
+        assert_eq!((repo.lost_worktrees(), repo.unseen_worktrees()), (vec![], vec![]));
+        let slot = lease.worktree().parent().expect("a slot").to_owned();
+        lease.retire().expect("retired");
+        pipe(&slot.join("state"));
+        pool.slots().expect("listed");
+        pool.remove_all(true).expect("removed");
     });
 }
 

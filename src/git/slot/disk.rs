@@ -183,9 +183,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8], sync: bool) -> Result<(), Error
     put().map_err(io("writing", path))
 }
 
-/// The content of a small file of todone's own; none if there is none.
+/// The content of a small file of todone's own; none if there is none. A task may have put a FIFO in its
+/// place, which nobody waits for.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match fs::read(path) {
+    let get = || -> IoResult<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match get() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(fault) if matches!(fault.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)

@@ -290,7 +290,7 @@ impl Private {
     pub fn list(&self, index: &Path) -> Result<Option<Vec<RepoPath>>, Error> {
         let temp = self.temp()?;
         let copy = temp.path().join("index");
-        if fs::copy(index, &copy).is_err() {
+        if !copy_plain(index, &copy)? {
             return Ok(None);
         }
         // A split index has its greater part in a file beside it.
@@ -299,7 +299,7 @@ impl Private {
         for entry in beside.into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(b"sharedindex.") {
                 let to = self.dir.path().join(entry.file_name());
-                if fs::copy(entry.path(), &to).is_ok() {
+                if copy_plain(&entry.path(), &to)? {
                     shared.push(to);
                 }
             }
@@ -314,6 +314,17 @@ impl Private {
         let names = said.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(Some(names.map(RepoPath::new).collect()))
     }
+}
+
+/// Copies a file of a task's; whether it is one: a FIFO would hold the reader up.
+fn copy_plain(from: &Path, to: &Path) -> Result<bool, Error> {
+    let Ok(mut source) = disk::open(from) else { return Ok(false) };
+    if !source.metadata().is_ok_and(|there| there.is_file()) {
+        return Ok(false);
+    }
+    let mut copy = File::create(to).map_err(io("making", to))?;
+    std::io::copy(&mut source, &mut copy).map_err(io("copying", from))?;
+    Ok(true)
 }
 
 /// Removes the directories of processes that are no more.

@@ -33,9 +33,15 @@ impl Admin {
 
     /// Whether it is there, and of this slot.
     pub fn is_of(&self, site: &Site) -> bool {
-        let there = fs::read(self.dir.join("gitdir")).unwrap_or_default();
+        let there = disk::read_plain(&self.dir.join("gitdir")).unwrap_or_default();
         let ours = site.tree().join(".git");
         lines::place(&there) == ours
+    }
+
+    /// Whether a task put something else (a FIFO, on which git itself would wait for ever) in the place of
+    /// the file that says whose it is.
+    fn is_spoilt(&self) -> bool {
+        fs::symlink_metadata(self.dir.join("gitdir")).is_ok_and(|there| !there.is_file())
     }
 
     /// The one that the slot had before it forgot its name.
@@ -98,7 +104,7 @@ impl Admin {
     /// Takes the worktree out of the repository's list. Only if it is of this slot.
     pub fn unregister(&self, repo: &Repo, site: &Site) -> Result<(), Error> {
         let _gate = gate(repo)?;
-        if self.is_of(site) {
+        if self.is_of(site) || self.is_spoilt() {
             disk::remove(&self.dir)?;
         }
         // Whoever died over this may have left the entry without what says whose it is.
@@ -151,14 +157,15 @@ fn gate(repo: &Repo) -> Result<fs::File, Error> {
 }
 
 /// Removes what a git that was killed had only begun to know of a worktree of todone's, or somebody who was
-/// killed had all but removed: without `gitdir` it is of no directory. Nobody else makes one meanwhile, since
-/// the caller holds the gate.
+/// killed had all but removed: without a file `gitdir` it is of no directory. Nobody else makes one meanwhile,
+/// since the caller holds the gate.
 fn remove_begun(repo: &Repo) -> Result<(), Error> {
     let all = fs::read_dir(repo.common_dir().join("worktrees"));
     for entry in all.into_iter().flatten().flatten() {
         let ours = entry.file_name().as_bytes().starts_with(b"todone-");
         let dir = entry.path();
-        if ours && dir.is_dir() && fs::symlink_metadata(dir.join("gitdir")).is_err() {
+        let told = fs::symlink_metadata(dir.join("gitdir")).is_ok_and(|there| there.is_file());
+        if ours && dir.is_dir() && !told {
             disk::remove(&dir)?;
         }
     }
@@ -195,7 +202,8 @@ pub(super) fn registered(
 ) -> Result<Admin, Error> {
     // A `git gc` of a task, or of the user, prunes what git itself has just begun to make of a worktree.
     const TRIES: u32 = 6;
-    let known = known.map(|name| Admin::at(repo, name)).filter(|admin| admin.is_of(site));
+    let known = known.map(|name| Admin::at(repo, name));
+    let known = known.filter(|admin| admin.is_of(site) || admin.is_spoilt());
     if let Some(admin) = known.or_else(|| Admin::find(repo, site)) {
         return Ok(admin);
     }
