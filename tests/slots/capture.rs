@@ -9,7 +9,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use todone::model::{Mode, Note};
+use todone::git::Harvest;
+use todone::model::{Change, Mode, Note};
 
 use crate::acts::{PLAIN, act};
 use crate::ground::{Ground, alone, git, harvest, harvest_with, once, paths, put, ready, settle};
@@ -407,5 +408,39 @@ fn submodules_are_no_change_and_their_content_is_not_lost_silently() {
         let lease = ready(&pool, base);
         assert!(root.join("sub").is_dir());
         settle(lease);
+        // What the task says to git of a submodule is work, though no directory tells it.
+        let links = |found: &Harvest| {
+            let of_sub = |change: &&Change| change.path == "sub".into();
+            found.patch.changes.iter().find(of_sub).map(|change| change.new.map(|new| new.oid))
+        };
+        let moved = format!("160000,{base},sub");
+        let deeds: [(&[&str], _); 4] = [
+            (&["rm", "-q", "sub"], Some(None)),
+            (&["update-index", "--cacheinfo", &moved], Some(Some(base))),
+            // Its directory still stands.
+            (&["rm", "-q", "--cached", "sub"], None),
+            (&["status", "--porcelain"], None),
+        ];
+        for (deed, told) in deeds {
+            let mut lease = ready(&pool, base);
+            git(&root, deed);
+            let found = harvest(&mut lease);
+            assert_eq!((links(&found), &found.incomplete), (told, &vec![]), "{deed:?}");
+            git(
+                &ground.repo,
+                &[
+                    "diff",
+                    "--quiet",
+                    &found.patch.tree.to_string(),
+                    &found.patch.commit.to_string(),
+                ],
+            );
+            settle(lease);
+            let mut lease = ready(&pool, base);
+            assert!(root.join("sub").is_dir());
+            assert_eq!(git(&root, &["status", "--porcelain"]), "", "{deed:?}");
+            assert_eq!(paths(&harvest(&mut lease)), Vec::<String>::new());
+            settle(lease);
+        }
     });
 }

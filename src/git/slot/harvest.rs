@@ -38,6 +38,7 @@ impl Lease {
         let own = self.own_commits(base)?;
         let raw = own.head;
         let added = self.added_by_task(memory, raw)?;
+        let submodules = self.moved_submodules(memory)?;
         let (mut tools, _) = self.parts();
         let mut taken = memory.capture(rules.largest, &mut tools)?;
 
@@ -79,6 +80,12 @@ impl Lease {
                     changes.push(Change { path: path.clone(), old, new: Some(*entry) });
                 }
                 Err(reason) => taken.incomplete.push((path.clone(), reason.clone())),
+            }
+        }
+        for (path, new) in submodules {
+            let old = tools.objects.leaf(memory.tree, &path)?;
+            if old != new && !changes.iter().any(|change| change.path == path) {
+                changes.push(Change { path, old, new });
             }
         }
         changes.sort_by(|one, other| one.path.cmp(&other.path));

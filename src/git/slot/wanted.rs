@@ -2,13 +2,13 @@
 //!
 //! Knows no content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::git::Error;
-use crate::model::{Note, RepoPath};
+use crate::model::{Entry, Mode, Note, RepoPath};
 
 use super::disk;
 use super::home::Home;
@@ -53,6 +53,41 @@ impl Lease {
         added.retain(|path| memory.manifest.get(path).is_none());
         Ok(added)
     }
+
+    /// The submodules that the task took out of its index, or moved to another commit there. Its directory
+    /// tells nothing of that: it is empty unless somebody fills it.
+    pub(super) fn moved_submodules(
+        &self,
+        memory: &Memory,
+    ) -> Result<Vec<(RepoPath, Option<Entry>)>, Error> {
+        let mut moved = Vec::new();
+        if memory.submodules.is_empty() || !self.index_touched(memory)? {
+            return Ok(moved);
+        }
+        let Some(index) = self.home.as_ref().map(Home::index) else { return Ok(moved) };
+        let Some(bytes) = disk::read_plain(&index) else { return Ok(moved) };
+        let width = self.pool.private.format.width();
+        let Some(records) = index_file::parse(&bytes, width, 0) else { return Ok(moved) };
+        let known: BTreeMap<&[u8], Entry> =
+            records.into_iter().map(|(path, record)| (path, record.entry)).collect();
+        for path in &memory.submodules {
+            match known.get(path.as_bytes()) {
+                Some(entry) if entry.mode == Mode::Submodule => {
+                    moved.push((path.clone(), Some(*entry)));
+                }
+                // Something else stands in its place, and is found there.
+                Some(_) => {}
+                None if stands(&self.tree.join(path.to_path())) => {}
+                None => moved.push((path.clone(), None)),
+            }
+        }
+        Ok(moved)
+    }
+}
+
+/// Whether something stands there.
+fn stands(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// What stands at a path if it is a leaf and no link leads to it.
