@@ -136,6 +136,15 @@ pub(super) fn tidy_path(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+/// A glob with nothing in it that does not change its meaning: paths of the tree are spelt so, and would not
+/// be found by another spelling. `.` stays: it is the root.
+pub(super) fn tidy_glob(glob: &str) -> String {
+    match tidy_path(glob) {
+        tidy if tidy.is_empty() => ".".to_owned(),
+        tidy => tidy,
+    }
+}
+
     use super::*;
 
     fn by(include: &[&str], exclude: &[&str]) -> Foreach {

@@ -129,7 +129,7 @@ pub(super) fn board(
         cache_limit: view.text("cache_limit", &vars).and_then(|text| super::strings::size(&text)),
         env_pass: env_pass(&view, c),
         budget: budget(&view, c),
-        protect: view.texts("protect", &vars),
+        protect: view.globs("protect", &vars),
         redact: redact(&view, c),
         limits: limits(&view),
         agents: super::agents::agents(&view, files, c),
@@ -242,7 +242,7 @@ fn gates(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<Gate> {
                     name: view.raw("name").unwrap_or_else(|| DEFAULT_GATE.to_owned()),
                     run: view.raw("run")?,
                     timeout: view.duration("timeout", &c.vars),
-                    paths: view.texts("paths", &c.vars),
+                    paths: view.globs("paths", &c.vars),
                 })
             })
         };
@@ -312,7 +312,7 @@ fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
             c.sink.hinted(span.clone(), message, "take letters, digits and `-`".to_owned());
         }
         let driver = name.map(|(_, name)| name.to_owned());
-        let paths = view.texts("paths", &c.vars);
+        let paths = view.globs("paths", &c.vars);
         rules.push(MergeRule { paths, strategy, driver, regenerate, timeout });
     }
     rules

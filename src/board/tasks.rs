@@ -131,13 +131,13 @@ impl<'d> Decoder<'d, '_> {
             shell,
             dir: RepoPath::from(tidy_path(&view.text("dir", &vars).unwrap_or_default()).as_str()),
             foreach,
-            scope: view.texts("scope", &vars),
+            scope: view.globs("scope", &vars),
             locks,
             shared_locks,
             lock_timeout: view.duration("lock_timeout", &vars),
             on_lock_timeout: view.choice("on_lock_timeout").unwrap_or_default(),
             verify: script(view, "verify").map(|run| Check { run }),
-            outputs: view.texts("outputs", &vars),
+            outputs: view.globs("outputs", &vars),
             env,
             env_from,
             timeout: view.duration("timeout", &vars).or(llm.then_some(TIMEOUT)),
@@ -145,18 +145,18 @@ impl<'d> Decoder<'d, '_> {
             retry: retry(view).or(profile.and_then(|profile| profile.retry)).unwrap_or_default(),
             priority: view.value("priority").and_then(super::value::integer).unwrap_or_default(),
             changes: view.choice("changes").unwrap_or_default(),
-            context: context.map(|context| context.texts("files", &vars)).unwrap_or_default(),
+            context: context.map(|context| context.globs("files", &vars)).unwrap_or_default(),
             publish: topics(view, "publish"),
             subscribe: topics(view, "subscribe"),
             handoff,
             expect,
-            copy: view.texts("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
+            copy: view.globs("copy", &vars).into_iter().map(|from| Copy { from }).collect(),
             setup: script(view, "setup").map(|run| {
                 let more = table(view, "setup");
                 let more = more.as_ref();
                 Setup {
                     run,
-                    inputs: more.map(|setup| setup.texts("inputs", &vars)).unwrap_or_default(),
+                    inputs: more.map(|setup| setup.globs("inputs", &vars)).unwrap_or_default(),
                     timeout: more.and_then(|setup| setup.duration("timeout", &vars)),
                 }
             }),
@@ -234,7 +234,7 @@ impl<'d> Decoder<'d, '_> {
     fn foreach(&mut self, view: &View<'_, '_>, needs: &[(Span, &str)]) -> Option<Foreach> {
         let found = view.find("foreach")?;
         let Some(view) = table(view, "foreach") else {
-            let include = texts(found.value, &self.c.vars);
+            let include = view.globs("foreach", &self.c.vars);
             let source = ForeachSource::Glob { include, exclude: Vec::new() };
             return Some(Foreach { source, batch: 1, allow_empty: false });
         };
@@ -267,8 +267,8 @@ impl<'d> Decoder<'d, '_> {
         let (name, found) = sources.first()?;
         let source = match *name {
             "glob" => ForeachSource::Glob {
-                include: view.texts("glob", &self.c.vars),
-                exclude: view.texts("exclude", &self.c.vars),
+                include: view.globs("glob", &self.c.vars),
+                exclude: view.globs("exclude", &self.c.vars),
             },
             "items" => ForeachSource::Items(self.items(found.value, allow_empty)?),
             "command" => {
@@ -367,5 +367,5 @@ fn cache(view: &View<'_, '_>, c: &mut Checker<'_>) -> Option<Cache> {
     let Some(more) = table(view, "cache") else {
         return view.flag("cache").then(Cache::default);
     };
-    Some(Cache { inputs: more.texts("inputs", &vars), ttl: more.duration("ttl", &vars) })
+    Some(Cache { inputs: more.globs("inputs", &vars), ttl: more.duration("ttl", &vars) })
 }

@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::Span;
+use super::glob::tidy_glob;
 use super::keys::DEFAULTS;
 use super::shape::{Key, Section};
 use super::strings::duration;
@@ -119,6 +120,11 @@ impl<'t, 'i> View<'t, 'i> {
     /// A list of strings, or one string; nothing if the key is absent.
     pub(super) fn texts(&self, name: &str, vars: &Vars) -> Vec<String> {
         self.value(name).map(|value| texts(value, vars)).unwrap_or_default()
+    }
+
+    /// Globs, without what does not change their meaning.
+    pub(super) fn globs(&self, name: &str, vars: &Vars) -> Vec<String> {
+        self.texts(name, vars).iter().map(|glob| tidy_glob(glob)).collect()
     }
 
     /// Names with their places.

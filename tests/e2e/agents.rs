@@ -282,6 +282,32 @@ run = 'echo 1 > "$1"'
     );
     space.run(&[]).code(0);
     assert_eq!(space.git(&["ls-files"]), "a1\na2\nb1\nb2\nx");
+/// `.` is the root, and what changes no meaning changes no name of a file.
+#[test]
+fn globs_are_found_however_they_are_spelt() {
+    let space = Space::new(&[(".gitignore", "conf/\nout/\n"), ("x", "1\n"), ("src/y", "1\n")]);
+    space.write("conf/x.env", "secret\n");
+    space.write("x", "not committed\n");
+    for (copy, outputs, scope) in [
+        ("conf", "out/made", "src"),
+        (".//conf/./x.env", "./out//made", "src/./**"),
+        ("conf//*.env", "out//*", ".//src"),
+        (".", ".", "."),
+        ("./", "./", "./"),
+    ] {
+        space.board(&format!(
+            "land = 'never'\n[[task]]\nid = 'a'\ncopy = ['{copy}']\noutputs = ['{outputs}']\n\
+             scope = ['{scope}', 'out']\nverify = 'test \"$(cat x)\" = 1'\n\
+             run = 'cat conf/x.env > src/y; mkdir -p out; echo 1 > out/made'\n"
+        ));
+        space.run(&["--new"]).code(0);
+        let head = space.report()["head"].as_str().expect("an id").to_owned();
+        let files = space.git(&["ls-tree", "-r", "--name-only", &head]);
+        assert_eq!(files, ".gitignore\nout/made\nsrc/y\nx", "{copy} {outputs} {scope}");
+        assert_eq!(space.git(&["show", &format!("{head}:src/y")]), "secret");
+    }
+}
+
 }
 
 #[test]

@@ -133,7 +133,10 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>, Error> {
     let mut set = GlobSetBuilder::new();
     let told = |fault: globset::Error| Error::Git(fault.to_string());
     for pattern in patterns {
-        let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
+        let pattern = match plain(pattern) {
+            "" => "**",
+            pattern => pattern,
+        };
         for text in [pattern.to_owned(), format!("{pattern}/**")] {
             set.add(GlobBuilder::new(&text).literal_separator(true).build().map_err(told)?);
         }
@@ -141,9 +144,15 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>, Error> {
     set.build().map(Some).map_err(told)
 }
 
+/// A pattern without what does not change its meaning; nothing: the root.
+fn plain(pattern: &str) -> &str {
+    let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
+    if pattern == "." { "" } else { pattern }
+}
+
 /// The directories of a pattern in front of its first special sign.
 fn literal(pattern: &str) -> &str {
-    let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
+    let pattern = plain(pattern);
     match pattern.find(['*', '?', '[', '{', '\\']) {
         Some(at) => pattern[..at].rsplit_once('/').map_or("", |(dirs, _)| dirs),
         None => pattern,
@@ -242,6 +251,7 @@ mod tests {
             (&["**/*.log"], &["c.log", "src/d.log"]),
             (&["out/*/b.txt"], &["out/deep/b.txt"]),
             (&["nothing"], &[]),
+            (&["."], &["c.log", "out/a.txt", "out/deep/b.txt", "src/d.log"]),
         ] {
             let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
             let found = matching(dir.path(), &patterns).expect("globs");
