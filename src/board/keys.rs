@@ -145,7 +145,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("worktrees", Filled, "the user's cache directory", "the folder of the worktrees, relative to the board's folder"),
         key("sparse", Later(&Many(&Glob)), "the whole tree", "the part of the tree that worktrees hold"),
         key("cache_limit", Size, "none", "how much disk the idle worktrees of this repository may hold, before and after a run"),
-        key("vars", Map(Naming::Var, &Scalar), "none", "values for `{{ vars.NAME }}`; in scripts `$TODONE_VAR_NAME`"),
+        key("vars", Map(Naming::Var, &Scalar), "none", "values for `{{ vars.NAME }}`; in scripts of tasks `$TODONE_VAR_NAME`"),
         key("limits", Map(Naming::Limit, &COUNT), "none", "how many tasks may hold each of these locks at once, in all your runs on this machine"),
         key("defaults", Table(DEFAULTS), "none", "any key of a task, for the tasks that lack it; `env` is joined"),
         key("agent", Map(Naming::Agent, &Table(AGENT)), "none", "the agent profiles, `[agent.NAME]`"),

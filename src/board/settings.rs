@@ -318,9 +318,9 @@ fn merge_rules(board: &View<'_, '_>, c: &mut Checker<'_>) -> Vec<MergeRule> {
     rules
 }
 
-/// Vars reach scripts in the environment of a task, and a gate is no task.
-fn no_vars(script: &str, span: Span, c: &mut Checker<'_>) {
-    if let Some(at) = script.find("TODONE_VAR_") {
+/// Vars reach scripts in the environment of a task, and a gate is no task, nor is `setup`.
+pub(super) fn no_vars(script: &str, span: Span, c: &mut Checker<'_>) {
+    for (at, _) in script.match_indices("TODONE_VAR_") {
         let name: String = script[at..]
             .chars()
             .take_while(|ch| ch.is_ascii_alphanumeric() || *ch == '_')

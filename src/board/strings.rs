@@ -140,6 +140,9 @@ impl Checker<'_> {
             "board" | "gate" | "merge_rule" => Place::Gate,
             "task" | "defaults" if at.key == "run" => Place::Run,
             _ => Place::Beside,
+            "setup" => Place::Setup,
+            "task" | "defaults" if at.key == "setup" => Place::Setup,
+            "foreach" => Place::List,
         };
         for hole in holes(text).iter().filter(|hole| hole.ours()) {
             let span = self.inside(span, &text[hole.range.clone()]);

@@ -13,7 +13,7 @@ use super::check::Checker;
 use super::fault::{Span, quote};
 use super::glob::tidy_path;
 use super::keys::DEFAULTS;
-use super::settings::{first_word, retry, table};
+use super::settings::{first_word, no_vars, retry, table};
 use super::value::{View, scalar, texts};
 use crate::model::{
     Cache, Check, Copy, Foreach, ForeachSource, Isolation, OnConflict, OnReject, Profile, RepoPath,
@@ -118,6 +118,7 @@ impl<'d> Decoder<'d, '_> {
         let mut seen = BTreeSet::new();
         let needs = needs.iter().filter(|(_, need)| seen.insert(*need));
         let expect = self.expect(view);
+        self.setup(view);
         let context = table(view, "context");
         let sandbox = super::settings::sandbox(view, self.c)
             .or_else(|| profile.and_then(|profile| profile.sandbox.clone()))
@@ -203,6 +204,18 @@ impl<'d> Decoder<'d, '_> {
             self.c.sink.hinted(key, message, "make two tasks of it, or leave one out".to_owned());
         }
         one
+    }
+
+    /// What prepares a worktree is run for no task.
+    fn setup(&mut self, view: &View<'_, '_>) {
+        let more = table(view, "setup");
+        let script = match &more {
+            Some(more) => more.value("run"),
+            None => view.value("setup"),
+        };
+        if let Some(script) = script {
+            no_vars(script.get_ref().as_str().unwrap_or_default(), script.span(), self.c);
+        }
     }
 
     fn locks(&mut self, view: &View<'_, '_>) -> (Vec<String>, Vec<String>) {

@@ -111,8 +111,12 @@ pub(super) fn var_env(name: &str) -> String {
 pub(super) enum Place {
     /// What a task runs.
     Run,
-    /// What runs before or after it: `setup`, `verify`, the command of a `foreach`.
+    /// What runs after it, or prepares what it gets: `verify`, `handoff`.
     Beside,
+    /// What makes a worktree ready for any task: `setup`.
+    Setup,
+    /// What prints the items of a `foreach`, before there are shares.
+    List,
     /// What runs for no task: a gate.
     Gate,
 }
@@ -122,6 +126,18 @@ pub(super) fn in_script(hole: &Hole<'_>, place: Place) -> String {
     match (hole.head(), place) {
         ("prompt", _) => "a script has no prompt".to_owned(),
         (_, Place::Gate) => "a gate runs for no task and gets no values".to_owned(),
+        ("run", Place::Setup) => "`$TODONE_RUN` holds it".to_owned(),
+        (_, Place::Setup) => {
+            "`setup` makes a worktree ready for any task and gets no values".to_owned()
+        }
+        ("item" | "items", Place::List) => "this command is what prints the items".to_owned(),
+        ("needs", Place::List) => {
+            let task = hole.need().map_or("TASK", |(task, _)| task);
+            format!("`from = \"{task}\"` takes the items from its output")
+        }
+        ("handoff" | "topics", Place::List) => {
+            "it is for the shares, which this command makes".to_owned()
+        }
         ("item" | "items", Place::Run) => "`\"$@\"` holds the items".to_owned(),
         ("item" | "items", Place::Beside) => {
             "`$TODONE_ITEMS_FILE` names a file with the items of a share".to_owned()
@@ -147,6 +163,30 @@ mod tests {
 
     fn names(text: &str) -> Vec<&str> {
         holes(text).into_iter().map(|hole| hole.name).collect()
+    }
+
+    /// A script is told of variables that it has, and of no others.
+    #[test]
+    fn a_script_is_told_what_it_gets() {
+        let all = "{{ item }}{{ task }}{{ run }}{{ vars.x }}{{ needs.a.output }}{{ topics.t }}";
+        let told = |place| {
+            let hints = holes(all).iter().map(|hole| in_script(hole, place)).collect::<Vec<_>>();
+            hints.join("\n")
+        };
+        assert_eq!(told(Place::Setup).matches('$').count(), 1, "{}", told(Place::Setup));
+        let list = told(Place::List);
+        for (variable, there) in [
+            ("$TODONE_TASK", true),
+            ("$TODONE_RUN", true),
+            ("$TODONE_VAR_X", true),
+            ("$TODONE_ITEMS_FILE", false),
+            ("$TODONE_NEEDS_A_OUTPUT", false),
+            ("$TODONE_TOPIC_T", false),
+        ] {
+            assert_eq!(list.contains(variable), there, "{variable}: {list}");
+        }
+        assert!(list.contains("`from = \"a\"`"), "{list}");
+        assert!(told(Place::Beside).contains("$TODONE_NEEDS_A_OUTPUT"));
     }
 
     #[test]

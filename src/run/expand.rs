@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
@@ -20,20 +21,31 @@ use super::slot::{Halt, NotReady, Place, Ready, Wish, World, blocking};
 /// The longest list of items that a command may print, in bytes: a million paths. Half of one would be another.
 const LONGEST: u64 = 64 << 20;
 
+type Env = Vec<(OsString, OsString)>;
+
 /// The units of a task, or why there are none. `None`: the run was stopped.
 pub type Expansion = Option<Result<Vec<Unit>, String>>;
 
-/// Expands a task on the commit that it starts from; `outputs` holds what its needs printed.
+/// What a `foreach` can take its items from beside the tree.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// What the needs of the task printed.
+    pub outputs: BTreeMap<TaskId, Vec<String>>,
+    /// The board's folder.
+    pub board_dir: PathBuf,
+}
+
+/// Expands a task on the commit that it starts from.
 pub async fn expand(
     world: World,
     task: Task,
     base: Oid,
-    outputs: BTreeMap<TaskId, Vec<String>>,
+    sources: Sources,
     halt: watch::Receiver<Halt>,
 ) -> Result<Expansion, Error> {
     let items = match &task.foreach {
         None => Ok(None),
-        Some(foreach) => match items(&world, &task, foreach, base, &outputs, &halt).await? {
+        Some(foreach) => match items(&world, &task, foreach, base, &sources, &halt).await? {
             Some(items) => items.map(Some),
             None => return Ok(None),
         },
@@ -46,7 +58,7 @@ async fn items(
     task: &Task,
     foreach: &Foreach,
     base: Oid,
-    outputs: &BTreeMap<TaskId, Vec<String>>,
+    sources: &Sources,
     halt: &watch::Receiver<Halt>,
 ) -> Result<Option<Result<Vec<Item>, String>>, Error> {
     match &foreach.source {
@@ -60,14 +72,23 @@ async fn items(
         }
         ForeachSource::From(need) => {
             // Each share of a needed foreach prints a list of its own.
-            let texts = outputs.get(need).map_or(&[][..], Vec::as_slice);
+            let texts = sources.outputs.get(need).map_or(&[][..], Vec::as_slice);
             let lists: Result<Vec<Vec<Item>>, String> =
                 texts.iter().map(|text| board::items_of(text.as_bytes(), false)).collect();
             let items = lists.map(|lists| lists.concat());
             Ok(Some(items.map_err(|why| format!("the output of `{need}` is no list: {why}"))))
         }
         ForeachSource::Command { argv, script, null } => {
-            command(world, task, argv, *script, *null, base, halt).await
+            let env = match environment(world, task, &sources.board_dir) {
+                Ok(env) => env,
+                Err(why) => return Ok(Some(Err(why))),
+            };
+            let mut words: Vec<OsString> = Vec::new();
+            if *script {
+                words.extend(task.shell.iter().map(OsString::from));
+            }
+            words.extend(argv.iter().map(OsString::from));
+            command(world, task, (words, env), *null, base, halt).await
         }
     }
 }
@@ -86,11 +107,25 @@ pub fn glob(
     Ok(board::matching(foreach, files.map(|(path, _)| path.as_bytes())))
 }
 
+/// What the command of a `foreach` is told: what the task is, but for what belongs to a share.
+fn environment(world: &World, task: &Task, board_dir: &Path) -> Result<Env, String> {
+    let given = task.env_from.iter().map(|(name, from)| {
+        let value = world.given.get(from).cloned().ok_or_else(|| {
+            format!("`env.{name}` takes its value from ${from}, which is not set")
+        })?;
+        Ok((OsString::from(name), value))
+    });
+    let mut env: Env = task.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
+    env.extend(given.collect::<Result<Env, String>>()?);
+    env.push(("TODONE_TASK".into(), task.id.as_str().into()));
+    env.push(("TODONE_BOARD_DIR".into(), board_dir.as_os_str().to_owned()));
+    Ok(env)
+}
+
 async fn command(
     world: &World,
     task: &Task,
-    argv: &[String],
-    script: bool,
+    (words, mut env): (Vec<OsString>, Env),
     null: bool,
     base: Oid,
     halt: &watch::Receiver<Halt>,
@@ -111,15 +146,9 @@ async fn command(
         Err(NotReady::Halted) => return Ok(None),
         Err(NotReady::Setup(tail)) => return Ok(Some(Err(format!("setup failed: {tail}")))),
     };
-    let mut words: Vec<OsString> = Vec::new();
-    if script {
-        words.extend(task.shell.iter().map(OsString::from));
-    }
-    words.extend(argv.iter().map(OsString::from));
     let log = world.dir.join("logs").join(format!("{}.foreach.log", task.id));
     let out = world.dir.join("logs").join(format!("{}.foreach.out", task.id));
-    let env = task.env.iter().map(|(key, value)| (key.into(), value.into()));
-    let env = env.chain([("TODONE_TASK".into(), task.id.as_str().into())]).collect();
+    env.push(("TODONE_WORKTREE".into(), lease.worktree().as_os_str().to_owned()));
     let place = Place::of(&lease, &seat).fenced(world, &task.sandbox);
     let exit = match place.dir(&task.dir) {
         Ok(dir) => {
@@ -162,7 +191,9 @@ async fn command(
             let how = ended(&exit, &Said::default()).map(|failure| failure.to_string());
             let tail = String::from_utf8_lossy(&exit.tail);
             let how = how.unwrap_or_default();
-            Ok(Some(Err(format!("its command failed, {how}: {}", tail.trim()))))
+            let tail = Some(tail.trim()).filter(|tail| !tail.is_empty());
+            let tail = tail.map(|tail| format!(": {tail}")).unwrap_or_default();
+            Ok(Some(Err(format!("its command failed, {how}{tail}"))))
         }
     }
 }

@@ -154,12 +154,41 @@ run = 'sed -i s/old/second/ "$1"'
     assert_eq!(space.status_of("first.1"), "unchanged");
 }
 
+/// A `foreach` command has what its task has, but for what belongs to a share.
+#[test]
+fn the_command_of_a_foreach_is_told_what_its_task_is() {
+    let space = Space::new(&[("x", ""), ("sub/y", "")]);
+    std::fs::write(space.path("list"), "from-the-board\n").expect("written");
+    let board = r#"
+[vars]
+v = "var"
+[[task]]
+id = "a"
+dir = "sub"
+env = { PLAIN = "plain", TAKEN = { from = "MINE" } }
+run = 'printf "%s;" "$@" > ../got'
+[task.foreach]
+batch = 9
+command = '''
+cat "$TODONE_BOARD_DIR/list"
+echo "$PLAIN $TAKEN $TODONE_VAR_V $TODONE_TASK"
+test "$PWD" = "$TODONE_WORKTREE/sub"
+'''
+"#;
+    space.board(board);
+    let path = space.path("board.toml");
+    let args = ["run", path.to_str().expect("a name")];
+    space.todone_env(&args, &[("MINE", "mine")], Some("main")).code(0);
+    assert_eq!(space.read("got"), "from-the-board;plain mine var a;");
+}
+
 /// Half of a list would be another one, and its last item half a name.
 #[test]
 fn a_list_that_a_command_did_not_print_whole_is_none() {
     for (command, says) in [
         ("yes item | head -c 70000000", "its command printed a list of more than 64 MiB"),
         ("echo a; echo why >&2; exit 4", "its command failed, exit status 4: a"),
+        ("exit 4", "its command failed, exit status 4\n"),
     ] {
         let space = Space::new(&[("x", "")]);
         space.board(&format!(
@@ -253,6 +282,32 @@ echo 2 >> x
     assert_eq!(space.read(".env"), "secret\n");
 }
 
+/// `.` is the root, and what changes no meaning changes no name of a file.
+#[test]
+fn globs_are_found_however_they_are_spelt() {
+    let space = Space::new(&[(".gitignore", "conf/\nout/\n"), ("x", "1\n"), ("src/y", "1\n")]);
+    space.write("conf/x.env", "secret\n");
+    space.write("x", "not committed\n");
+    for (copy, outputs, scope) in [
+        ("conf", "out/made", "src"),
+        (".//conf/./x.env", "./out//made", "src/./**"),
+        ("conf//*.env", "out//*", ".//src"),
+        (".", ".", "."),
+        ("./", "./", "./"),
+    ] {
+        space.board(&format!(
+            "land = 'never'\n[[task]]\nid = 'a'\ncopy = ['{copy}']\noutputs = ['{outputs}']\n\
+             scope = ['{scope}', 'out']\nverify = 'test \"$(cat x)\" = 1'\n\
+             run = 'cat conf/x.env > src/y; mkdir -p out; echo 1 > out/made'\n"
+        ));
+        space.run(&["--new"]).code(0);
+        let head = space.report()["head"].as_str().expect("an id").to_owned();
+        let files = space.git(&["ls-tree", "-r", "--name-only", &head]);
+        assert_eq!(files, ".gitignore\nout/made\nsrc/y\nx", "{copy} {outputs} {scope}");
+        assert_eq!(space.git(&["show", &format!("{head}:src/y")]), "secret");
+    }
+}
+
 #[test]
 fn a_list_that_is_too_long_to_be_handed_over_is_no_shorter_list() {
     let space = Space::new(&[("x", "")]);
@@ -282,32 +337,6 @@ run = 'echo 1 > "$1"'
     );
     space.run(&[]).code(0);
     assert_eq!(space.git(&["ls-files"]), "a1\na2\nb1\nb2\nx");
-/// `.` is the root, and what changes no meaning changes no name of a file.
-#[test]
-fn globs_are_found_however_they_are_spelt() {
-    let space = Space::new(&[(".gitignore", "conf/\nout/\n"), ("x", "1\n"), ("src/y", "1\n")]);
-    space.write("conf/x.env", "secret\n");
-    space.write("x", "not committed\n");
-    for (copy, outputs, scope) in [
-        ("conf", "out/made", "src"),
-        (".//conf/./x.env", "./out//made", "src/./**"),
-        ("conf//*.env", "out//*", ".//src"),
-        (".", ".", "."),
-        ("./", "./", "./"),
-    ] {
-        space.board(&format!(
-            "land = 'never'\n[[task]]\nid = 'a'\ncopy = ['{copy}']\noutputs = ['{outputs}']\n\
-             scope = ['{scope}', 'out']\nverify = 'test \"$(cat x)\" = 1'\n\
-             run = 'cat conf/x.env > src/y; mkdir -p out; echo 1 > out/made'\n"
-        ));
-        space.run(&["--new"]).code(0);
-        let head = space.report()["head"].as_str().expect("an id").to_owned();
-        let files = space.git(&["ls-tree", "-r", "--name-only", &head]);
-        assert_eq!(files, ".gitignore\nout/made\nsrc/y\nx", "{copy} {outputs} {scope}");
-        assert_eq!(space.git(&["show", &format!("{head}:src/y")]), "secret");
-    }
-}
-
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::run::Error;
 use crate::run::base::{self, Built};
 use crate::run::cache;
 use crate::run::drivers::runner;
-use crate::run::expand::expand;
+use crate::run::expand::{Sources, expand};
 use crate::run::follow;
 use crate::run::gate::{Gates, Known, Said, Tip};
 use crate::run::handoff;
@@ -258,6 +258,7 @@ impl Dispatcher {
         let eager = self.is_early(&task);
         let state = self.journal.state();
         let outputs = handoff::lists(state, &task);
+        let sources = Sources { outputs, board_dir: self.board.dir.clone() };
         let key = if eager { base::units(state, &id) } else { Vec::new() };
         let ready = if eager { self.ready_base(&key) } else { Some(Built::plain(state.tip)) };
         let copy = ready.is_none().then(|| state.clone());
@@ -266,7 +267,7 @@ impl Dispatcher {
         let work = tokio::spawn(async move {
             let message = match (ready, copy) {
                 (Some(base), _) => {
-                    Message::Expanded(id, expand(world, task, base.commit, outputs, halt).await)
+                    Message::Expanded(id, expand(world, task, base.commit, sources, halt).await)
                 }
                 (None, None) => unreachable!("BUG: a state is copied whenever a base is missing"),
                 (None, Some(state)) => {
@@ -276,7 +277,7 @@ impl Dispatcher {
                         Ok(None) => Message::Expanded(id, Ok(None)),
                         Ok(Some(Ok(base))) => Message::Expanded(
                             id,
-                            expand(world, task, base.commit, outputs, halt).await,
+                            expand(world, task, base.commit, sources, halt).await,
                         ),
                         Ok(Some(Err(reason))) => Message::NotExpanded(id, reason),
                         Err(fault) => Message::Expanded(id, Err(fault)),
