@@ -25,9 +25,9 @@ pub(super) struct Args {
     #[arg(long, default_value = "table")]
     format: Format,
     /// The same as --format json
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// List the items of every foreach that is known before the start
+    /// List the items of every foreach that is known before the start; in a table or as JSON
     #[arg(long)]
     expand: bool,
 }
@@ -41,6 +41,11 @@ enum Format {
 }
 
 pub(super) fn plan(global: &Global, args: Args) -> Result<u8, Failure> {
+    if args.expand && matches!(args.format, Format::Dot | Format::Mermaid) {
+        let text = "a graph shows a foreach as one task: `--expand` lists its shares elsewhere";
+        return Err(Failure::usage(text)
+            .hint("take `--format table` or `--format json`, or leave `--expand` out"));
+    }
     let board = wiring::board(global, args.board.as_deref(), &args.set)?;
     let repo = wiring::repo(global).ok();
     budget::refuse_unpriced(repo.as_ref(), &board)?;
@@ -95,8 +100,6 @@ type Shares = Vec<(String, Result<Vec<crate::model::Unit>, String>)>;
 
 /// The units of every foreach, or why they are not known yet.
 fn shares(global: &Global, board: &Board, plan: &Plan) -> Result<Shares, Failure> {
-    let repo = wiring::repo(global)?;
-    let base = repo.commit(&board.base)?;
     let mut all = Vec::new();
     for planned in plan.waves.iter().flatten().filter(|task| task.foreach) {
         let task = board.task(&planned.id).expect("BUG: the plan is of this board");
@@ -109,7 +112,12 @@ fn shares(global: &Global, board: &Board, plan: &Plan) -> Result<Shares, Failure
             ForeachSource::Items(items) => {
                 Ok(items.iter().map(|item| item.as_str().into()).collect())
             }
-            ForeachSource::Glob { .. } => Ok(crate::run::glob(&repo, foreach, base)?),
+            // Only these need a repository, with a commit in it.
+            ForeachSource::Glob { .. } => {
+                let repo = wiring::repo(global)?;
+                let base = repo.commit(&board.base)?;
+                Ok(crate::run::glob(&repo, foreach, base)?)
+            }
             ForeachSource::Command { .. } => Err("known when its command has run".to_owned()),
             ForeachSource::From(need) => Err(format!("known after {need}")),
         };

@@ -73,6 +73,20 @@ fn plan_expand_lists_the_items() {
 }
 
 #[test]
+fn plan_refuses_what_a_graph_can_not_show() {
+    let space = Space::new(&[("a.rs", "")]);
+    space.board("[[task]]\nid = \"fmt\"\nforeach = \"*.rs\"\nrun = \"true\"\n");
+    let board = space.path("board.toml");
+    let board = board.to_str().expect("a name");
+    for form in ["dot", "mermaid"] {
+        space.todone(&["plan", board, "--expand", "--format", form]).code(2).says("--format json");
+        space.todone(&["plan", board, "--json", "--format", form]).code(2).says("--format");
+    }
+    let page = space.todone(&["plan", board, "--expand", "--json"]).code(0).json();
+    assert_eq!(page["items"]["fmt"][0]["items"][0], "a.rs", "{page:#}");
+}
+
+#[test]
 fn a_program_that_only_the_checkout_has_is_told_before_the_start() {
     let space = Space::new(&[("x", "")]);
     space.write("tool.sh", "#!/bin/sh\necho hi > made\n");
