@@ -142,7 +142,7 @@ pub(super) const BOARD: &Section = &Section::new(
         key("isolation", ISOLATION, "\"worktree\"", "how tasks are kept apart"),
         key("sandbox", SANDBOX, "\"none\"", "what a task may write outside its directory"),
         key("require_sandbox", Flag, "false", "whether a weaker sandbox than the one asked for is an error"),
-        key("worktrees", Filled, "the user's cache directory", "the folder of the worktrees, relative to the board's folder"),
+        key("worktrees", Filled, "the user's cache directory", "the folder of the worktrees, outside of the checkout, relative to the board's folder"),
         key("sparse", Later(&Many(&Glob)), "the whole tree", "the part of the tree that worktrees hold"),
         key("cache_limit", Size, "none", "how much disk the idle worktrees of this repository may hold, before and after a run"),
         key("vars", Map(Naming::Var, &Scalar), "none", "values for `{{ vars.NAME }}`; in scripts of tasks `$TODONE_VAR_NAME`"),

@@ -182,6 +182,11 @@ pub(super) fn lacks(lacking: &run::Lacking, verb: &str) -> Failure {
         run::Lacking::Items { .. } => {
             failure.hint("mend the globs, or set `allow_empty = true` in the foreach")
         }
+        run::Lacking::Inside { .. } => failure
+            .hint(
+                "git would list what stands there, and build tools look upwards for their settings",
+            )
+            .hint("name a folder outside of it, such as `worktrees = \"../trees\"`"),
         run::Lacking::Branch { rev, .. } => failure
             .hint(format!("fetch it: git fetch origin {rev}:{rev}"))
             .hint("see what there is: git branch --all"),

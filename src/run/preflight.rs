@@ -3,6 +3,7 @@
 //! Knows trees and paths; runs nothing.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::board::scope_set;
 use crate::git::{Driver, Head, Objects, Repo, merge_bases};
@@ -74,6 +75,12 @@ pub enum Lacking {
     /// Pull requests are asked for where `gh` is not installed.
     #[error("the board asks for pull requests, and `gh` is not installed")]
     Gh,
+    /// Worktrees that would stand in the checkout.
+    #[error("`worktrees` leads into your checkout, to {}", dir.display())]
+    Inside {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The branch to land on has commits that the base lacks.
     #[error("the branch to land on, `{name}`, holds commits that {base} lacks")]
     BranchAhead {
@@ -122,6 +129,11 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
         let branch = name.trim_start_matches("refs/heads/").to_owned();
         return Err(Error::Unborn { branch });
     }
+    if let (Some(dir), Some(checkout)) = (&board.worktrees, repo.checkout())
+        && is_inside(dir, checkout)
+    {
+        return Ok(Err(Lacking::Inside { dir: dir.clone() }));
+    }
     let base = repo.commit(&board.base)?;
     if let Some(lacking) = branch(repo, board, base)? {
         return Ok(Err(lacking));
@@ -161,6 +173,12 @@ pub fn preflight(repo: &Repo, board: &Board) -> Result<Result<(), Lacking>, Erro
         }
     }
     Ok(Ok(()))
+}
+
+/// Whether a folder, which need not be there yet, is in another.
+fn is_inside(dir: &Path, other: &Path) -> bool {
+    let real = dir.ancestors().find_map(|above| above.canonicalize().ok());
+    real.zip(other.canonicalize().ok()).is_some_and(|(real, other)| real.starts_with(other))
 }
 
 /// What is wrong with the branch to land on.

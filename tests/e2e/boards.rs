@@ -87,6 +87,23 @@ fn plan_refuses_what_a_graph_can_not_show() {
 }
 
 #[test]
+fn worktrees_do_not_stand_in_the_checkout() {
+    let space = Space::new(&[("x", "")]);
+    std::os::unix::fs::symlink(space.repo(), space.path("link")).expect("linked");
+    let task = "[[task]]\nid = \"a\"\nrun = \"echo 1 > made\"\n";
+    for inside in ["repo/trees", "repo", "link/deep/trees", "repo/.git/trees"] {
+        space.board(&format!("worktrees = \"{inside}\"\n{task}"));
+        space.run(&[]).code(2).says("leads into your checkout").says("../trees");
+        untouched(&space);
+    }
+    // One beside it is fine, though its name begins alike.
+    space.board(&format!("worktrees = \"repo-trees\"\n{task}"));
+    space.run(&[]).code(0);
+    assert!(space.path("repo-trees").is_dir());
+    space.todone(&["clean", "--slots"]).code(0);
+}
+
+#[test]
 fn a_program_that_only_the_checkout_has_is_told_before_the_start() {
     let space = Space::new(&[("x", "")]);
     space.write("tool.sh", "#!/bin/sh\necho hi > made\n");
