@@ -57,7 +57,7 @@ impl Failure {
 
     /// Something outside todone, with the way out that follows from what the system said.
     fn with_way_out(text: String) -> Self {
-        const WAYS: [(&[&str], &str); 9] = [
+        const WAYS: [(&[&str], &str); 10] = [
             (
                 &[
                     "bad config",
@@ -94,6 +94,11 @@ impl Failure {
             (
                 &["Not a directory", "making /"],
                 "see that all that stands above it are directories; worktrees go below XDG_CACHE_HOME",
+            ),
+            (
+                &["finding /"],
+                "see whether a setting names a place that is not there (`core.worktree`), or put back what a \
+                 task changed (`todone restore`)",
             ),
             (
                 &["`git` could not be started", "is too old"],
@@ -303,5 +308,8 @@ mod tests {
         assert_eq!(system.code(), ENVIRONMENT);
         assert!(system.to_string().contains("b.toml: Too many open files"), "{system}");
         assert!(system.hints()[0].contains("ulimit"), "{system}");
+        // As git's `core.worktree` leads todone there.
+        let lost = Failure::with_way_out("finding /nowhere: No such file or directory".to_owned());
+        assert!(lost.hints()[0].contains("core.worktree"), "{lost}");
     }
 }
