@@ -149,6 +149,31 @@ fn in_the_middle_of_a_merge_the_run_works_and_does_not_land() {
 }
 
 #[test]
+fn what_is_not_committed_is_counted_and_no_task_sees_it() {
+    let names = ["x", "staged", "changed", "gone", "moved"];
+    let space = Space::new(&names.map(|name| (name, "1\n")));
+    space.board("[[task]]\nid = \"look\"\nrun = 'cat changed staged gone moved; ls'\n");
+    let ran = space.run(&[]).code(0);
+    assert!(!ran.err.contains("no task will see"), "{}", ran.err);
+    for name in ["staged", "changed"] {
+        space.write(name, "mine\n");
+    }
+    space.git(&["add", "staged"]);
+    space.git(&["rm", "-q", "gone"]);
+    space.git(&["mv", "moved", "there"]);
+    space.write("untracked", "mine\n");
+    let says = "6 changed files of your checkout, not committed, no task will see";
+    space.run(&["--new"]).code(0).says(says);
+    assert_eq!(space.report()["unseen_files"], 6);
+    let seen = space.todone(&["logs", "look"]).code(0).out;
+    assert!(seen.starts_with("1\n1\n1\n1\n"), "{seen}");
+    assert!(!seen.contains("there") && !seen.contains("untracked"), "{seen}");
+    space.board("[[task]]\nid = \"look\"\nrun = 'echo 2 > x'\n");
+    space.run(&["--new"]).code(0);
+    assert_eq!((space.read("changed"), space.read("x")), ("mine\n".into(), "2\n".into()));
+}
+
+#[test]
 fn an_unborn_branch_is_told() {
     let space = Space::empty();
     space.git(&["init", "-q", "-b", "main"]);
