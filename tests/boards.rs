@@ -95,6 +95,10 @@ fn bad_boards_are_explained() {
                 assert!(!faults.faults.is_empty());
                 let places: Vec<_> = faults.faults.iter().map(|f| (f.line, f.column)).collect();
                 assert!(places.is_sorted(), "{}: {places:?}", case.display());
+                for fault in &faults.faults {
+                    let hint = fault.hint.as_deref().unwrap_or_default();
+                    assert!(!hint.is_empty(), "{}: no way to mend: {fault}", case.display());
+                }
                 expect(&case, "txt", &faults.to_string(), &mut wrong);
             }
         }

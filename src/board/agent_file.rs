@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use super::agents::profile;
 use super::check::Checker;
-use super::fault::{Faults, Sink, Span, quote};
+use super::fault::{Faults, Sink, Span, quote, such_as};
 use super::keys::{AGENT, AGENT_FILE};
 use super::value::{View, texts};
 use super::{LARGEST, Vars, yaml};
@@ -85,7 +85,7 @@ fn read(file: &AgentFile) -> FoundAgent {
     };
     let text = match (&file.bytes, std::str::from_utf8(bytes)) {
         (Err(why), _) => {
-            sink.whole(format!("can't be read: {why}"), None);
+            sink.whole(format!("can't be read: {why}"), "see its mode and its owner".to_owned());
             ""
         }
         (_, Err(_)) => {
@@ -93,7 +93,7 @@ fn read(file: &AgentFile) -> FoundAgent {
             ""
         }
         (_, Ok(text)) if text.len() > LARGEST => {
-            sink.whole("the file is larger than 10 MiB", None);
+            sink.whole("the file is larger than 10 MiB", "shorten it".to_owned());
             ""
         }
         (_, Ok(text)) => text,
@@ -170,7 +170,8 @@ fn decode(
     let Some(name) = view.raw("name") else { return c.sink };
     let place = view.value("name").map_or(0..0, toml::Spanned::span);
     if let Err(fault) = crate::model::TaskId::for_board(&name) {
-        c.sink.fault(place.clone(), format!("{} can't be an agent's name: {fault}", quote(&name)));
+        let message = format!("{} can't be an agent's name: {fault}", quote(&name));
+        c.sink.hinted(place.clone(), message, such_as(&name));
     }
     let empty = DeTable::new();
     let own = view.value("todone").and_then(|value| value.get_ref().as_table()).unwrap_or(&empty);

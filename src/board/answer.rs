@@ -62,7 +62,8 @@ impl Decoder<'_, '_> {
                 Some(schema) => schema,
                 None => {
                     let message = "a number in this schema is none that JSON has".to_owned();
-                    self.c.sink.fault(span, message);
+                    let hint = "JSON has neither `nan` nor `inf`".to_owned();
+                    self.c.sink.hinted(span, message, hint);
                     return None;
                 }
             },
@@ -72,14 +73,18 @@ impl Decoder<'_, '_> {
                 match serde_json::from_str(&text) {
                     Ok(schema) => schema,
                     Err(fault) => {
-                        self.c.sink.fault(span, format!("{} is no JSON: {fault}", quote(&name)));
+                        let message = format!("{} is no JSON: {fault}", quote(&name));
+                        let hint =
+                            "mend that file: it holds one schema, and nothing else".to_owned();
+                        self.c.sink.hinted(span, message, hint);
                         return None;
                     }
                 }
             }
             _ => {
                 let message = "`json_schema` must be a table or the name of a file".to_owned();
-                self.c.sink.fault(span, message);
+                let hint = "such as `json_schema = { type = \"object\" }`".to_owned();
+                self.c.sink.hinted(span, message, hint);
                 return None;
             }
         };
@@ -95,7 +100,8 @@ impl Decoder<'_, '_> {
                     let at = place(fault.instance_path().as_str());
                     let message =
                         format!("this is no JSON Schema: at {at}: {}", short(fault.to_string()));
-                    self.c.sink.fault(span, message);
+                    let hint = "https://json-schema.org says what may stand there".to_owned();
+                    self.c.sink.hinted(span, message, hint);
                 }
             }
             return None;

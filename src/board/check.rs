@@ -10,7 +10,7 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Sink, Span, quote};
+use super::fault::{Sink, Span, quote, such_as};
 use super::near::Near;
 use super::shape::{Key, Naming, REQUIRED, Section, Shape};
 use super::{keys, value};
@@ -49,19 +49,33 @@ impl At<'_> {
             section => format!("{section}.{}", self.key),
         }
     }
+
+    /// What holds if the key is left out, as a way to mend its value.
+    pub(super) fn without(self) -> String {
+        let key = self.section.key(self.key).filter(|_| self.name == self.key);
+        match key.map(|key| key.default) {
+            Some(REQUIRED) => format!("{} can't be left out: give it a value", quote(self.name)),
+            Some(default) if !default.is_empty() => {
+                format!("leave it out for the default: {default}")
+            }
+            _ => format!("mend it, or take {} out", quote(self.name)),
+        }
+    }
 }
 
 impl Checker<'_> {
     /// Checks a table against its keys. `span` is where a missing key is complained of.
     pub(super) fn table(&mut self, table: &DeTable<'_>, section: &'static Section, span: Span) {
         let mut seen: Vec<(&'static Key, &str)> = Vec::with_capacity(table.len());
+        // Required keys that stand there, spelt wrongly: that is said once.
+        let mut meant = Vec::new();
         // By place, since the parser sorts keys by name.
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
             let spelt: &str = name.get_ref();
             let Some(key) = section.key(spelt) else {
-                self.unknown(spelt, name.span(), section);
+                meant.extend(self.unknown(spelt, name.span(), section));
                 continue;
             };
             if let Some((_, other)) = seen.iter().find(|(known, _)| known.name == key.name) {
@@ -80,15 +94,31 @@ impl Checker<'_> {
         }
         for key in section.keys().filter(|key| key.default == REQUIRED) {
             // A board without tasks is complained of in words of its own.
-            let missing = !seen.iter().any(|(known, _)| known.name == key.name);
+            let missing =
+                !seen.iter().any(|(known, _)| known.name == key.name) && !meant.contains(&key.name);
             if missing && section.name != "board" {
-                self.sink
-                    .fault(span.clone(), format!("{} lacks {}", named(section), quote(key.name)));
+                let message = format!("{} lacks {}", named(section), quote(key.name));
+                let hint = match key.shape {
+                    _ if section.name == "front matter" => {
+                        format!("add `{}: …`: {}", key.name, key.meaning)
+                    }
+                    Shape::Word | Shape::Script | Shape::Filled => {
+                        format!("add `{} = \"…\"`: {}", key.name, key.meaning)
+                    }
+                    _ => format!("add {}: {}", quote(key.name), key.meaning),
+                };
+                self.sink.hinted(span.clone(), message, hint);
             }
         }
     }
 
-    fn unknown(&mut self, spelt: &str, span: Span, section: &'static Section) {
+    /// Complains of a key that there is not; with the one that was probably meant.
+    fn unknown(
+        &mut self,
+        spelt: &str,
+        span: Span,
+        section: &'static Section,
+    ) -> Option<&'static str> {
         let near = self.near.nearest(spelt, section.keys().map(|key| key.name));
         let home = keys::home(spelt);
         let hint = match (section.name, home.map(|home| home.name)) {
@@ -121,11 +151,15 @@ impl Checker<'_> {
                 let few: Vec<_> = section.keys().map(|key| key.name).collect();
                 (few.len() <= 8)
                     .then(|| format!("{} has {}", named(section), super::fault::quote_all(few)))
+                    .or_else(|| {
+                        Some("`todone schema` prints every key with its meaning".to_owned())
+                    })
             }),
         };
         let place =
             if section.name == "board" { String::new() } else { format!(" in {}", named(section)) };
         self.sink.hinted(span, format!("unknown key {}{place}", quote(spelt)), hint);
+        near
     }
 
     /// Checks one value. `key` is where its key stands.
@@ -154,7 +188,7 @@ impl Checker<'_> {
                         let word = found.as_str().unwrap_or_default();
                         let message =
                             format!("{} must be {}, not {word:?}", quote(at.name), shape.expects());
-                        self.sink.fault(value.span(), message);
+                        self.sink.hinted(value.span(), message, at.without());
                     }
                     Some(shape) => self.value(value, shape, at, key),
                     None => self.wrong_type(value, shape, at),
@@ -200,19 +234,18 @@ impl Checker<'_> {
             (Shape::Whole(least, most), DeValue::Integer(_)) => match value::integer(value) {
                 Some(number) if (*least..=*most).contains(&number) => {}
                 Some(number) if number < *least => {
-                    self.sink.fault(
-                        value.span(),
-                        format!("{} must be at least {least}", quote(at.name)),
-                    );
+                    let message = format!("{} must be at least {least}", quote(at.name));
+                    self.sink.hinted(value.span(), message, at.without());
                 }
-                _ => self
-                    .sink
-                    .fault(value.span(), format!("{} is too large a number", quote(at.name))),
+                _ => {
+                    let message = format!("{} is too large a number", quote(at.name));
+                    self.sink.hinted(value.span(), message, at.without());
+                }
             },
             (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => {
                 if !value::number(value).is_some_and(|number| number.is_finite() && number >= 0.0) {
-                    self.sink
-                        .fault(value.span(), format!("{} must be a number from 0", quote(at.name)));
+                    let message = format!("{} must be a number from 0", quote(at.name));
+                    self.sink.hinted(value.span(), message, at.without());
                 }
             }
             (
@@ -220,7 +253,8 @@ impl Checker<'_> {
                 DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_),
             ) => {
                 if value.get_ref().as_str().is_some_and(|text| text.contains('\0')) {
-                    self.sink.fault(value.span(), "the text holds a NUL character");
+                    let message = "the text holds a NUL character";
+                    self.sink.hinted(value.span(), message, "take it out".to_owned());
                 }
             }
             (_, DeValue::String(text)) if takes(shape, value.get_ref()) => {
@@ -301,7 +335,15 @@ impl Checker<'_> {
             }
             _ => return,
         };
-        self.sink.fault(span, message);
+        let hint = match naming {
+            Naming::Env if name.is_empty() => "write `NAME = \"value\"`".to_owned(),
+            Naming::Env if name.contains('=') => {
+                "the value stands behind the name: `NAME = \"value\"`".to_owned()
+            }
+            Naming::Env => "give it another name".to_owned(),
+            _ => such_as(name),
+        };
+        self.sink.hinted(span, message, hint);
     }
 
     fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, shape: &Shape, at: At<'_>) {
@@ -337,10 +379,10 @@ impl Checker<'_> {
             (_, DeValue::String(_)) if takes_list => {
                 Some("put it in brackets: `[\"…\"]`".to_owned())
             }
-            (_, DeValue::String(text)) => {
-                let plain =
-                    text.parse::<i64>().is_ok() || matches!(text.as_ref(), "true" | "false");
-                plain.then(|| format!("write {} without quotes", quote(text)))
+            (_, DeValue::String(text))
+                if text.parse::<i64>().is_ok() || matches!(text.as_ref(), "true" | "false") =>
+            {
+                Some(format!("write {} without quotes", quote(text)))
             }
             (
                 _,
@@ -349,9 +391,12 @@ impl Checker<'_> {
                 | DeValue::Boolean(_)
                 | DeValue::Datetime(_),
             ) if is_plain_text(shape) => Some("put it in quotes".to_owned()),
+            ("run", DeValue::Array(_)) if at.section.name == "task" => {
+                Some("the words of a program go into `command`".to_owned())
+            }
             _ => None,
         };
-        self.sink.hinted(value.span(), message, hint);
+        self.sink.hinted(value.span(), message, hint.unwrap_or_else(|| at.without()));
     }
 }
 

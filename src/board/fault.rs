@@ -95,6 +95,18 @@ pub(super) fn quote(word: &str) -> String {
     format!("`{}`", short.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"))
 }
 
+/// A name like this one that a task, an agent or a topic may have.
+pub(super) fn such_as(name: &str) -> String {
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let kept: String = name.chars().take(40).map(|c| if fine(c) { c } else { '-' }).collect();
+    let parts = kept.split('-').filter(|part| !part.is_empty());
+    let tidy = parts.collect::<Vec<_>>().join("-");
+    match tidy.trim_start_matches('_') {
+        "" => "such as `build` or `fix-1`".to_owned(),
+        tidy => format!("such as `{tidy}`"),
+    }
+}
+
 /// Words of the board inside a message.
 pub(super) fn quote_all<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(quote).collect::<Vec<_>>().join(", ")
@@ -120,11 +132,6 @@ struct Note {
 }
 
 impl Sink {
-    /// Something is wrong here.
-    pub(super) fn fault(&mut self, span: Span, message: impl Into<String>) {
-        self.notes.push(Note { span: Some(span), message: message.into(), hint: None });
-    }
-
     /// Something is wrong here, and this is how to mend it.
     pub(super) fn hinted(
         &mut self,
@@ -278,8 +285,8 @@ mod tests {
         let text = "a = 1\r\nnäme = \"ü\"\nlast";
         let mut sink = Sink::default();
         let at = text.find("\"ü\"").expect("there");
-        sink.fault(at..at + 4, "odd");
-        sink.fault(text.len() - 4..text.len(), "end");
+        sink.hinted(at..at + 4, "odd", None);
+        sink.hinted(text.len() - 4..text.len(), "end", None);
         let faults = sink.finish(text, "b.toml").expect_err("faults").faults;
         assert_eq!((faults[0].line, faults[0].column, faults[0].width), (2, 8, 3));
         assert_eq!(faults[0].text, "näme = \"ü\"");
@@ -304,7 +311,7 @@ mod tests {
     #[test]
     fn a_place_past_the_end_is_the_end() {
         let mut sink = Sink::default();
-        sink.fault(99..120, "cut short");
+        sink.hinted(99..120, "cut short", None);
         let faults = sink.finish("ab\n", "b").expect_err("faults").faults;
         assert_eq!((faults[0].line, faults[0].column, faults[0].width), (2, 1, 1));
     }

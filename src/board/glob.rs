@@ -104,7 +104,8 @@ pub(super) fn glob_fault(glob: &str) -> Option<(String, Option<String>)> {
         return Some(fault);
     }
     let error = parse(glob).err()?;
-    Some((format!("bad glob: {}", error.kind()), None))
+    let hint = "a `[`, `{` or `\\` that is meant as it stands is written `[[]`, `[{]`, `[\\]`";
+    Some((format!("bad glob: {}", error.kind()), Some(hint.to_owned())))
 }
 
 /// What is wrong with a path of the tree, and how to mend it.
@@ -124,7 +125,8 @@ fn outside(path: &str) -> Option<(String, Option<String>)> {
         return Some(("the path leaves the repository by `..`".to_owned(), hint));
     }
     if path.split('/').next() == Some(".git") {
-        return Some(("`.git` is no part of the tree".to_owned(), None));
+        let hint = "name files that git keeps".to_owned();
+        return Some(("`.git` is no part of the tree".to_owned(), Some(hint)));
     }
     None
 }
@@ -134,8 +136,6 @@ pub(super) fn tidy_path(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
 }
 
-#[cfg(test)]
-mod tests {
 /// A glob with nothing in it that does not change its meaning: paths of the tree are spelt so, and would not
 /// be found by another spelling. `.` stays: it is the root.
 pub(super) fn tidy_glob(glob: &str) -> String {
@@ -145,6 +145,8 @@ pub(super) fn tidy_glob(glob: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     fn by(include: &[&str], exclude: &[&str]) -> Foreach {

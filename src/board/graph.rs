@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::Checker;
-use super::fault::{Span, quote};
+use super::fault::{Span, quote, such_as};
 use crate::model::TaskId;
 
 /// What is looked at of a task.
@@ -37,7 +37,7 @@ fn topics(heads: &[Head<'_>], c: &mut Checker<'_>) {
                 && !name.trim().is_empty()
             {
                 let message = format!("bad name of a topic {}: {fault}", quote(name));
-                c.sink.fault(span.clone(), message);
+                c.sink.hinted(span.clone(), message, such_as(name));
             }
             known.entry(name).or_default().insert(number);
         }
@@ -65,7 +65,8 @@ fn ids<'t>(heads: &[Head<'t>], c: &mut Checker<'_>) -> BTreeMap<&'t str, usize> 
         if let Err(fault) = TaskId::for_board(id)
             && !id.trim().is_empty()
         {
-            c.sink.fault(span.clone(), format!("bad id {}: {fault}", quote(id)));
+            let message = format!("bad id {}: {fault}", quote(id));
+            c.sink.hinted(span.clone(), message, such_as(id));
         }
         let (other, at) = *folded.entry(id.to_ascii_lowercase()).or_insert((id, span.start));
         if known.contains_key(id) {
@@ -111,7 +112,8 @@ fn needs(
         for (span, need) in &head.needs {
             match known.get(need) {
                 Some(task) if *task == number => {
-                    c.sink.fault(span.clone(), format!("task {} needs itself", quote(need)));
+                    let message = format!("task {} needs itself", quote(need));
+                    c.sink.hinted(span.clone(), message, "take it out of `needs`".to_owned());
                 }
                 Some(task) => {
                     if seen.insert(*task) {
@@ -139,9 +141,11 @@ fn unknown(
     });
     let hint = match share {
         Some((stem, _)) => {
-            Some(format!("shares can't be needed one by one: need {}, all of it", quote(stem)))
+            format!("shares can't be needed one by one: need {}, all of it", quote(stem))
         }
-        None => c.near.ask(need, known.keys().copied()),
+        None => c.near.ask(need, known.keys().copied()).unwrap_or_else(|| {
+            "add a `[[task]]` with this `id`, or take it out of `needs`".to_owned()
+        }),
     };
     c.sink.hinted(span, format!("unknown task {} in `needs`", quote(need)), hint);
 }

@@ -92,7 +92,13 @@ pub fn read_with(
     if !errors.is_empty() {
         for error in errors {
             let span = error.span().unwrap_or(text.len()..text.len());
-            sink.fault(span, syntax(error.message()));
+            let message = syntax(error.message());
+            let hint = match &message {
+                said if said.contains("duplicate") => "keep one of them",
+                said if said.contains("must be quoted") => "such as `name = \"value\"`",
+                _ => "https://toml.io says how TOML is written",
+            };
+            sink.hinted(span, message, hint.to_owned());
         }
         // What the parser made up to go on is nobody's board.
         return Err(sink.finish(text, name).expect_err("BUG: there are faults"));
@@ -136,7 +142,8 @@ pub fn key_table() -> String {
 fn decode<'t>(bytes: &'t [u8], name: &str) -> Result<&'t str, Faults> {
     let mut sink = Sink::default();
     if bytes.len() > LARGEST {
-        sink.whole(format!("the board has {} bytes, at most 10 MiB can be", bytes.len()), None);
+        let message = format!("the board has {} bytes, at most 10 MiB can be", bytes.len());
+        sink.whole(message, "make several boards of it".to_owned());
         return Err(sink.finish("", name).expect_err("BUG: there is a fault"));
     }
     match std::str::from_utf8(bytes) {
@@ -172,7 +179,7 @@ fn tasks_of(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>, board: &mut Boa
     if list.len() > MOST_TASKS {
         c.sink.whole(
             format!("the board has {} tasks, at most {MOST_TASKS} can be", list.len()),
-            None,
+            "make several boards of it, or use `foreach`".to_owned(),
         );
         return;
     }
@@ -241,6 +248,7 @@ fn unused(root: &DeTable<'_>, set: &Vars, c: &mut Checker<'_>) {
         .collect::<Vec<_>>()
     {
         let hint = c.near.ask(name, declared.iter().map(String::as_str));
+        let hint = hint.unwrap_or_else(|| "declare it in `[vars]`".to_owned());
         c.sink.whole(format!("the board has no var {} to set", quote(name)), hint);
     }
 }

@@ -41,8 +41,10 @@ pub(super) fn vars_env(root: &DeTable<'_>, c: &mut Checker<'_>) -> BTreeMap<Stri
                 format!("the vars {} and {} are both `${variable}`", quote(other), quote(name));
             let table = root.get("vars").and_then(|vars| vars.get_ref().as_table());
             match table.and_then(|table| table.get_key_value(name.as_str())) {
-                Some((key, _)) => c.sink.fault(key.span(), message),
-                None => c.sink.whole(message, None),
+                Some((key, _)) => {
+                    c.sink.hinted(key.span(), message, "rename one of them".to_owned())
+                }
+                None => c.sink.whole(message, "rename one of them".to_owned()),
             }
             continue;
         }
@@ -67,14 +69,17 @@ pub(super) fn board(
             && !branch.trim().is_empty()
             && let Some(fault) = branch_fault(&branch)
         {
-            c.sink.fault(found.value.span(), format!("{}: {} {fault}", quote(key), quote(&branch)));
+            let message = format!("{}: {} {fault}", quote(key), quote(&branch));
+            let hint = "such as `main` or `team/feature`".to_owned();
+            c.sink.hinted(found.value.span(), message, hint);
         }
     }
     let base = view.text("base", &vars);
     if let (Some(found), Some('-')) =
         (view.find("base"), base.as_ref().and_then(|b| b.chars().next()))
     {
-        c.sink.fault(found.value.span(), "`base`: a revision can't begin with `-`");
+        let hint = "such as `main`, `v1.2` or `HEAD~1`".to_owned();
+        c.sink.hinted(found.value.span(), "`base`: a revision can't begin with `-`", hint);
     }
     if let (Some(found), Some(path)) = (view.find("worktrees"), view.text("worktrees", &vars))
         && path.starts_with('~')
@@ -207,7 +212,8 @@ fn pushing(view: &View<'_, '_>, land: LandPolicy, c: &mut Checker<'_>) -> Pushin
     if let Some((span, name)) = &remote
         && name.starts_with('-')
     {
-        c.sink.fault(span.clone(), "`remote`: a remote can't begin with `-`");
+        let hint = "such as `origin`; `git remote` lists those that there are".to_owned();
+        c.sink.hinted(span.clone(), "`remote`: a remote can't begin with `-`", hint);
     }
     let plain = Pushing::default();
     Pushing {
@@ -398,7 +404,8 @@ pub(super) fn first_word(argv: Option<&toml::Spanned<toml::de::DeValue<'_>>>, c:
     if let Some(first) = first
         && first.get_ref().as_str().is_some_and(|word| word.trim().is_empty())
     {
-        c.sink.fault(first.span(), "the first word is the program, and it is empty");
+        let message = "the first word is the program, and it is empty";
+        c.sink.hinted(first.span(), message, "such as `[\"cargo\", \"fmt\"]`".to_owned());
     }
 }
 

@@ -16,13 +16,14 @@ impl Checker<'_> {
         // Only for complaints: most strings have none.
         let name = || quote(at.name);
         if text.contains('\0') {
-            self.sink.fault(span, format!("{} holds a NUL character", name()));
+            let message = format!("{} holds a NUL character", name());
+            self.sink.hinted(span, message, "take it out".to_owned());
             return;
         }
         let blank = text.trim().is_empty();
         match shape {
             Shape::Filled | Shape::Word | Shape::Script if blank => {
-                self.sink.fault(span, format!("{} is empty", name()));
+                self.sink.hinted(span, format!("{} is empty", name()), at.without());
             }
             Shape::Text | Shape::Filled => self.holes(text, &span, &[], false),
             Shape::Loose => self.vars(text, &span),
@@ -58,7 +59,7 @@ impl Checker<'_> {
                     self.sink.unbuilt(span.start, format!("{} = {text:?}", at.label()));
                 } else if !now.contains(&text) {
                     let known = || now.iter().chain(*later).copied();
-                    let hint = self.near.ask(text, known());
+                    let hint = self.near.ask(text, known()).unwrap_or_else(|| at.without());
                     let all: Vec<_> = known().map(|word| format!("{word:?}")).collect();
                     let message =
                         format!("{} can't be {}: it is {}", name(), quote(text), any_of(&all));
@@ -139,10 +140,10 @@ impl Checker<'_> {
         let place = match at.section.name {
             "board" | "gate" | "merge_rule" => Place::Gate,
             "task" | "defaults" if at.key == "run" => Place::Run,
-            _ => Place::Beside,
             "setup" => Place::Setup,
             "task" | "defaults" if at.key == "setup" => Place::Setup,
             "foreach" => Place::List,
+            _ => Place::Beside,
         };
         for hole in holes(text).iter().filter(|hole| hole.ours()) {
             let span = self.inside(span, &text[hole.range.clone()]);
@@ -188,9 +189,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, (String, Option<String>)>
     }
     match humantime::parse_duration(text) {
         Ok(time) if time < Duration::from_millis(1) => {
-            Err(("a duration is at least one millisecond".to_owned(), None))
+            let hint = "such as `\"90s\"`; without it there is no limit".to_owned();
+            Err(("a duration is at least one millisecond".to_owned(), Some(hint)))
         }
-        Ok(time) if time > LONGEST => Err(("a duration is at most a year".to_owned(), None)),
+        Ok(time) if time > LONGEST => {
+            let hint = "leave it out if there is to be no limit".to_owned();
+            Err(("a duration is at most a year".to_owned(), Some(hint)))
+        }
         Ok(time) => Ok(time),
         Err(_) => {
             let hint = "such as `\"90s\"`, `\"20m\"` or `\"1h 30m\"`".to_owned();

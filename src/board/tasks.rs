@@ -274,7 +274,7 @@ impl<'d> Decoder<'d, '_> {
         for (key, of) in [("exclude", "glob"), ("null", "command")] {
             if let (Some(found), None) = (view.find(key), view.find(of)) {
                 let message = format!("{} in `foreach` is for {} alone", quote(key), quote(of));
-                self.c.sink.fault(found.key.clone(), message);
+                self.c.sink.hinted(found.key.clone(), message, "leave it out".to_owned());
             }
         }
         let (name, found) = sources.first()?;
@@ -322,7 +322,7 @@ impl<'d> Decoder<'d, '_> {
         for value in values.iter() {
             let item = scalar(value)?;
             if item.is_empty() {
-                self.c.sink.fault(value.span(), "an item is empty");
+                self.c.sink.hinted(value.span(), "an item is empty", "take it out".to_owned());
             }
             items.push(item);
         }

@@ -165,8 +165,9 @@ impl Decoder<'_, '_> {
             return None;
         };
         let agent_place = found.value.span();
-        let name = self.agent(view)?;
-        let text = self.prompt(view, context)?;
+        // Both are looked into, whatever is wrong with the first.
+        let (name, text) = (self.agent(view), self.prompt(view, context));
+        let (name, text) = (name?, text?);
         let profile = self.agents.get(&name)?;
         let wants = profile.stdin_prompt
             || profile.kind != ProfileKind::Command
@@ -450,7 +451,11 @@ impl Decoder<'_, '_> {
                     true => {
                         ("the task does not need", Some(format!("add {} to `needs`", quote(task))))
                     }
-                    false => ("there is no task", self.c.near.ask(task, self.ids.iter().copied())),
+                    false => {
+                        let hint = self.c.near.ask(task, self.ids.iter().copied());
+                        let none = || "name a task of this board that it needs".to_owned();
+                        ("there is no task", Some(hint.unwrap_or_else(none)))
+                    }
                 };
                 self.c.sink.hinted(
                     place,

@@ -14,6 +14,8 @@ use super::fault::{Sink, Span, quote};
 /// So deep may lists and tables stand in each other.
 const DEEPEST: usize = 16;
 
+const PLAIN: &str = "the front matter is lines of `key: value`, lists and tables";
+
 /// Reads a table; none if something is wrong with it. `from` is where the text begins in its file:
 /// spans are those of the file.
 pub(super) fn table<'t>(text: &'t str, from: usize, sink: &mut Sink) -> Option<DeTable<'t>> {
@@ -26,7 +28,7 @@ pub(super) fn table<'t>(text: &'t str, from: usize, sink: &mut Sink) -> Option<D
                 let complaints = reader.complaints;
                 let whole = complaints.is_empty();
                 for (span, message) in complaints {
-                    sink.fault(span, message);
+                    sink.hinted(span, message, PLAIN.to_owned());
                 }
                 return table.filter(|_| whole);
             }
@@ -43,7 +45,8 @@ pub(super) fn table<'t>(text: &'t str, from: usize, sink: &mut Sink) -> Option<D
         }
         let at = byte(text, fault.marker().index());
         let end = text[at..].find('\n').map_or(text.len(), |line| at + line);
-        sink.fault(from + at..from + end, format!("this is no YAML: {}", fault.info()));
+        let message = format!("this is no YAML: {}", fault.info());
+        sink.hinted(from + at..from + end, message, PLAIN.to_owned());
         return None;
     }
 }

@@ -112,7 +112,7 @@ fn as_json(global: &Global, name: &str, read: Result<Board, Faults>) -> Result<u
     let fault = |fault: &Fault| {
         serde_json::json!({
             "file": fault.file, "line": fault.line, "column": fault.column,
-            "message": fault.message, "help": fault.hint,
+            "text": fault.text, "message": fault.message, "help": fault.hint,
         })
     };
     let (faults, unbuilt, lacking): (Vec<_>, _, _) = match &read {
@@ -121,7 +121,7 @@ fn as_json(global: &Global, name: &str, read: Result<Board, Faults>) -> Result<u
             let refused = budget::refuse_unpriced(repo.as_ref(), board).err();
             let unpriced = refused.map(|failure| {
                 serde_json::json!({
-                    "file": name, "line": 0, "column": 0,
+                    "file": name, "line": 0, "column": 0, "text": "",
                     "message": failure.message(), "help": failure.hints().join("; "),
                 })
             });

@@ -237,6 +237,7 @@ fn every_verb_that_tells_something_tells_it_as_json_too() {
     let bad = space.path("bad.toml");
     let page = space.todone(&["check", bad.to_str().expect("a name"), "--json"]).code(2).json();
     assert_eq!(page["faults"][0]["line"], 2, "{page:#}");
+    assert_eq!(page["faults"][0]["text"], "id = \"a b\"", "{page:#}");
     let page = space.todone_landing(&["land", "--merged", "--json"], "main").code(0).json();
     assert_eq!(page["landed"], page["head"]);
     let page = space.todone(&["clean", "--dry-run", "--json"]).code(0).json();
