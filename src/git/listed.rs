@@ -111,7 +111,8 @@ pub(super) fn all_staged(said: &[u8]) -> Result<Vec<Staged<'_>>, String> {
     records.map(|record| staged(record).ok_or_else(|| odd(record))).collect()
 }
 
-fn staged(record: &[u8]) -> Option<Staged<'_>> {
+/// One of them; none: it can't be read.
+pub(super) fn staged(record: &[u8]) -> Option<Staged<'_>> {
     let tab = record.iter().position(|byte| *byte == b'\t')?;
     let fields: Vec<&[u8]> = record[..tab].split(|byte| *byte == b' ').collect();
     let [mode, oid, stage] = fields[..] else { return None };

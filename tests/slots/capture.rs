@@ -421,11 +421,13 @@ fn submodules_are_no_change_and_their_content_is_not_lost_silently() {
             (&["rm", "-q", "--cached", "sub"], None),
             (&["status", "--porcelain"], None),
         ];
-        for (deed, told) in deeds {
+        let layouts = ["--index-version=2", "--index-version=4", "--split-index"];
+        for ((deed, told), layout) in deeds.iter().flat_map(|it| layouts.map(|as_| (*it, as_))) {
             let mut lease = ready(&pool, base);
+            git(&root, &["update-index", layout]);
             git(&root, deed);
             let found = harvest(&mut lease);
-            assert_eq!((links(&found), &found.incomplete), (told, &vec![]), "{deed:?}");
+            assert_eq!((links(&found), &found.incomplete), (told, &vec![]), "{deed:?} {layout}");
             git(
                 &ground.repo,
                 &[

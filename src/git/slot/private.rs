@@ -45,6 +45,9 @@ pub(super) struct Private {
     rights: u32,
 }
 
+/// The paths of an index, each with what it holds there, if that is one thing.
+pub(super) type Listed = Vec<(RepoPath, Option<Entry>)>;
+
 pub(super) const PREFIX: &str = "own-git-";
 
 impl Private {
@@ -286,8 +289,8 @@ impl Private {
         Ok(Ok(all.into_iter().map(|one| (one.path, one.entry)).collect()))
     }
 
-    /// The paths of a foreign index, read from a copy of it; none if git can't read it.
-    pub fn list(&self, index: &Path) -> Result<Option<Vec<RepoPath>>, Error> {
+    /// What a foreign index holds, read from a copy of it; none if git can't read it.
+    pub fn list(&self, index: &Path) -> Result<Option<Listed>, Error> {
         let temp = self.temp()?;
         let copy = temp.path().join("index");
         if !copy_plain(index, &copy)? {
@@ -304,15 +307,19 @@ impl Private {
                 }
             }
         }
-        let said = self.git(&copy, &self.empty()).args(["ls-files", "-z"]).run()?;
+        let said = self.git(&copy, &self.empty()).args(["ls-files", "-s", "-z"]).run()?;
         for file in shared {
             disk::remove(&file)?;
         }
         if !said.status.success() {
             return Ok(None);
         }
-        let names = said.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        Ok(Some(names.map(RepoPath::new).collect()))
+        let records = said.stdout.split(|byte| *byte == 0).filter_map(|record| {
+            let tab = record.iter().position(|byte| *byte == b'\t')?;
+            let one = listed::staged(record).filter(|one| one.stage == b"0");
+            Some((RepoPath::new(&record[tab + 1..]), one.map(|one| one.entry)))
+        });
+        Ok(Some(records.collect()))
     }
 }
 

@@ -14,9 +14,10 @@ use super::disk;
 use super::home::Home;
 use super::ignore::Ignore;
 use super::index_file;
-use super::manifest::join;
+use super::manifest::{Record, join};
 use super::memory::{Memory, Tools};
 use super::pool::Lease;
+use super::private::Listed;
 use super::scan::Scan;
 use super::stamp::{Kind, Seen, look};
 
@@ -30,19 +31,8 @@ impl Lease {
         memory: &Memory,
         head: Option<crate::model::Oid>,
     ) -> Result<BTreeSet<RepoPath>, Error> {
-        let mut added = BTreeSet::new();
-        if self.index_touched(memory)?
-            && let Some(index) = self.home.as_ref().map(Home::index)
-            && let Some(bytes) = disk::read_plain(&index)
-        {
-            let width = self.pool.private.format.width();
-            match index_file::parse(&bytes, width, 0) {
-                Some(records) => {
-                    added.extend(records.into_iter().map(|(path, _)| RepoPath::new(path)));
-                }
-                None => added.extend(self.pool.private.list(&index)?.unwrap_or_default()),
-            }
-        }
+        let index = self.own_index(memory)?.into_iter().flatten();
+        let mut added: BTreeSet<RepoPath> = index.map(|(path, _)| path).collect();
         if let Some(head) = head {
             let (tools, _) = self.parts();
             let tree = tools.objects.tree_of(head)?;
@@ -54,6 +44,24 @@ impl Lease {
         Ok(added)
     }
 
+    /// What the task's index holds, if the task has written to it and it can be read.
+    fn own_index(&self, memory: &Memory) -> Result<Option<Listed>, Error> {
+        let Some(index) = self.home.as_ref().map(Home::index) else { return Ok(None) };
+        if !self.index_touched(memory)? {
+            return Ok(None);
+        }
+        let Some(bytes) = disk::read_plain(&index) else { return Ok(None) };
+        match index_file::parse(&bytes, self.pool.private.format.width(), 0) {
+            Some(records) => {
+                let one =
+                    |(path, record): (&[u8], Record)| (RepoPath::new(path), Some(record.entry));
+                Ok(Some(records.into_iter().map(one).collect()))
+            }
+            // Of another version, or split.
+            None => self.pool.private.list(&index),
+        }
+    }
+
     /// The submodules that the task took out of its index, or moved to another commit there. Its directory
     /// tells nothing of that: it is empty unless somebody fills it.
     pub(super) fn moved_submodules(
@@ -61,18 +69,14 @@ impl Lease {
         memory: &Memory,
     ) -> Result<Vec<(RepoPath, Option<Entry>)>, Error> {
         let mut moved = Vec::new();
-        if memory.submodules.is_empty() || !self.index_touched(memory)? {
+        if memory.submodules.is_empty() {
             return Ok(moved);
         }
-        let Some(index) = self.home.as_ref().map(Home::index) else { return Ok(moved) };
-        let Some(bytes) = disk::read_plain(&index) else { return Ok(moved) };
-        let width = self.pool.private.format.width();
-        let Some(records) = index_file::parse(&bytes, width, 0) else { return Ok(moved) };
-        let known: BTreeMap<&[u8], Entry> =
-            records.into_iter().map(|(path, record)| (path, record.entry)).collect();
+        let Some(known) = self.own_index(memory)? else { return Ok(moved) };
+        let known: BTreeMap<RepoPath, Option<Entry>> = known.into_iter().collect();
         for path in &memory.submodules {
-            match known.get(path.as_bytes()) {
-                Some(entry) if entry.mode == Mode::Submodule => {
+            match known.get(path) {
+                Some(Some(entry)) if entry.mode == Mode::Submodule => {
                     moved.push((path.clone(), Some(*entry)));
                 }
                 // Something else stands in its place, and is found there.
