@@ -236,7 +236,7 @@ fn strays(
 ) -> Result<(), Failure> {
     let mut found: BTreeMap<String, Vec<(String, Oid)>> = BTreeMap::new();
     let known: BTreeSet<RunId> = known.iter().cloned().collect();
-    for (name, at) in repo.refs_where("refs/todone/", &|name| !is_of(name, &known))? {
+    for (name, at) in repo.refs_but("refs/todone/", &|name| is_of(name, &known))? {
         let run = name.split('/').nth(2).unwrap_or_default().to_owned();
         found.entry(run).or_default().push((name, at));
     }

@@ -66,31 +66,32 @@ impl Repo {
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, Error> {
         // git matches whole parts of a name only.
         let whole = prefix.rfind('/').map_or("refs/", |slash| &prefix[..=slash]);
-        self.refs_where(whole, &|name| name.starts_with(prefix))
+        self.refs_but(whole, &|name| !name.starts_with(prefix))
     }
 
-    /// The refs below a folder of them, which ends with a slash, whose names are wanted, sorted by name. Of a
-    /// folder below it, whose name ends with a slash as well, nothing need be read unless it is wanted too:
-    /// each ref that is not wanted there must be in one that is not.
-    pub fn refs_where(
+    /// The refs below a folder of them, which ends with a slash, sorted by name, but for those that are left
+    /// out: a ref by its name, or by that of a folder, which ends with a slash, all that is below it.
+    pub fn refs_but(
         &self,
         folder: &str,
-        wanted: &dyn Fn(&str) -> bool,
+        left_out: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<(String, Oid)>, Error> {
-        let all = self.list(folder, wanted)?;
+        let wanted = |name: &str| !left_out(name);
+        let all = self.list(folder, &wanted, &wanted)?;
         let mut all: Vec<_> = all.into_iter().map(|found| (found.name, found.oid)).collect();
         all.sort();
         Ok(all)
     }
 
     /// The refs below a folder of them, which ends with a slash, whose names are wanted. Of a folder below it,
-    /// whose name ends with a slash as well, nothing need be read unless it is wanted too. In no order.
+    /// whose name ends with a slash as well, nothing need be read unless it is to be entered. In no order.
     pub(super) fn list(
         &self,
         folder: &str,
+        entered: &dyn Fn(&str) -> bool,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<Found>, Error> {
-        let fast = || self.fast(|store| store.list(folder, wanted));
+        let fast = || self.fast(|store| store.list(folder, entered, wanted));
         if let Some(read) = self.shared(folder).then(fast).flatten() {
             return Ok(read);
         }
@@ -296,7 +297,7 @@ mod tests {
     fn told(repo: &Repo, folder: &str) -> (Vec<(String, Oid)>, bool) {
         let git = repo.clone().with_plumbing();
         let sorted = |repo: &Repo| {
-            let mut all = repo.list(folder, &|_| true).expect("listed");
+            let mut all = repo.list(folder, &|_| true, &|_| true).expect("listed");
             all.sort_by(|one, other| one.name.cmp(&other.name));
             all
         };
@@ -309,7 +310,7 @@ mod tests {
             assert_eq!(repo.ref_at(&name).expect("asked"), found, "{name}");
         }
         let all = all.into_iter().map(|found| (found.name, found.oid)).collect();
-        (all, repo.fast(|store| store.list(folder, &|_| true)).is_some())
+        (all, repo.fast(|store| store.list(folder, &|_| true, &|_| true)).is_some())
     }
 
     #[test]
@@ -373,13 +374,18 @@ mod tests {
         };
         let left = ["refs/heads/a", "refs/todone/s/base"];
         if !repo.plumbing() {
-            let fast = repo.fast(|store| store.list("refs/", &wanted)).expect("libgit2 is enough");
+            let fast = repo
+                .fast(|store| store.list("refs/", &wanted, &wanted))
+                .expect("libgit2 is enough");
             assert_eq!(names(fast), left);
             let below = |name: &&String| name.starts_with("refs/todone/r/");
             assert!(asked.borrow().iter().filter(below).all(|name| name == "refs/todone/r/"));
-            assert!(repo.fast(|store| store.list("refs/", &|_| true)).is_none(), "a link");
+            assert!(
+                repo.fast(|store| store.list("refs/", &|_| true, &|_| true)).is_none(),
+                "a link"
+            );
         }
-        assert_eq!(names(repo.list("refs/", &wanted).expect("listed")), left);
+        assert_eq!(names(repo.list("refs/", &wanted, &wanted).expect("listed")), left);
     }
 
     #[test]

@@ -326,7 +326,7 @@ impl State {
             None | Some("") => true,
             Some(own) => matches!(own.split_once('/'), Some((_, "" | "base"))),
         };
-        for found in by.list("refs/", &wanted)? {
+        for found in by.list("refs/", &wanted, &wanted)? {
             if let Some(run) = found.name.strip_prefix("refs/todone/") {
                 runs.extend(run.strip_suffix("/base").map(str::to_owned));
             } else if found.name != "refs/stash" {

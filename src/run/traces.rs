@@ -44,7 +44,7 @@ impl Trace {
 /// is read.
 pub fn traces(repo: &Repo, but: &BTreeSet<RunId>) -> Result<Vec<Trace>, git::Error> {
     let mut found: BTreeMap<RunId, Trace> = BTreeMap::new();
-    for (name, at) in repo.refs_where(ROOT, &|name| !is_of(name, but))? {
+    for (name, at) in repo.refs_but(ROOT, &|name| is_of(name, but))? {
         let rest = name.strip_prefix(ROOT).expect("BUG: it was asked for");
         let mut parts = rest.split('/');
         let Some(run) = parts.next().and_then(|run| run.parse::<RunId>().ok()) else { continue };

@@ -44,10 +44,11 @@ impl Store {
     }
 
     /// The refs below a folder of them, which ends with a slash, whose names are wanted. Of a folder below it,
-    /// whose name ends with a slash as well, nothing is read unless it is wanted too. In no order.
+    /// whose name ends with a slash as well, nothing is read unless it is to be entered. In no order.
     pub(in crate::git) fn list(
         &self,
         folder: &str,
+        entered: &dyn Fn(&str) -> bool,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<Found>, Error> {
         let file = self.dir().join("packed-refs");
@@ -57,13 +58,13 @@ impl Store {
         };
         let before = packed();
         let mut names = BTreeSet::new();
-        self.loose(folder, wanted, &mut names)?;
+        self.loose(folder, entered, wanted, &mut names)?;
         // Behind the loose ones: what is packed meanwhile is met in one of the two places.
         if before.is_some() {
             let text = fs::read(&file).map_err(|_| odd(folder))?;
             for line in lines::packed_names(&text) {
                 let name = line.ok_or_else(|| odd("packed-refs"))?;
-                let below = |(end, _)| end < folder.len() || wanted(&name[..=end]);
+                let below = |(end, _)| end < folder.len() || entered(&name[..=end]);
                 if name.starts_with(folder) && name.match_indices('/').all(below) && wanted(name) {
                     names.insert(name.to_owned());
                 }
@@ -82,6 +83,7 @@ impl Store {
     fn loose(
         &self,
         folder: &str,
+        entered: &dyn Fn(&str) -> bool,
         wanted: &dyn Fn(&str) -> bool,
         names: &mut BTreeSet<String>,
     ) -> Result<(), Error> {
@@ -96,11 +98,12 @@ impl Store {
             let name = entry.file_name().into_string().map_err(|_| odd(folder))?;
             let name = format!("{folder}{name}{}", if kind.is_dir() { "/" } else { "" });
             // A lock belongs to whoever writes the ref just now.
-            if name.trim_end_matches('/').ends_with(".lock") || !wanted(&name) {
+            let asked_for = if kind.is_dir() { entered(&name) } else { wanted(&name) };
+            if !asked_for || name.trim_end_matches('/').ends_with(".lock") {
                 continue;
             }
             if kind.is_dir() {
-                self.loose(&name, wanted, names)?;
+                self.loose(&name, entered, wanted, names)?;
             } else if kind.is_file() {
                 names.insert(name);
             } else {

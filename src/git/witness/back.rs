@@ -199,7 +199,7 @@ impl Repo {
         if !name.contains(HIDDEN) {
             return Ok(Some(name.to_owned()));
         }
-        let all = self.list("refs/", &|known| fits(name, known))?;
+        let all = self.list("refs/", &|_| true, &|known| fits(name, known))?;
         Ok(only(all.into_iter().map(|found| found.name)))
     }
 }
